@@ -1,0 +1,1 @@
+"""Async Python SDK for the Hindsight win-loss interview API."""

@@ -1,0 +1,15 @@
+"""Every async test runs on virtual time."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from tests.virtual_time import VirtualTimeLoop
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Give every test a clock of its own."""
+    return {"virtual": VirtualTimeLoop}
