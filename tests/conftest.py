@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.virtual_time import VirtualTimeLoop
+from virtual_time import VirtualTimeLoop
 
 
 def pytest_asyncio_loop_factories(

@@ -2,6 +2,7 @@
 
 import asyncio
 import selectors
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,8 +45,6 @@ class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-ty
 
 
 def _threads_are_running() -> bool:
-    import threading
-
     return threading.active_count() > 1
 
 

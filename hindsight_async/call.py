@@ -1,0 +1,140 @@
+"""A call goes down and a reply comes up, both plain values; and what a reply means."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar, cast
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from hindsight_async.codec import decode
+from hindsight_async.errors import (
+    APIError,
+    BadRequestError,
+    DecodeError,
+    Delivery,
+    ForbiddenError,
+    HindsightError,
+    InternalServerError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RateLimitExceededError,
+    UnauthorizedError,
+)
+from hindsight_async.rate_headers import parse_rate_headers
+
+T = TypeVar("T")
+
+_ERROR_BY_STATUS: Mapping[int, type[APIError]] = {
+    400: BadRequestError,
+    401: UnauthorizedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+}
+
+_SENT_ELSEWHERE = frozenset({301, 307, 308})
+"""Redirects that ask for the same request at another address, so it was not processed here."""
+
+
+@frozen(kw_only=True)
+class Call(Generic[T]):
+    """One request to make: where, with what body, and what its answer is.
+
+    `repeatable` says that sending it twice does what sending it once does.
+    """
+
+    method: str
+    route: str
+    path: str
+    reply_type: type[T]
+    repeatable: bool
+    body: bytes | None = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class Reply:
+    """One HTTP answer, unread. `headers` has case-insensitive names."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    received_at: datetime
+
+
+def judge(call: Call[T], reply: Reply) -> T | HindsightError:
+    """Return what the reply carries, or the error that it is."""
+    if not HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+        return _error(call, reply)
+    try:
+        return decode(reply.body, call.reply_type)
+    except DecodeError as error:
+        error.method, error.path = call.method, call.path
+        if call.repeatable:
+            return error
+        unknown = OutcomeUnknownError(
+            f"the server answered {reply.status}, so it was done, but {error.args[0]}",
+            status=reply.status,
+            method=call.method,
+            path=call.path,
+        )
+        unknown.__cause__ = error
+        return unknown
+
+
+def _error(call: Call[Any], reply: Reply) -> APIError:
+    code, message, details = _read_error_body(reply)
+    rate = parse_rate_headers(reply.headers, received_at=reply.received_at)
+    fields: dict[str, Any] = {
+        "status": reply.status,
+        "code": code,
+        "details": details,
+        "method": call.method,
+        "path": call.path,
+    }
+    if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimitExceededError(message, reset_at=rate.reset_at, retry_after=rate.reset_in, **fields)
+    if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        wait = rate.reset_in if "Retry-After" in reply.headers else None
+        return InternalServerError(message, retry_after=wait, **fields)
+    if reply.status < HTTPStatus.BAD_REQUEST:
+        refused = reply.status in _SENT_ELSEWHERE
+        return APIError(
+            _redirect_message(reply), delivery=Delivery.REJECTED if refused else Delivery.UNKNOWN, **fields
+        )
+    return _ERROR_BY_STATUS.get(reply.status, APIError)(message, **fields)
+
+
+def _read_error_body(reply: Reply) -> tuple[str | None, str, dict[str, Any]]:
+    """Return code, message and details from any of the three documented bodies, or from none."""
+    try:
+        document: object = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        document = None
+    body = cast("dict[str, object]", document) if isinstance(document, dict) else {}
+    error = body.get("error", body)
+    envelope = cast("dict[str, object]", error) if isinstance(error, dict) else {"message": error}
+    code, message, details = (envelope.get(name) for name in ("code", "message", "details"))
+    return (
+        code if isinstance(code, str) and code else None,
+        message if isinstance(message, str) and message else _describe_body(reply),
+        cast("dict[str, Any]", details) if isinstance(details, dict) else {},
+    )
+
+
+def _describe_body(reply: Reply) -> str:
+    try:
+        phrase = HTTPStatus(reply.status).phrase
+    except ValueError:
+        phrase = "no standard status"
+    kind = reply.headers.get("Content-Type", "").partition(";")[0].strip() or "no content type"
+    size = f"{len(reply.body)} bytes, {kind}" if reply.body else "empty"
+    return f"{phrase} (the body names no error: {size})"
+
+
+def _redirect_message(reply: Reply) -> str:
+    target = urlsplit(reply.headers.get("Location", ""))
+    # The query may carry a login's secrets.
+    where = target._replace(query="", fragment="").geturl() or "an unnamed place"
+    return f"redirected to {where}, which is not followed: check base_url"

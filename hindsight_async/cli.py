@@ -1,0 +1,142 @@
+"""The command line: `demo` and `emulate`."""
+
+import asyncio
+import signal
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+
+from hindsight_async.budget import Plan
+from hindsight_async.demo import DEMO_PLAN, DemoResult, enrol, read_contacts, sample_csv
+from hindsight_async.emulator import Emulator
+from hindsight_async.models import CreateInterview
+from hindsight_async.session import API_KEY_VARIABLE, BASE_URL_VARIABLE
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+app = App(
+    name="hindsight-async",
+    help="Enrol contacts in Hindsight win-loss interviews.",
+    version=version("hindsight-async"),
+    result_action="return_value",
+    exit_on_error=False,
+    print_error=True,
+)
+
+
+def run() -> int:
+    """Run the command of `sys.argv`; return the exit code."""
+    try:
+        code: int | None = app(sys.argv[1:])
+    except CycloptsError:
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return code or 0
+
+
+@app.command
+def demo(*, csv: Annotated[Path | None, Parameter(help="a CSV file of your own")] = None) -> int:
+    """Enrol the contacts of a CSV file on a local emulator: no account, no network.
+
+    The file's first line names the columns: contact_email, and any of contact_name, deal_id,
+    sequence_id, interview_type_id and objective; every other column becomes the contact's context.
+    """
+    try:
+        text = sample_csv() if csv is None else csv.read_text(encoding="utf-8-sig")
+        contacts = read_contacts(text.splitlines(keepends=True))
+    except (OSError, ValueError) as error:
+        return _fail(EXIT_USAGE, f"cannot read {csv}: {error}")
+    try:
+        result = asyncio.run(_enrol_with_progress(contacts))
+    except ExceptionGroup as failures:
+        return _fail(EXIT_FAILED, "\n".join(map(str, failures.exceptions)))
+    _print_result(result)
+    return 0
+
+
+@app.command
+def emulate(*, port: int = 0, plan: Plan = Plan.ESSENTIALS) -> int:
+    """Serve a local emulator of the Hindsight API until interrupted.
+
+    Parameters
+    ----------
+    port
+        Where to listen; 0 takes a free one.
+    plan
+        The tier whose requests per minute it enforces.
+
+    """
+    try:
+        asyncio.run(_serve(port, plan))
+    except (OSError, OverflowError) as error:
+        return _fail(EXIT_USAGE, f"cannot listen on port {port}: {error}")
+    return 0
+
+
+def _fail(code: int, text: str) -> int:
+    sys.stderr.write(f"hindsight-async: {text}\n")
+    return code
+
+
+async def _serve(port: int, plan: Plan) -> None:
+    async with Emulator(plan=plan, port=port) as emulator:
+        stopped = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        sys.stdout.write(
+            f"export {BASE_URL_VARIABLE}={emulator.base_url}\nexport {API_KEY_VARIABLE}={emulator.api_key}\n"
+        )
+        sys.stdout.flush()
+        sys.stderr.write(
+            f"A Hindsight emulator for the {plan.value} plan ({plan.requests_per_minute} requests per minute). "
+            "No email leaves it. Ctrl-C stops it.\n"
+        )
+        await stopped.wait()
+
+
+async def _enrol_with_progress(contacts: list[CreateInterview]) -> DemoResult:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        sys.stderr.write(f"enrolling {len(contacts)} contacts on a local emulator ({DEMO_PLAN.value} plan)\n")
+        return await enrol(contacts, lambda _: None)
+    columns = (TextColumn("enrolling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("enrolling", total=len(contacts))
+        return await enrol(contacts, lambda _: progress.advance(task))
+
+
+def _print_result(result: DemoResult) -> None:
+    rows = [
+        (
+            enrolment.request.contact_email,
+            str(enrolment.created.interview_request_id),
+            enrolment.created.status.value,
+            enrolment.created.survey_url or "",
+        )
+        for enrolment in result.enrolments
+    ]
+    console = Console()
+    if console.is_terminal:
+        table = Table(Column("contact", no_wrap=True), "id", "status", Column("survey link", overflow="fold"))
+        for row in rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
+    else:
+        for row in rows:
+            sys.stdout.write("\t".join(row) + "\n")
+    context = result.enrolments[0].request.contact_email
+    sys.stdout.write(
+        f"{len(rows)} contacts enrolled, {result.emails} emails in the emulator's outbox. "
+        f"The context of {context} was enriched; read back, interview {result.read_back.interview_request_id} "
+        f"is {result.read_back.status.value}.\n"
+    )

@@ -1,0 +1,24 @@
+"""A local Hindsight over real HTTP, for tests and demonstrations: no account, no network, nobody is emailed.
+
+    async with Emulator(plan=Plan.GROWTH) as emulator:
+        ...  # point a client at emulator.base_url with emulator.api_key
+
+It speaks the wire format by itself and shares no model with the client, so that a wrong field name fails here too.
+
+    server    the emulator: what it is told, what it shows, its life cycle
+    gateway   the way of one request: the key, the quota, a fault if one is due, the answer
+    sending   how an answer leaves: whole, in part, or as a cut connection
+    routes    from method, path and bytes to the true answer
+    bodies    which bodies are taken
+    faults    what is scripted to go wrong
+    quota     rate limit, month, and the headers that tell
+    limits    the ways of counting, pure
+    state     interviews, contacts, outbox
+    answers   an answer as plain values, the error envelope
+"""
+
+from hindsight_async.emulator.gateway import ReceivedRequest
+from hindsight_async.emulator.server import Emulator
+from hindsight_async.emulator.state import Contact, Email, InterviewRecord, Transcript
+
+__all__ = ["Contact", "Email", "Emulator", "InterviewRecord", "ReceivedRequest", "Transcript"]

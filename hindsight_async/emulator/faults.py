@@ -1,0 +1,213 @@
+"""Scripted faults: which request goes wrong, when, and what is answered instead. Pure; the server carries them out.
+
+A fault is met by requests that carry the right key and that the plan still has room for: what the server answers
+with its own 401 or 429 uses up no fault. It counts against the plan like any other request, save one that is
+dropped before the commit, which never reached the counter, and an injected 429, which like a true one is not counted.
+"""
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Literal, get_args
+
+from attrs import define, evolve, field, frozen
+
+from hindsight_async.emulator.answers import Answer, error_answer, json_answer, overlay
+
+At = Literal["before_commit", "after_commit", "mid_body"]
+"""When it happens: the server did nothing; it has acted; it has acted, and some of its answer is out."""
+
+How = Literal["disconnect", "reset", "slow", "truncated", "html", "redirect", "empty"]
+"""What happens, besides a plain status."""
+
+ROUTES = ("POST /interviews", "GET /interviews/{id}", "PATCH /interviews/{id}")
+"""The routes of the interviews resource."""
+
+ANY_ROUTE = "*"
+"""Stands for every request, also one to an unknown route."""
+
+DEFAULT_STATUS: Mapping[str, int] = {"html": 502, "redirect": 307}
+"""The status of a fault that was scripted without one; an empty answer has that of the true answer."""
+
+EMPTY_STATUS = 500
+"""The status of an empty answer where the server did not act."""
+
+REDIRECT_TARGET = "/api/v1/moved"
+"""Where a redirect points unless `to` says otherwise."""
+
+HTML_PAGE = b"<!doctype html>\n<html><body><h1>Something went wrong</h1></body></html>\n"
+"""What a proxy shows instead of JSON."""
+
+_PLAIN_STATUS = "a status"
+
+_OPTIONS: Mapping[str, frozenset[str]] = {
+    "disconnect": frozenset(),
+    "reset": frozenset(),
+    "slow": frozenset({"seconds"}),
+    "truncated": frozenset(),
+    _PLAIN_STATUS: frozenset({"body", "retry_after", "headers"}),
+    "html": frozenset({"status", "retry_after", "headers"}),
+    "redirect": frozenset({"status", "to", "headers"}),
+    "empty": frozenset({"status", "retry_after", "headers"}),
+}
+"""The kinds of fault, and the options that mean something for each."""
+
+_MID_BODY = frozenset({"disconnect", "reset", "slow", "truncated"})
+_DROPS = frozenset({"disconnect", "reset"})
+_STATUSES = range(200, 600)
+_REDIRECTS = range(300, 400)
+_REFUSALS = range(400, 500)
+
+
+@frozen
+class Fault:
+    """One kind of trouble on one route; `times` None is for ever."""
+
+    route: str
+    kind: str
+    at: At
+    times: int | None
+    seconds: float = 0.0
+    status: int | None = None
+    to: str = REDIRECT_TARGET
+    body: Any = None
+    headers: Mapping[str, str] = field(factory=dict[str, str])
+    retry_after: float | str | None = None
+
+    @property
+    def drops(self) -> bool:
+        """Whether the connection is cut instead of an answer, or in the middle of it."""
+        return self.kind in _DROPS
+
+    @property
+    def resets(self) -> bool:
+        """Whether the connection is cut by a TCP reset."""
+        return self.kind == "reset"
+
+    @property
+    def commits(self) -> bool:
+        """Whether the server acts on the request."""
+        return self.at != "before_commit" or self.kind == "slow"
+
+    @property
+    def counts(self) -> bool:
+        """Whether the request counts against the plan."""
+        dropped_early = self.drops and self.at == "before_commit"
+        return not dropped_early and self.status != HTTPStatus.TOO_MANY_REQUESTS
+
+    @property
+    def cuts_body(self) -> bool:
+        """Whether only some of the answer goes out before the trouble."""
+        return self.at == "mid_body" or self.kind == "truncated"
+
+    @property
+    def closed_for(self) -> float | None:
+        """For how many seconds a 429 claims to be closed, 0 where it does not say; None for every other fault."""
+        if self.status != HTTPStatus.TOO_MANY_REQUESTS:
+            return None
+        return 0.0 if self.retry_after is None or isinstance(self.retry_after, str) else self.retry_after
+
+    def answer(self, true_answer: Answer | None) -> Answer:
+        """Return what goes out, given what would have: None where the server did not act."""
+        natural = true_answer.status if true_answer else EMPTY_STATUS
+        usual = self._usual_answer(natural if self.status is None else self.status, true_answer)
+        wait = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return evolve(usual, headers=overlay(usual.headers, {**wait, **self.headers}))
+
+    def _usual_answer(self, status: int, true_answer: Answer | None) -> Answer:
+        match self.kind:
+            case "html":
+                return Answer(status, HTML_PAGE, {"Content-Type": "text/html; charset=utf-8"})
+            case "redirect":
+                return Answer(status, headers={"Location": self.to})
+            case "empty":
+                return Answer(status)
+            case "a status" if isinstance(self.body, bytes):
+                return Answer(status, self.body)
+            case "a status":
+                return error_answer(status) if self.body is None else json_answer(status, self.body)
+            case _:
+                return true_answer or Answer(status)
+
+
+@define(eq=False)
+class _Pending:
+    fault: Fault
+    left: float
+
+
+class FaultScript:
+    """The faults that are still to happen, in the order they were scripted."""
+
+    def __init__(self) -> None:
+        self._pending: list[_Pending] = []
+
+    def add(self, fault: Fault) -> None:
+        """Put a fault behind those already scripted."""
+        self._pending.append(_Pending(fault, math.inf if fault.times is None else fault.times))
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._pending.clear()
+
+    def next_for(self, route: str | None) -> Fault | None:
+        """Return the fault that a request on this route would meet now, without using it up."""
+        met = self._find(route)
+        return None if met is None else met.fault
+
+    def use_up(self, route: str | None) -> None:
+        """Take one time off the fault that `next_for` returns for this route."""
+        met = self._find(route)
+        if met is not None:
+            met.left -= 1
+            self._pending = [pending for pending in self._pending if pending.left]
+
+    def _find(self, route: str | None) -> _Pending | None:
+        return next((pending for pending in self._pending if pending.fault.route in (route, ANY_ROUTE)), None)
+
+
+def scripted_fault(
+    route: str, how: How | int, at: At | None, times: int | None, options: Mapping[str, Any]
+) -> Fault:
+    """Return the fault these words describe. Raises ValueError that names what makes no sense."""
+    if route not in (*ROUTES, ANY_ROUTE):
+        raise ValueError(f"route must be one of {', '.join(ROUTES)} or {ANY_ROUTE}, not {route!r}")
+    if times is not None and times < 1:
+        raise ValueError(f"times must be at least 1, or None for ever, not {times}")
+    if not isinstance(how, int) and how not in get_args(How):
+        raise ValueError(f"how must be a status or one of {', '.join(get_args(How))}, not {how!r}")
+    kind = _PLAIN_STATUS if isinstance(how, int) else how
+    given = {name: value for name, value in options.items() if value is not None}
+    if strange := sorted(given.keys() - _OPTIONS[kind]):
+        raise ValueError(f"{', '.join(strange)} means nothing with how={how!r}")
+    if isinstance(how, int):
+        given["status"] = how
+    elif kind in DEFAULT_STATUS:
+        given.setdefault("status", DEFAULT_STATUS[kind])
+    moment: At = at or ("mid_body" if kind == "truncated" else "before_commit")
+    _check_moment(kind, moment, given.get("status"))
+    _check_values(kind, given)
+    return Fault(route, kind, moment, times, **given)
+
+
+def _check_moment(kind: str, at: str, status: int | None) -> None:
+    if at not in get_args(At):
+        raise ValueError(f"at must be one of {', '.join(get_args(At))}, not {at!r}")
+    if at == "mid_body" and kind not in _MID_BODY:
+        raise ValueError(f"how={kind!r} replaces the whole answer, so at='mid_body' makes no sense")
+    if at == "before_commit" and kind == "truncated":
+        raise ValueError(
+            "a truncated answer is that of a request the server acted on, so not at='before_commit'"
+        )
+    if at == "after_commit" and status in _REFUSALS:
+        raise ValueError(f"{status} says that the server refused to act, so at='after_commit' makes no sense")
+
+
+def _check_values(kind: str, given: Mapping[str, Any]) -> None:
+    status = given.get("status")
+    if status is not None and status not in _STATUSES:
+        raise ValueError(f"status must be from 200 to 599, not {status}")
+    if kind == "redirect" and status not in _REDIRECTS:
+        raise ValueError(f"a redirect has a status from 300 to 399, not {status}")
+    if kind == "slow" and not given.get("seconds", 0) > 0:
+        raise ValueError("how='slow' needs seconds=, more than 0")

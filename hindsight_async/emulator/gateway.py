@@ -1,0 +1,165 @@
+"""The way of one request through the server: the key, the quota, the fault if one is due, the answer."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from email.utils import format_datetime
+from typing import Any
+
+from aiohttp import web
+from attrs import define, evolve, field
+
+from hindsight_async.emulator import sending
+from hindsight_async.emulator.answers import Answer, error_answer, overlay
+from hindsight_async.emulator.faults import Fault, FaultScript
+from hindsight_async.emulator.quota import Clock, Quota
+from hindsight_async.emulator.routes import Route, route_of
+
+
+@define(eq=False)
+class ReceivedRequest:
+    """A request that arrived: `path` as sent, `body` parsed where it is JSON, else the bytes, None without any.
+
+    `status` is None until it is answered, and stays None where the connection was dropped or the caller hung up.
+    `arrived_at` is a moment of the loop's clock in seconds; `peer_port` tells connections apart.
+    Headers stay out of the repr, since they carry the key.
+    """
+
+    method: str
+    path: str
+    route: str | None
+    headers: Mapping[str, str] = field(repr=False)
+    arrived_at: float
+    peer_port: int
+    body: Any = None
+    status: int | None = None
+
+
+class Gateway:
+    """Takes requests in and sends answers out; what arrives is written down in `log`, what is let in goes to `act`."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        clock: Clock,
+        quota: Quota,
+        faults: FaultScript,
+        latency: float | Callable[[], float],
+        act: Callable[[Route, bytes], Answer],
+        log: list[ReceivedRequest],
+    ) -> None:
+        self._authorization = f"Bearer {api_key}"
+        self.clock = clock
+        self.quota = quota
+        self._faults = faults
+        self._latency = latency
+        self._act = act
+        self._log = log
+        self._in_flight: set[asyncio.Task[Any]] = set()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Take one request through; this is what aiohttp.web calls."""
+        handler = asyncio.current_task()
+        assert handler is not None  # noqa: S101
+        self._in_flight.add(handler)
+        try:
+            return await self._serve(request)
+        finally:
+            self._in_flight.discard(handler)
+
+    def cancel_all(self) -> None:
+        """Let go of every request in flight: its connection closes without an answer."""
+        for handler in self._in_flight:
+            handler.cancel()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        route = route_of(request.method, request.path)
+        received = self._write_down(request, route)
+        raw = await request.content.read()
+        received.body = _parsed(raw)
+        if request.headers.get("Authorization") != self._authorization:
+            return await self._answer(received, error_answer(401), self.quota.headers())
+        fault = self._faults.next_for(route.name)
+        if (fault is None or fault.counts) and not self.quota.admit():
+            return await self._answer(received, error_answer(429), self.quota.headers())
+        if fault is None:
+            return await self._answer(received, self._act(route, raw), self.quota.headers())
+        self._faults.use_up(route.name)
+        headers = self.quota.headers(closed_for=fault.closed_for)
+        return await self._go_wrong(request, received, fault, headers, lambda: self._act(route, raw))
+
+    async def _answer(
+        self, received: ReceivedRequest, answer: Answer, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        await self._linger()
+        received.status = answer.status
+        return sending.whole(self._complete(answer, headers))
+
+    async def _go_wrong(
+        self,
+        request: web.BaseRequest,
+        received: ReceivedRequest,
+        fault: Fault,
+        headers: Mapping[str, str],
+        act: Callable[[], Answer],
+    ) -> web.StreamResponse:
+        if fault.at == "before_commit":
+            await asyncio.sleep(fault.seconds)
+        answer = fault.answer(act() if fault.commits else None)
+        if fault.at == "after_commit":
+            await asyncio.sleep(fault.seconds)
+        if fault.cuts_body:
+            return await self._cut_body(request, received, fault, answer, headers)
+        if fault.drops:
+            await self._linger()
+            return sending.drop(request, reset=fault.resets)
+        return await self._answer(received, answer, headers)
+
+    async def _cut_body(
+        self,
+        request: web.BaseRequest,
+        received: ReceivedRequest,
+        fault: Fault,
+        answer: Answer,
+        headers: Mapping[str, str],
+    ) -> web.StreamResponse:
+        await self._linger()
+        response = await sending.first_half(request, self._complete(answer, headers))
+        if fault.drops:
+            return sending.drop(request, reset=fault.resets)
+        received.status = answer.status
+        if fault.kind == "truncated":
+            response.force_close()
+            return response
+        await asyncio.sleep(fault.seconds)
+        return await sending.second_half(response, answer)
+
+    async def _linger(self) -> None:
+        latency = self._latency() if callable(self._latency) else self._latency
+        if latency > 0:
+            await asyncio.sleep(latency)
+
+    def _complete(self, answer: Answer, headers: Mapping[str, str]) -> Answer:
+        date = {"Date": format_datetime(self.clock.wall(), usegmt=True)}
+        return evolve(answer, headers=overlay({**headers, **date}, answer.headers))
+
+    def _write_down(self, request: web.BaseRequest, route: Route) -> ReceivedRequest:
+        assert request.transport is not None  # noqa: S101
+        received = ReceivedRequest(
+            method=request.method,
+            path=request.raw_path,
+            route=route.name,
+            headers=request.headers,
+            arrived_at=self.clock.now(),
+            peer_port=request.transport.get_extra_info("peername")[1],
+        )
+        self._log.append(received)
+        return received
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return json.loads(raw) if raw else None
+    except (ValueError, RecursionError):
+        return raw

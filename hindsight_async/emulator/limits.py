@@ -1,0 +1,198 @@
+"""How the server counts requests: pure, with the moment handed in, so that simulations need no HTTP.
+
+Every limit offers the same four things, all in seconds on one clock that never runs backwards:
+`limit`, `take(now)` (count one request, or refuse it and count nothing), `remaining(now)`, and `reset_at(now)`:
+the moment a request would next be let through if none is left, else the moment the whole limit is free again.
+"""
+
+from collections import deque
+from datetime import UTC, datetime
+from math import floor
+from typing import Literal, Protocol
+
+WINDOW_SECONDS = 60.0
+"""The length of every rate window."""
+
+FLOAT_RESIDUE = 1e-6
+"""What sums of floats may be short of a whole token or a whole minute."""
+
+Window = Literal["sliding", "fixed", "bucket", "aligned"]
+"""The ways of counting: see the class of each."""
+
+
+class RateLimit(Protocol):
+    """What every way of counting offers."""
+
+    limit: int
+
+    def take(self, now: float) -> bool:
+        """Count a request and return True, or return False and count nothing."""
+        ...
+
+    def remaining(self, now: float) -> int:
+        """Return how many requests would be let through at this moment."""
+        ...
+
+    def reset_at(self, now: float) -> float:
+        """Return when the next request passes if none is left, else when all of the limit is free."""
+        ...
+
+
+class SlidingWindow:
+    """At most `limit` requests in any 60 seconds."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._free_again_at: deque[float] = deque()
+
+    def take(self, now: float) -> bool:
+        """Count a request and return True, or return False and count nothing."""
+        if not self.remaining(now):
+            return False
+        self._free_again_at.append(now + WINDOW_SECONDS)
+        return True
+
+    def remaining(self, now: float) -> int:
+        """Return how many requests would be let through at this moment."""
+        while self._free_again_at and self._free_again_at[0] <= now:
+            self._free_again_at.popleft()
+        return self.limit - len(self._free_again_at)
+
+    def reset_at(self, now: float) -> float:
+        """Return when the oldest request is forgotten if none is left, else when the newest is."""
+        if not self.remaining(now):
+            return self._free_again_at[0]
+        return self._free_again_at[-1] if self._free_again_at else now
+
+
+class FixedWindow:
+    """At most `limit` requests in a window of 60 seconds, which the first request after the last one opens."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._ends_at = float("-inf")
+        self._used = 0
+
+    def take(self, now: float) -> bool:
+        """Count a request and return True, or return False and count nothing."""
+        if now >= self._ends_at:
+            self._ends_at, self._used = now + WINDOW_SECONDS, 0
+        if self._used == self.limit:
+            return False
+        self._used += 1
+        return True
+
+    def remaining(self, now: float) -> int:
+        """Return how many requests would be let through at this moment."""
+        return self.limit if now >= self._ends_at else self.limit - self._used
+
+    def reset_at(self, now: float) -> float:
+        """Return when the open window ends, or this moment where none is open."""
+        return max(self._ends_at, now)
+
+
+class AlignedWindow:
+    """At most `limit` requests in each minute of the wall clock, which is ahead of `now` by `wall_offset` seconds."""
+
+    def __init__(self, limit: int, wall_offset: float = 0.0) -> None:
+        self.limit = limit
+        self._phase = wall_offset % WINDOW_SECONDS
+        self._minute: int = 0
+        self._used = 0
+
+    def take(self, now: float) -> bool:
+        """Count a request and return True, or return False and count nothing."""
+        if not self.remaining(now):
+            return False
+        self._used += 1
+        return True
+
+    def remaining(self, now: float) -> int:
+        """Return how many requests would be let through at this moment."""
+        minute = floor((now + self._phase + FLOAT_RESIDUE) / WINDOW_SECONDS)
+        if minute != self._minute:
+            self._minute, self._used = minute, 0
+        return self.limit - self._used
+
+    def reset_at(self, now: float) -> float:
+        """Return when the current minute ends, or this moment where nothing was counted in it."""
+        if self.remaining(now) == self.limit:
+            return now
+        return (self._minute + 1) * WINDOW_SECONDS - self._phase
+
+
+class TokenBucket:
+    """A bucket of `limit` tokens, one taken per request, refilled evenly at `limit` per 60 seconds."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._per_second = limit / WINDOW_SECONDS
+        self._tokens = float(limit)
+        self._counted_at = float("-inf")
+
+    def take(self, now: float) -> bool:
+        """Count a request and return True, or return False and count nothing."""
+        if not self.remaining(now):
+            return False
+        self._tokens, self._counted_at = self._level(now) - 1, now
+        return True
+
+    def remaining(self, now: float) -> int:
+        """Return how many requests would be let through at this moment."""
+        return int(self._level(now) + FLOAT_RESIDUE)
+
+    def reset_at(self, now: float) -> float:
+        """Return when the next whole token is there if none is, else when the bucket is full."""
+        wanted = self.limit if self.remaining(now) else 1
+        return now + max(0.0, wanted - self._level(now)) / self._per_second
+
+    def _level(self, now: float) -> float:
+        return min(self.limit, self._tokens + (now - self._counted_at) * self._per_second)
+
+
+def rate_limit(window: Window, requests_per_minute: int, *, wall_offset: float = 0.0) -> RateLimit:
+    """Return a fresh limit that counts this way.
+
+    `wall_offset`: seconds to add to `now` to get the wall clock; only "aligned" asks.
+    Raises ValueError for fewer than one request per minute or an unknown window.
+    """
+    if requests_per_minute < 1:
+        raise ValueError(f"requests_per_minute must be at least 1, not {requests_per_minute}")
+    match window:
+        case "sliding":
+            return SlidingWindow(requests_per_minute)
+        case "fixed":
+            return FixedWindow(requests_per_minute)
+        case "aligned":
+            return AlignedWindow(requests_per_minute, wall_offset)
+        case "bucket":
+            return TokenBucket(requests_per_minute)
+    raise ValueError(f"window must be sliding, fixed, bucket or aligned, not {window!r}")
+
+
+class MonthlyAllowance:
+    """At most `limit` requests in each calendar month, UTC; the moment is an aware datetime."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._used = 0
+        self._period_end = datetime.min.replace(tzinfo=UTC)
+
+    def take(self, now: datetime) -> bool:
+        """Count a request and return True, or return False and count nothing."""
+        if not self.remaining(now):
+            return False
+        self._used += 1
+        return True
+
+    def remaining(self, now: datetime) -> int:
+        """Return how many requests are left this month."""
+        if now >= self._period_end:
+            self._period_end, self._used = self.period_end(now), 0
+        return self.limit - self._used
+
+    @staticmethod
+    def period_end(now: datetime) -> datetime:
+        """Return the first moment of the next month, when the allowance is whole again."""
+        year, month = divmod(now.year * 12 + now.month, 12)
+        return datetime(year, month + 1, 1, tzinfo=UTC)

@@ -1,0 +1,42 @@
+"""How an answer leaves: whole, in part, or as a connection that is cut."""
+
+import socket
+import struct
+
+from aiohttp import web
+
+from hindsight_async.emulator.answers import Answer
+
+# struct linger: on, for no time; a close then sends a reset instead of an orderly end.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+def whole(answer: Answer) -> web.StreamResponse:
+    """Return the response that carries all of the answer."""
+    return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+
+
+async def first_half(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+    """Send the headers, which promise the whole body, and half of the body."""
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    response.content_length = len(answer.body)
+    await response.prepare(request)
+    await response.write(answer.body[: len(answer.body) // 2])
+    return response
+
+
+async def second_half(response: web.StreamResponse, answer: Answer) -> web.StreamResponse:
+    """Send what `first_half` kept back."""
+    await response.write(answer.body[len(answer.body) // 2 :])
+    return response
+
+
+def drop(request: web.BaseRequest, *, reset: bool) -> web.StreamResponse:
+    """Drop the connection at once, with a TCP reset where asked; what is returned goes nowhere."""
+    transport = request.transport
+    assert transport is not None  # noqa: S101  # else the handler would have been cancelled
+    if reset:
+        connection: socket.socket = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
+    return web.Response()

@@ -1,0 +1,258 @@
+"""The emulator itself: what it is told, what it shows, and its life cycle."""
+
+import asyncio
+import ipaddress
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from aiohttp import web
+
+from hindsight_async.budget import Plan
+from hindsight_async.emulator.answers import Answer
+from hindsight_async.emulator.bodies import DeclaredIds
+from hindsight_async.emulator.faults import At, FaultScript, How, scripted_fault
+from hindsight_async.emulator.gateway import Gateway, ReceivedRequest
+from hindsight_async.emulator.limits import MonthlyAllowance, Window, rate_limit
+from hindsight_async.emulator.quota import Clock, Quota
+from hindsight_async.emulator.routes import ROOT, Route, true_answer
+from hindsight_async.emulator.state import Contact, Email, InterviewRecord, Organisation
+
+ResetUnit = Literal["milliseconds", "seconds"]
+"""The unit of X-RateLimit-Reset."""
+
+_RESETS_PER_SECOND: Mapping[str, int] = {"milliseconds": 1000, "seconds": 1}
+
+KEEP_ALIVE_SECONDS = 5.0
+"""How long an idle connection stays open: what servers built on Node do by default."""
+
+SHUTDOWN_SECONDS = 1.0
+"""How long `close` waits for connections whose requests it has cancelled already."""
+
+
+class Emulator:
+    """A local Hindsight over real HTTP on a loopback address; use `async with`, or `start` and `close`.
+
+    plan: the tier whose requests per minute are enforced over all routes together; `requests_per_minute` overrules it.
+    window: how they are counted: "sliding", "fixed" (opened by the first request), "bucket", or "aligned" (to the
+    minutes of the wall clock).
+    api_key: the one key that is let in; made up where None. host, port: a loopback address, and 0 for any free port.
+    sequences, interview_types, deals: the ids that exist; None takes any.
+    reset_unit: "milliseconds" or "seconds", for X-RateLimit-Reset. rate_headers: False leaves out X-RateLimit-*.
+    monthly_limit: requests per calendar month, reported in X-Usage-*; None counts none.
+    latency: seconds from acting to answering, a number or a function that returns one.
+    email_delay: seconds until an email is out, until when a GET says `created`.
+    started_at: what the server's wall clock shows at `start` (now); clock_skew: seconds it is ahead of that.
+
+    Raises ValueError for a host that is not loopback, an unknown window or reset unit, or a limit below 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        plan: Plan = Plan.ESSENTIALS,
+        requests_per_minute: int | None = None,
+        window: Window = "sliding",
+        api_key: str | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        sequences: Collection[str] | None = None,
+        interview_types: Collection[str] | None = None,
+        deals: Collection[str] | None = None,
+        reset_unit: ResetUnit = "milliseconds",
+        rate_headers: bool = True,
+        monthly_limit: int | None = None,
+        latency: float | Callable[[], float] = 0.0,
+        email_delay: float = 0.0,
+        started_at: datetime | None = None,
+        clock_skew: float = 0.0,
+    ) -> None:
+        if not _is_loopback(host):
+            raise ValueError(f"host must be a loopback address such as 127.0.0.1, not {host!r}")
+        if reset_unit not in _RESETS_PER_SECOND:
+            raise ValueError(f"reset_unit must be milliseconds or seconds, not {reset_unit!r}")
+        self.plan = plan
+        self.api_key = api_key or f"test-key-{secrets.token_hex(12)}"
+        self.requests: list[ReceivedRequest] = []
+        self._requests_per_minute = (
+            plan.requests_per_minute if requests_per_minute is None else requests_per_minute
+        )
+        self._window: Window = window
+        rate_limit(self._window, self._requests_per_minute)
+        self._host, self._port = host, port
+        self._declared = DeclaredIds(sequences, interview_types, deals)
+        self._resets_per_second = _RESETS_PER_SECOND[reset_unit] if rate_headers else None
+        self._monthly = None if monthly_limit is None else MonthlyAllowance(monthly_limit)
+        self._latency = latency
+        self._started_at, self._clock_skew = started_at, clock_skew
+        self._organisation = Organisation(email_delay=email_delay)
+        self._faults = FaultScript()
+        self._gateway: Gateway | None = None
+        self._runner: web.ServerRunner | None = None
+
+    def __repr__(self) -> str:
+        return f"<Emulator {self.base_url if self._gateway else 'not started'} {self.plan.name}>"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Open the port. After `close` it opens the same port again, with all that was there, on the same loop.
+
+        Raises RuntimeError where it is open already or was started on another loop, OSError where the port is taken.
+        """
+        loop = asyncio.get_running_loop()
+        if self._runner is not None:
+            raise RuntimeError("the emulator is started already")
+        if self._gateway is None:
+            self._gateway = self._new_gateway(loop)
+        elif self._gateway.clock.loop is not loop:
+            raise RuntimeError("the emulator cannot move to another event loop: build a new one")
+        server = web.Server(
+            self._gateway.handle,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._port = runner.addresses[0][1]
+        self._runner = runner
+
+    async def close(self) -> None:
+        """Close the port and every connection; what is in flight is cancelled. May be called again."""
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        self._opened.cancel_all()
+        await runner.cleanup()
+
+    @property
+    def base_url(self) -> str:
+        """What to give a client as its base URL. Raises RuntimeError before `start`."""
+        self._opened  # noqa: B018
+        return f"{self._origin()}{ROOT}"
+
+    @property
+    def interviews(self) -> dict[int, InterviewRecord]:
+        """The interviews by id."""
+        self._send_due_emails()
+        return self._organisation.interviews
+
+    @property
+    def contacts(self) -> dict[str, Contact]:
+        """The contacts by email address, trimmed and in lower case."""
+        return self._organisation.contacts
+
+    @property
+    def outbox(self) -> list[Email]:
+        """The emails that are out by now, oldest first."""
+        self._send_due_emails()
+        return self._organisation.outbox
+
+    def complete(self, interview_id: int, transcript: str = "**Paige:** Thank you for your time.") -> None:
+        """Let an interview have taken place. Raises KeyError for an unknown id."""
+        self._organisation.complete(interview_id, transcript, self._opened.clock.wall())
+
+    def spend(self, requests: int) -> int:
+        """Use up requests of the plan as another program of the organisation would; return how many passed."""
+        return self._opened.quota.spend(requests)
+
+    def fail(
+        self,
+        route: str,
+        how: How | int,
+        at: At | None = None,
+        times: int | None = 1,
+        *,
+        seconds: float | None = None,
+        status: int | None = None,
+        to: str | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        retry_after: float | str | None = None,
+    ) -> None:
+        """Let the next requests on a route fail; several faults on it happen in the order they were scripted.
+
+        route: "POST /interviews", "GET /interviews/{id}", "PATCH /interviews/{id}", or "*" for every request.
+        how: "disconnect"; "reset" (the same by TCP reset); a status (`body`: bytes or JSON instead of the standard
+        envelope); "slow" (`seconds` later; one scripted before the commit is not acted on if the caller hangs up);
+        "html"; "truncated" (more bytes promised than sent); "redirect" (to `to`); "empty" (no body). The last four
+        but "truncated" take a `status`, and like a status `headers` and `retry_after`.
+        at: "before_commit" (the default: nothing happened), "after_commit", or "mid_body" (default of "truncated").
+        times: how often; None for ever.
+
+        Raises ValueError that names what makes no sense.
+        """
+        options = {
+            "seconds": seconds,
+            "status": status,
+            "to": to,
+            "body": body,
+            "headers": headers,
+            "retry_after": retry_after,
+        }
+        self._faults.add(scripted_fault(route, how, at, times, options))
+
+    def heal(self) -> None:
+        """Forget every scripted fault."""
+        self._faults.clear()
+
+    @property
+    def _opened(self) -> Gateway:
+        if self._gateway is None:
+            raise RuntimeError("the emulator is not started: use `async with`, or await start()")
+        return self._gateway
+
+    def _origin(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    def _new_gateway(self, loop: asyncio.AbstractEventLoop) -> Gateway:
+        started_at = self._started_at or datetime.now(UTC)
+        clock = Clock(loop, wall_offset=started_at.timestamp() + self._clock_skew - loop.time())
+        limit = rate_limit(self._window, self._requests_per_minute, wall_offset=clock.wall_offset)
+        return Gateway(
+            api_key=self.api_key,
+            clock=clock,
+            quota=Quota(limit, self._monthly, clock, resets_per_second=self._resets_per_second),
+            faults=self._faults,
+            latency=self._latency,
+            act=self._act,
+            log=self.requests,
+        )
+
+    def _act(self, route: Route, raw: bytes) -> Answer:
+        self._send_due_emails()
+        return true_answer(
+            route,
+            raw,
+            organisation=self._organisation,
+            declared=self._declared,
+            now=self._opened.clock.wall(),
+            survey_page=f"{self._origin()}/survey",
+        )
+
+    def _send_due_emails(self) -> None:
+        if self._gateway is not None:
+            self._organisation.send_due_emails(self._gateway.clock.wall())
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,160 @@
+"""What the server keeps: interviews, contacts and the emails that went out. Pure: the moment is handed in."""
+
+import itertools
+import json
+import secrets
+from collections import deque
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from attrs import define, field, frozen
+
+
+@define
+class Contact:
+    """A person, one per email address; `notes` is the latest context, JSON text where an object was sent."""
+
+    contact_id: str
+    email: str
+    name: str | None = None
+    notes: str | None = None
+
+
+@frozen
+class Transcript:
+    """What was said in a completed interview."""
+
+    document_id: str
+    content: str
+    created_at: datetime
+
+
+@define
+class InterviewRecord:
+    """An interview as the server keeps it; a sequence is what makes it send an email."""
+
+    interview_request_id: int
+    contact: Contact
+    created_at: datetime
+    sequence_id: str | None
+    interview_type_id: str | None
+    deal_id: str | None
+    objective: str | None
+    survey_token: str = field(repr=False)
+    survey_url: str = field(repr=False)
+    email_sent_at: datetime | None = None
+    transcript: Transcript | None = None
+
+    @property
+    def status(self) -> str:
+        """`completed` once there is a transcript, `sent` once the email is out, before that `created`."""
+        if self.transcript is not None:
+            return "completed"
+        return "created" if self.email_sent_at is None else "sent"
+
+
+@frozen
+class Email:
+    """An email that a real person would have got."""
+
+    address: str
+    interview_request_id: int
+    sent_at: datetime
+
+
+class Organisation:
+    """Everything one organisation has on the server."""
+
+    def __init__(self, *, email_delay: float) -> None:
+        self.interviews: dict[int, InterviewRecord] = {}
+        self.contacts: dict[str, Contact] = {}
+        self.outbox: list[Email] = []
+        self._email_delay = timedelta(seconds=email_delay)
+        self._queued: deque[Email] = deque()
+        self._numbers = itertools.count(1)
+
+    def create(self, body: Mapping[str, Any], now: datetime, survey_page: str) -> dict[str, Any]:
+        """Create the interview that a checked body asks for, queue its email, and return the 201 document."""
+        contact = self._contact(body["contact_email"])
+        self._describe(contact, body)
+        token = f"tok_{secrets.token_hex(12)}"
+        interview = InterviewRecord(
+            interview_request_id=next(self._numbers),
+            contact=contact,
+            created_at=now,
+            sequence_id=body.get("sequence_id"),
+            interview_type_id=body.get("interview_type_id"),
+            deal_id=body.get("deal_id"),
+            objective=body.get("objective"),
+            survey_token=token,
+            survey_url=f"{survey_page}?token={token}",
+        )
+        self.interviews[interview.interview_request_id] = interview
+        if interview.sequence_id:
+            self._queued.append(Email(contact.email, interview.interview_request_id, now + self._email_delay))
+            self.send_due_emails(now)
+        return {
+            "interview_request_id": interview.interview_request_id,
+            "contact_id": contact.contact_id,
+            "deal_id": interview.deal_id,
+            "survey_url": interview.survey_url,
+            "survey_token": interview.survey_token,
+            "status": "sent" if interview.sequence_id else "created",
+        }
+
+    def read(self, interview_id: int) -> dict[str, Any]:
+        """Return the document of an interview that exists: it shows the survey link, never the token by itself."""
+        interview = self.interviews[interview_id]
+        transcript = interview.transcript
+        return {
+            "interview_request_id": interview.interview_request_id,
+            "contact_id": interview.contact.contact_id,
+            "deal_id": interview.deal_id,
+            "survey_url": interview.survey_url,
+            "status": interview.status,
+            "objective": interview.objective,
+            "email_sent_at": _iso(interview.email_sent_at),
+            "created_at": _iso(interview.created_at),
+            "transcript": transcript
+            and {
+                "document_id": transcript.document_id,
+                "content": transcript.content,
+                "created_at": _iso(transcript.created_at),
+            },
+        }
+
+    def update(self, interview_id: int, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Change what a checked body asks for; name and context belong to the contact, not to one interview."""
+        interview = self.interviews[interview_id]
+        self._describe(interview.contact, body)
+        interview.objective = body.get("objective", interview.objective)
+        return {"interview_request_id": interview_id}
+
+    def complete(self, interview_id: int, transcript: str, now: datetime) -> None:
+        """Let the interview have taken place. Raises KeyError for an unknown id."""
+        self.interviews[interview_id].transcript = Transcript(f"doc_{interview_id:06}", transcript, now)
+
+    def send_due_emails(self, now: datetime) -> None:
+        """Move the emails that are due by now into the outbox, which makes their interviews `sent`."""
+        while self._queued and self._queued[0].sent_at <= now:
+            email = self._queued.popleft()
+            self.outbox.append(email)
+            self.interviews[email.interview_request_id].email_sent_at = email.sent_at
+
+    def _contact(self, address: str) -> Contact:
+        email = address.strip().casefold()
+        if email not in self.contacts:
+            self.contacts[email] = Contact(f"contact_{len(self.contacts) + 1:06}", email)
+        return self.contacts[email]
+
+    @staticmethod
+    def _describe(contact: Contact, body: Mapping[str, Any]) -> None:
+        contact.name = body.get("contact_name", contact.name)
+        if "contact_context" in body:
+            context = body["contact_context"]
+            contact.notes = context if isinstance(context, str) else json.dumps(context, ensure_ascii=False)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")

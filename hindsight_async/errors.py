@@ -1,0 +1,209 @@
+"""Everything that can go wrong, as one tree.
+
+HindsightError
+├── APIError                        the server answered with an error
+│   ├── BadRequestError             400
+│   ├── UnauthorizedError           401
+│   ├── ForbiddenError              403
+│   ├── NotFoundError               404
+│   ├── RateLimitExceededError      429
+│   └── InternalServerError         5xx
+├── NotSentError                    no byte of the request left
+├── OutcomeUnknownError             the request left, and no readable answer came
+├── DecodeError                     an answer came that is not what the API promises
+├── DeadlineExceededError           the deadline would pass, or has passed
+└── SessionClosedError              the session was used after close()
+
+Wrong arguments are ValueError and TypeError, raised before any of this.
+"""
+
+import enum
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+
+class Delivery(enum.Enum):
+    """Whether a failed request may have taken effect."""
+
+    NOT_SENT = "not_sent"
+    """It never reached the server: sending it again is safe."""
+
+    REJECTED = "rejected"
+    """The server refused it: nothing happened there."""
+
+    UNKNOWN = "unknown"
+    """It left, and may have taken effect: after a create, a person may have been emailed."""
+
+
+class HindsightError(Exception):
+    """The root of the tree; catch it to catch everything this package raises of its own.
+
+    `method` and `path` name the call (None where there was none), `attempts` says how many
+    times it was tried, and `delivery` whether it may have taken effect.
+    """
+
+    _usual_delivery: ClassVar[Delivery] = Delivery.NOT_SENT
+
+    def __init__(
+        self,
+        summary: str,
+        *,
+        method: str | None = None,
+        path: str | None = None,
+        attempts: int = 0,
+        delivery: Delivery | None = None,
+    ) -> None:
+        super().__init__(summary)
+        self.method = method
+        self.path = path
+        self.attempts = attempts
+        self.delivery = delivery or self._usual_delivery
+
+    def __str__(self) -> str:
+        call = f"{self.method} {self.path}: " if self.method else ""
+        tried = f" (after {self.attempts} {'attempt' if self.attempts == 1 else 'attempts'})"
+        return f"{call}{without_addresses(self._what_happened())}{_WHAT_IT_MEANS[self.delivery]}{tried}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are rebuilt by calling the class with `args`, which keyword-only fields break.
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+    def _what_happened(self) -> str:
+        return str(self.args[0]) or type(self).__name__
+
+
+_WHAT_IT_MEANS = {
+    Delivery.NOT_SENT: "; nothing was sent",
+    Delivery.REJECTED: "; it had no effect",
+    Delivery.UNKNOWN: "; it may have taken effect and was not sent again",
+}
+
+_ADDRESS = re.compile(r"[^\s@<>\"'(),;:=]+@[^\s@<>\"'(),;:=]+")
+
+
+def without_addresses(text: str) -> str:
+    """Return `text` with every email address replaced, for logs and error texts."""
+    return _ADDRESS.sub("<address>", text)
+
+
+def _rebuild(cls: type[HindsightError], args: tuple[Any, ...], state: dict[str, Any]) -> HindsightError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class APIError(HindsightError):
+    """The server answered with an error (page integrations/api, "Errors").
+
+    `status` is the HTTP status; `code`, `message` and `details` are what its body said
+    (`code` is None where it named none); `retry_after` is the wait in seconds that the
+    server asked for, or None.
+    """
+
+    _usual_delivery = Delivery.REJECTED
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        details: Mapping[str, Any] | None = None,
+        retry_after: float | None = None,
+        **fields: Any,
+    ) -> None:
+        super().__init__(message, **fields)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.details: dict[str, Any] = dict(details or {})
+        self.retry_after = retry_after
+
+    def _what_happened(self) -> str:
+        code = f" {self.code}" if self.code else ""
+        return f"the server answered {self.status}{code}: {self.message}"
+
+
+class BadRequestError(APIError):
+    """400: a parameter is missing or wrong, or a sequence, interview type or deal is not yours."""
+
+
+class UnauthorizedError(APIError):
+    """401: the API key is missing or invalid."""
+
+
+class ForbiddenError(APIError):
+    """403: the key's role may not do this."""
+
+
+class NotFoundError(APIError):
+    """404: no such object in this organisation."""
+
+
+class RateLimitExceededError(APIError):
+    """429: the organisation's requests per minute, or its monthly quota, are used up.
+
+    `reset_at` is when the server lets requests through again (an aware datetime), or None.
+    """
+
+    def __init__(self, message: str, *, reset_at: datetime | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.reset_at = reset_at
+
+
+class InternalServerError(APIError):
+    """5xx: the server failed, before or after the request took effect."""
+
+    _usual_delivery = Delivery.UNKNOWN
+
+
+class NotSentError(HindsightError):
+    """No byte of the request left: no connection, no name, no TLS."""
+
+
+class OutcomeUnknownError(HindsightError):
+    """The request left, and no readable answer came: it may or may not have taken effect.
+
+    `status` is the HTTP status where at least that arrived (a 2xx means that it did take
+    effect), else None.
+    """
+
+    _usual_delivery = Delivery.UNKNOWN
+
+    def __init__(self, summary: str, *, status: int | None = None, **fields: Any) -> None:
+        super().__init__(summary, **fields)
+        self.status = status
+
+
+class DecodeError(HindsightError):
+    """An answer came that is not what the API promises.
+
+    `problems` has one text for each wrong place: its path, what was found, what belongs there.
+    """
+
+    _usual_delivery = Delivery.UNKNOWN
+
+    def __init__(self, summary: str, *, problems: tuple[str, ...] = (), **fields: Any) -> None:
+        super().__init__(summary, **fields)
+        self.problems = problems
+
+
+class DeadlineExceededError(HindsightError):
+    """The call's deadline passed, or the next step could not be done before it.
+
+    `retry_after` is how many seconds to wait before the call could succeed, where that is
+    known, else None.
+    """
+
+    def __init__(self, summary: str, *, retry_after: float | None = None, **fields: Any) -> None:
+        super().__init__(summary, **fields)
+        self.retry_after = retry_after
+
+
+class SessionClosedError(HindsightError):
+    """The session was used after close()."""

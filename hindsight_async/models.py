@@ -1,0 +1,180 @@
+"""What goes to the API and what comes back: frozen attrs classes with the API's own field names."""
+
+import enum
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from types import NoneType
+from typing import Any, cast
+
+from attrs import Attribute, field, frozen
+from attrs.validators import optional
+
+from hindsight_async.context import ContactContext, json_ready, sendable_text
+
+
+class InterviewStatus(enum.StrEnum):
+    """How far an interview has come (page get-interview).
+
+    Open: a value that this version does not know becomes a member of its own, with that value.
+    """
+
+    CREATED = "created"
+    """No email was sent yet, or the interview is a link that you deliver."""
+
+    SENT = "sent"
+    """The email is out, or (right after a create) queued."""
+
+    COMPLETED = "completed"
+    """The interview is over; the transcript is there."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "InterviewStatus | None":
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = value
+        member._value_ = value
+        return member
+
+
+_ATOM = r"[^\s@<>()\[\]\\,;:\"\x00-\x1f]"
+_LABEL = r"[^\s@<>()\[\]\\,;:\".\x00-\x1f]"
+_ADDRESS_SHAPE = re.compile(rf"{_ATOM}+@{_LABEL}+(\.{_LABEL}+)+")
+
+
+def _text(_request: object, attribute: "Attribute[Any]", value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{attribute.name} must be text (str), not {type(value).__name__}")
+    sendable_text(value, attribute.name)
+
+
+def _address(request: object, attribute: "Attribute[Any]", value: object) -> None:
+    _text(request, attribute, value)
+    if not _ADDRESS_SHAPE.fullmatch(cast("str", value)):
+        raise ValueError(
+            f"{attribute.name} must be one bare email address such as name@company.example; "
+            f"the text of {len(cast('str', value))} characters given is not"
+        )
+
+
+def _identifier(request: object, attribute: "Attribute[Any]", value: object) -> None:
+    _text(request, attribute, value)
+    if not cast("str", value).strip():
+        raise ValueError(f"{attribute.name} must not be empty; leave it out or give an id from the dashboard")
+
+
+def _context(value: object) -> ContactContext | None:
+    if not isinstance(value, (str, Mapping, NoneType)):
+        raise TypeError(f"contact_context must be text or a mapping, not {type(value).__name__}")
+    return cast("ContactContext | None", json_ready(cast("object", value), "contact_context"))
+
+
+@frozen(kw_only=True)
+class CreateInterview:
+    """The body of POST /interviews (page create-interview).
+
+    With `sequence_id` the contact is enrolled and Paige emails them; with only
+    `interview_type_id` no email goes out and you deliver the survey link. `contact_context`
+    replaces the contact's notes. What is None is left out of the body.
+
+    Raises TypeError or ValueError, naming the field, for a value the API would refuse.
+    """
+
+    contact_email: str = field(validator=_address, repr=False)
+    sequence_id: str | None = field(default=None, validator=optional(_identifier))
+    interview_type_id: str | None = field(default=None, validator=optional(_identifier))
+    contact_name: str | None = field(default=None, validator=optional(_text), repr=False)
+    # A mapping has no hash; left out of it, requests still go into sets.
+    contact_context: ContactContext | None = field(default=None, converter=_context, repr=False, hash=False)
+    deal_id: str | None = field(default=None, validator=optional(_identifier))
+    objective: str | None = field(default=None, validator=optional(_text))
+
+    def __attrs_post_init__(self) -> None:
+        if self.sequence_id is None and self.interview_type_id is None:
+            raise ValueError(
+                "sequence_id or interview_type_id must be given: a sequence emails the contact, "
+                "an interview type gives a link to deliver"
+            )
+
+
+@frozen(kw_only=True)
+class UpdateInterview:
+    """The body of PATCH /interviews/{id} (page update-interview); at least one field.
+
+    `contact_context` (which replaces the notes) and `contact_name` change the contact for all
+    their interviews, `objective` changes this one. What is None stays as it is.
+
+    Raises TypeError or ValueError, naming the field, for a value the API would refuse.
+    """
+
+    contact_context: ContactContext | None = field(default=None, converter=_context, repr=False, hash=False)
+    contact_name: str | None = field(default=None, validator=optional(_text), repr=False)
+    objective: str | None = field(default=None, validator=optional(_text))
+
+    def __attrs_post_init__(self) -> None:
+        if self.contact_context is None and self.contact_name is None and self.objective is None:
+            raise ValueError(
+                "contact_context, contact_name or objective must be given: there is nothing to update"
+            )
+
+
+def _without_query(url: str | None) -> str:
+    # The link's query carries the survey token.
+    return repr(url) if url is None else f"'{url.partition('?')[0]}?…'"
+
+
+def _names_only(extra: Mapping[str, Any]) -> str:
+    # What the fields mean is unknown, so their values could be secrets.
+    return repr(sorted(extra))
+
+
+@frozen(kw_only=True)
+class CreatedInterview:
+    """The answer to a create (page create-interview).
+
+    `survey_url` and `survey_token` open the interview without a login, so keep them secret.
+    `extra` has the fields that this version does not know.
+    """
+
+    interview_request_id: int
+    contact_id: str
+    status: InterviewStatus
+    deal_id: str | None = None
+    survey_url: str | None = field(default=None, repr=_without_query)
+    survey_token: str | None = field(default=None, repr=False)
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=_names_only, hash=False)
+
+
+@frozen(kw_only=True)
+class UpdatedInterview:
+    """The answer to an update (page update-interview)."""
+
+    interview_request_id: int
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=_names_only, hash=False)
+
+
+@frozen(kw_only=True)
+class Transcript:
+    """What was said: markdown, turns as `**Name:** text` separated by blank lines."""
+
+    document_id: str
+    content: str = field(repr=False)
+    created_at: datetime
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=_names_only, hash=False)
+
+
+@frozen(kw_only=True)
+class Interview:
+    """One interview (page get-interview); `transcript` is None until `status` is completed."""
+
+    interview_request_id: int
+    status: InterviewStatus
+    created_at: datetime
+    contact_id: str | None = None
+    deal_id: str | None = None
+    survey_url: str | None = field(default=None, repr=_without_query)
+    objective: str | None = None
+    email_sent_at: datetime | None = None
+    transcript: Transcript | None = None
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], repr=_names_only, hash=False)

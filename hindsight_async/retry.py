@@ -1,0 +1,52 @@
+"""Whether a failed call may be sent again, and after how long: plain functions of plain values."""
+
+from attrs import field, frozen, validators
+
+from hindsight_async.errors import (
+    HindsightError,
+    InternalServerError,
+    NotSentError,
+    OutcomeUnknownError,
+    RateLimitExceededError,
+)
+
+
+@frozen(kw_only=True)
+class RetryPolicy:
+    """How often and how patiently a call is sent again.
+
+    `attempts` counts every try, the first included. Pauses start at `first_pause` seconds,
+    double each time up to `longest_pause` seconds, and are shortened at random by up to half;
+    a wait that the server named is never shortened.
+    """
+
+    attempts: int = field(default=4, validator=[validators.instance_of(int), validators.ge(1)])
+    first_pause: float = field(default=0.5, validator=validators.ge(0))
+    longest_pause: float = field(default=8.0, validator=validators.ge(0))
+
+
+_MOST_DOUBLINGS = 64
+"""Beyond any longest pause, and short of a float's overflow."""
+
+
+def may_be_sent_again(error: HindsightError, *, repeatable: bool) -> bool:
+    """Return whether the request provably was not processed, or does no harm when repeated."""
+    if isinstance(error, (NotSentError, RateLimitExceededError)):
+        return True
+    return repeatable and isinstance(error, (OutcomeUnknownError, InternalServerError))
+
+
+def pause_before_next(
+    policy: RetryPolicy, error: HindsightError, *, repeatable: bool, attempt: int, random: float
+) -> float | None:
+    """Return the seconds to wait before the next attempt, or None to give up.
+
+    `attempt` is the number of the one that failed, from 1; `random` lies in [0, 1).
+    """
+    if attempt >= policy.attempts or not may_be_sent_again(error, repeatable=repeatable):
+        return None
+    doublings = min(attempt - 1, _MOST_DOUBLINGS)
+    backoff = min(policy.first_pause * 2.0**doublings, policy.longest_pause) * (1 - random / 2)
+    named: float | None = getattr(error, "retry_after", None)
+    # Jitter after a named wait only makes it later, so that many clients do not return as one.
+    return backoff if named is None else named + backoff * random

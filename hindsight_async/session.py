@@ -1,0 +1,131 @@
+"""The session: opens and closes the parts that a call passes."""
+
+import os
+import random
+import warnings
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from hindsight_async.budget import Plan, RateBudget
+from hindsight_async.interviews import Interviews
+from hindsight_async.pipeline import Pipeline
+from hindsight_async.retry import RetryPolicy
+from hindsight_async.transport import Timeouts, Transport
+
+API_KEY_VARIABLE = "HINDSIGHT_API_KEY"
+PLAN_VARIABLE = "HINDSIGHT_PLAN"
+BASE_URL_VARIABLE = "HINDSIGHT_BASE_URL"
+
+DEFAULT_BASE_URL = "https://app.usehindsight.com/api/v1"
+DEFAULT_PLAN = Plan.ESSENTIALS
+DEFAULT_MAX_IN_FLIGHT = 16
+DEFAULT_DEADLINE = 120.0
+"""Seconds for one call, from its first queueing to its last attempt."""
+
+
+class HindsightSession:
+    """One organisation's access to Hindsight: a connection pool, a rate budget, and the calls.
+
+    Use it with `async with`, or let it open itself on the first call and `await close()` it. It
+    may be built anywhere, also at import where no event loop runs.
+
+    - `api_key`: from the dashboard; else the variable HINDSIGHT_API_KEY.
+    - `plan`: the organisation's tier; else HINDSIGHT_PLAN (essentials, growth or enterprise), else `DEFAULT_PLAN`.
+    - `base_url`: else HINDSIGHT_BASE_URL, else `DEFAULT_BASE_URL`. Plain http is taken for this machine only.
+    - `max_in_flight`: how many requests may be under way at a time.
+    - `deadline`: seconds for one call with all its waiting; None for no end.
+    - `timeouts`: seconds that the network may take.
+    - `retry`: how often and how patiently a call is sent again.
+    - `http`: an aiohttp session to borrow; it is never closed here.
+
+    Raises ValueError or TypeError, naming the argument or the variable, for a missing or wrong value.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        plan: Plan | None = None,
+        base_url: str | None = None,
+        max_in_flight: int = DEFAULT_MAX_IN_FLIGHT,
+        deadline: float | None = DEFAULT_DEADLINE,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008  frozen
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008  frozen
+        http: aiohttp.ClientSession | None = None,
+    ) -> None:
+        key = _checked_api_key(api_key)
+        self._plan = _checked_plan(plan)
+        if type(max_in_flight) is not int or max_in_flight < 1:
+            raise ValueError("max_in_flight must be a whole number of at least 1")
+        if deadline is not None and not deadline > 0:
+            raise ValueError("deadline must be more than 0 seconds, or None for no end")
+        self._base_url = (base_url or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL).rstrip("/")
+        self._transport = Transport(
+            base_url=self._base_url,
+            api_key=key,
+            timeouts=timeouts,
+            max_in_flight=max_in_flight,
+            http=http,
+        )
+        pipeline = Pipeline(
+            self._transport,
+            RateBudget.for_plan(self._plan).join(max_in_flight),
+            policy=retry,
+            deadline=deadline,
+            random=random.random,
+        )
+        self.interviews = Interviews(pipeline)
+
+    async def __aenter__(self) -> Self:
+        self._transport.open()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections, unless they are borrowed. Idempotent; later calls raise SessionClosedError."""
+        await self._transport.close()
+
+    def __repr__(self) -> str:
+        return f"<HindsightSession {self._base_url} plan={self._plan.value}>"
+
+    def __del__(self, warn: Any = warnings.warn) -> None:
+        transport: Transport | None = getattr(self, "_transport", None)
+        if transport is not None and transport.is_open:
+            warn(f"{self!r} was not closed: use 'async with' or await close()", ResourceWarning, source=self)
+
+
+def _checked_api_key(given: str | None) -> str:
+    key = os.environ.get(API_KEY_VARIABLE) if given is None else given
+    if not key:
+        raise ValueError(f"no API key: pass api_key or set the variable {API_KEY_VARIABLE}")
+    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"api_key must be text (str), not {type(key).__name__}")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError(
+            f"the API key (api_key or {API_KEY_VARIABLE}) must be plain characters with no space or line end"
+        )
+    return key
+
+
+def _checked_plan(given: Plan | None) -> Plan:
+    if given is None:
+        name = os.environ.get(PLAN_VARIABLE)
+        if not name:
+            return DEFAULT_PLAN
+        try:
+            return Plan(name.strip().lower())
+        except ValueError:
+            names = ", ".join(plan.value for plan in Plan)
+            raise ValueError(f"the variable {PLAN_VARIABLE} must be one of {names}") from None
+    if not isinstance(given, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"plan must be a Plan such as Plan.GROWTH, not {type(given).__name__}")
+    return given

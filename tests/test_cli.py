@@ -1,0 +1,186 @@
+"""The command line, run as a user runs it."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from hindsight_async.demo import read_contacts, sample_csv
+
+COMMAND = [sys.executable, "-W", "error", "-m", "hindsight_async"]
+PLAIN = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, env=PLAIN, **options
+    )
+
+
+def run_in_terminal(*arguments):
+    """Run in a pseudo-terminal; return the exit code and all that a person would see."""
+    pid, terminal = pty.fork()
+    if pid == 0:  # pragma: no cover  the child becomes the command
+        os.execve(COMMAND[0], [*COMMAND, *arguments], {**os.environ, "COLUMNS": "120", "TERM": "xterm"})
+    seen = b""
+    while True:
+        try:
+            chunk = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not chunk:
+            break
+        seen += chunk
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
+
+
+def test_the_demo_in_a_pipe_prints_plain_lines():
+    """One line per contact with id, status and link, and a last one that sums up."""
+    done = run("demo")
+    assert (0, "enrolling 25 contacts on a local emulator (growth plan)\n") == (done.returncode, done.stderr)
+    *rows, summary = done.stdout.splitlines()
+    assert 25 == len(rows)
+    for row in rows:
+        address, number, status, link = row.split("\t")
+        assert "@" in address
+        assert number.isdigit()
+        assert "sent" == status
+        assert link.startswith("http://127.0.0.1:")
+    assert summary.startswith("25 contacts enrolled, 25 emails in the emulator's outbox.")
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_the_demo_on_a_terminal_shows_a_bar_and_a_table():
+    """A person sees progress, and whole links."""
+    code, seen = run_in_terminal("demo")
+    assert 0 == code
+    assert "25/25" in seen
+    assert "survey link" in seen
+    assert "yusuf.demir@bosphorus.example" in seen
+
+
+def test_the_demo_takes_a_file_of_ones_own(tmp_path):
+    """A byte order mark, quotes and line ends inside a cell are no trouble; a link-only row gets no email."""
+    contacts = tmp_path / "contacts.csv"
+    contacts.write_text(
+        "\ufeffcontact_email,contact_name,note,interview_type_id\n"
+        'a@x.example,"Smith, Ann","two\nlines",\n'
+        "b@x.example,Bo,,type_1\n",
+        encoding="utf-8",
+    )
+    done = run("demo", "--csv", str(contacts))
+    assert 0 == done.returncode
+    assert "2 contacts enrolled, 1 emails in the emulator's outbox." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "the first line must name the columns, contact_email among them"),
+        (b"email,name\na@x.example,A\n", "the first line must name the columns, contact_email among them"),
+        (b"contact_email\n", "there is no contact in it"),
+        (b"contact_email\nnobody\n", "line 2: contact_email must be one bare email address"),
+        (b"contact_email,contact_name\n,Jane\n", "line 2: contact_email is empty"),
+        (b"contact_email\na@x.example,surplus\n", "line 2: the row has more or fewer cells than the header"),
+        (
+            b"contact_email,contact_name\na@x.example\n",
+            "line 2: the row has more or fewer cells than the header",
+        ),
+        (b'contact_email\n"a@x.example\n', "unexpected end of data"),
+        (b"contact_email\n\xe9@x.example\n", "'utf-8' codec can't decode byte 0xe9"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_a_clear_error(tmp_path, content, complaint):
+    """No traceback: the file, the line and what is wrong with it, and exit code 2."""
+    contacts = tmp_path / "contacts.csv"
+    contacts.write_bytes(content)
+    done = run("demo", "--csv", str(contacts))
+    assert 2 == done.returncode
+    assert f"cannot read {contacts}: " in done.stderr
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "" == done.stdout
+
+
+def test_a_missing_file_and_a_wrong_word_are_usage_errors():
+    """Exit code 2, and what would be right."""
+    missing = run("demo", "--csv", "/no/such/file.csv")
+    assert 2 == missing.returncode
+    assert "No such file" in missing.stderr
+    wrong = run("demmo")
+    assert 2 == wrong.returncode
+    assert "demo" in wrong.stderr
+    assert 2 == run("emulate", "--plan", "gold").returncode
+
+
+def test_help_and_version_are_no_errors():
+    """A command without a word explains itself."""
+    for arguments in ((), ("--help",), ("--version",)):
+        done = run(*arguments)
+        assert (0, "") == (done.returncode, done.stderr)
+        assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_the_emulator_serves_until_it_is_told_to_stop(end):
+    """The two printed variables lead another program to it, and a signal ends it cleanly."""
+    with subprocess.Popen(
+        [*COMMAND, "emulate", "--plan", "growth"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as served:
+        try:
+            address = served.stdout.readline().strip().removeprefix("export HINDSIGHT_BASE_URL=")
+            key = served.stdout.readline().strip().removeprefix("export HINDSIGHT_API_KEY=")
+            request = urllib.request.Request(
+                f"{address}/interviews",
+                data=b'{"contact_email": "a@x.example", "sequence_id": "s"}',
+                headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                assert (201, "300") == (answer.status, answer.headers["X-RateLimit-Limit"])
+        finally:
+            served.send_signal(end)
+        _, said = served.communicate(timeout=30)
+    assert 0 == served.returncode
+    assert "No email leaves it" in said
+    assert "Traceback" not in said
+
+
+def test_a_port_that_is_taken_is_a_clear_error():
+    """Exit code 2 and the port, no traceback."""
+    with subprocess.Popen(
+        [*COMMAND, "emulate"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as served:
+        try:
+            port = served.stdout.readline().rpartition(":")[2].partition("/")[0]
+            done = run("emulate", "--port", port)
+        finally:
+            served.terminate()
+            served.communicate(timeout=30)
+    assert 2 == done.returncode
+    assert f"cannot listen on port {port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_its_extra_the_command_says_what_to_install():
+    """Whoever installed only the core learns the one thing to do."""
+    code = (
+        "import sys; sys.modules['cyclopts'] = None\n"
+        "from hindsight_async.__main__ import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert 2 == done.returncode
+    assert "pip install 'hindsight-async[cli]'" in done.stderr
+
+
+def test_the_sample_is_25_contacts_with_a_context_each():
+    """What ships is what the demo promises."""
+    contacts = read_contacts(sample_csv().splitlines(keepends=True))
+    assert 25 == len({contact.contact_email for contact in contacts})
+    assert all(contact.contact_context["company"] for contact in contacts)

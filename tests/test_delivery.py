@@ -1,0 +1,387 @@
+"""Each request goes out at most once unless it provably never happened: the wire, byte by byte."""
+
+import asyncio
+import gc
+import socket
+import traceback
+import uuid
+
+import aiohttp
+import pytest
+
+from hindsight_async import (
+    CreateInterview,
+    DeadlineExceededError,
+    Delivery,
+    HindsightError,
+    HindsightSession,
+    NotSentError,
+    OutcomeUnknownError,
+    RetryPolicy,
+    SessionClosedError,
+    Timeouts,
+    UpdateInterview,
+)
+from hindsight_async.transport import IDLE_SECONDS
+from raw_server import CREATED, OK, raw_server
+
+KEY = uuid.uuid4().hex
+REQUEST = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_abc123")
+
+
+def session(base_url, **options):
+    return HindsightSession(KEY, base_url=base_url, **options)
+
+
+def unused_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+async def answer_created(connection):
+    while await connection.request():
+        connection.writer.write(CREATED)
+
+
+async def drop_after_reading(connection):
+    await connection.request()
+    connection.drop()
+
+
+async def never_answer(connection):
+    await connection.request()
+    await asyncio.sleep(10_000)
+
+
+async def half_an_answer(connection):
+    await connection.request()
+    connection.writer.write(CREATED[:-10])
+
+
+async def nonsense(connection):
+    await connection.request()
+    connection.writer.write(b"I am no HTTP\r\n\r\n")
+
+
+async def test_a_create_is_one_request_with_our_headers():
+    """One call is one request, with the key, the user agent and the JSON body."""
+    async with raw_server(answer_created) as server, session(server.base_url) as hindsight:
+        await hindsight.interviews.create(REQUEST)
+    (request,) = server.requests
+    head, body = request.split(b"\r\n\r\n")
+    assert head.startswith(b"POST /api/v1/interviews HTTP/1.1\r\n")
+    assert f"\r\nAuthorization: Bearer {KEY}\r\n".encode() in head
+    assert b"\r\nUser-Agent: hindsight-async/0." in head
+    assert b"\r\nContent-Type: application/json" in head
+    assert b'{"contact_email":"jane@acme.example","sequence_id":"seq_abc123"}' == body
+
+
+@pytest.mark.parametrize("fault", [drop_after_reading, never_answer, half_an_answer, nonsense])
+async def test_a_create_whose_bytes_left_is_never_sent_again(fault):
+    """A lost, late, broken or senseless answer leaves one request on the wire and an unknown outcome."""
+    async with raw_server(fault) as server, session(server.base_url) as hindsight:
+        with pytest.raises(OutcomeUnknownError) as raised:
+            await hindsight.interviews.create(REQUEST)
+    assert 1 == len(server.requests)
+    assert Delivery.UNKNOWN is raised.value.delivery
+    assert 1 == raised.value.attempts
+    assert "was not sent again" in str(raised.value)
+
+
+@pytest.mark.parametrize("fault", [drop_after_reading, never_answer, half_an_answer, nonsense])
+async def test_updates_and_reads_are_sent_again_until_attempts_run_out(fault):
+    """What may be repeated is repeated, each attempt exactly one request."""
+    async with raw_server(fault) as server, session(server.base_url, deadline=None) as hindsight:
+        for call in (
+            hindsight.interviews.update(7, UpdateInterview(objective="x")),
+            hindsight.interviews.get(7),
+        ):
+            server.requests.clear()
+            with pytest.raises(OutcomeUnknownError) as raised:
+                await call
+            assert RetryPolicy().attempts == len(server.requests) == raised.value.attempts
+
+
+async def test_an_update_succeeds_on_a_later_attempt():
+    """One lost answer costs a pause, not the call."""
+
+    async def lose_the_first(connection):
+        await connection.request()
+        if connection.number == 1:
+            connection.drop()
+        else:
+            connection.writer.write(OK)
+
+    async with raw_server(lose_the_first) as server, session(server.base_url) as hindsight:
+        assert (
+            7 == (await hindsight.interviews.update(7, UpdateInterview(objective="x"))).interview_request_id
+        )
+    assert 2 == len(server.requests)
+
+
+async def test_a_refused_connection_is_tried_again_and_then_not_sent():
+    """Where nothing listens nothing is sent, which is safe to repeat."""
+    async with session(f"http://127.0.0.1:{unused_port()}") as hindsight:
+        with pytest.raises(NotSentError) as raised:
+            await hindsight.interviews.create(REQUEST)
+    assert Delivery.NOT_SENT is raised.value.delivery
+    assert RetryPolicy().attempts == raised.value.attempts
+    assert "no connection to http://127.0.0.1:" in str(raised.value)
+
+
+async def test_a_create_goes_out_once_the_server_is_back():
+    """A refused create is sent as soon as somebody listens, and once."""
+    port = unused_port()
+    async with session(f"http://127.0.0.1:{port}/api/v1") as hindsight:
+        call = asyncio.create_task(hindsight.interviews.create(REQUEST))
+        await asyncio.sleep(0.6)
+        requests = []
+
+        async def serve(reader, writer):
+            head = await reader.readuntil(b"\r\n\r\n")
+            requests.append(head)
+            writer.write(CREATED)
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", port):
+            assert 7 == (await call).interview_request_id
+            await hindsight.close()
+            await asyncio.sleep(1)
+    assert 1 == len(requests)
+
+
+async def test_a_tls_failure_is_not_sent():
+    """A server that speaks no TLS receives no request."""
+
+    async def plain_text(connection):
+        await connection.reader.read(1)
+        connection.writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        connection.drop()
+
+    async with raw_server(plain_text) as server:
+        secure = server.base_url.replace("http://", "https://")
+        async with session(secure, retry=RetryPolicy(attempts=2)) as hindsight:
+            with pytest.raises(NotSentError):
+                await hindsight.interviews.create(REQUEST)
+    assert 2 == server.connections
+    assert [] == server.requests
+
+
+async def test_an_unknown_host_is_not_sent():
+    """A name that does not resolve is a NotSentError that names it."""
+    async with session("https://no-such-host.invalid/api/v1", retry=RetryPolicy(attempts=1)) as hindsight:
+        with pytest.raises(NotSentError, match=r"no-such-host\.invalid"):
+            await hindsight.interviews.create(REQUEST)
+
+
+async def test_a_connect_timeout_is_not_sent():
+    """A host that does not take the connection in time received nothing."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        fillers = []
+        try:
+            for _ in range(3):
+                filler = socket.socket()
+                filler.setblocking(False)
+                filler.connect_ex(("127.0.0.1", port))
+                fillers.append(filler)
+            quick = {"timeouts": Timeouts(connect=1.0), "retry": RetryPolicy(attempts=1)}
+            async with session(f"http://127.0.0.1:{port}", **quick) as hindsight:
+                with pytest.raises(NotSentError, match="took too long"):
+                    await hindsight.interviews.create(REQUEST)
+        finally:
+            for filler in fillers:
+                filler.close()
+
+
+async def test_a_read_on_a_dead_pooled_connection_is_repeated_by_us_alone():
+    """The HTTP library's own silent repeat is off: every request is an attempt that we count."""
+
+    async def answer_once_then_die(connection):
+        await connection.request()
+        connection.writer.write(OK)
+        await connection.request()
+        connection.drop()
+
+    async with raw_server(answer_once_then_die) as server:
+        async with session(server.base_url, retry=RetryPolicy(attempts=1)) as hindsight:
+            await hindsight.interviews.update(7, UpdateInterview(objective="x"))
+            with pytest.raises(OutcomeUnknownError):
+                await hindsight.interviews.get(7)
+    assert 2 == len(server.requests)
+
+
+async def test_connections_are_reused_and_kept_idle_for_less_than_a_node_server_keeps_them():
+    """A pooled connection serves the next call; aiohttp, which reads the wall's clock, is told when to drop it."""
+    async with raw_server(answer_created) as server, session(server.base_url) as hindsight:
+        await hindsight.interviews.create(REQUEST)
+        await hindsight.interviews.create(REQUEST)
+        assert 1 == server.connections
+        (connector,) = (
+            found
+            for found in gc.get_objects()
+            if isinstance(found, aiohttp.TCPConnector) and not found.closed
+        )
+        assert 4.0 == IDLE_SECONDS == connector._keepalive_timeout
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_not_followed(status):
+    """A redirected create would turn into a read that looks created; here it is an error."""
+
+    async def redirect(connection):
+        while await connection.request():
+            connection.writer.write(
+                b"HTTP/1.1 %d Elsewhere\r\nLocation: /other?token=x\r\nContent-Length: 0\r\n\r\n" % status
+            )
+
+    async with raw_server(redirect) as server, session(server.base_url) as hindsight:
+        with pytest.raises(HindsightError, match="redirected to /other, which is not followed"):
+            await hindsight.interviews.create(REQUEST)
+    assert 1 == len(server.requests)
+
+
+async def test_a_create_in_flight_at_the_deadline_is_unknown():
+    """The deadline cuts the answer off, but the request had left."""
+    async with raw_server(never_answer) as server, session(server.base_url, deadline=3.0) as hindsight:
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(OutcomeUnknownError, match="the deadline passed before the answer was there"):
+            await hindsight.interviews.create(REQUEST)
+        assert 3 == pytest.approx(asyncio.get_running_loop().time() - started, abs=0.1)
+    assert 1 == len(server.requests)
+
+
+async def test_a_read_in_flight_at_the_deadline_exceeds_it():
+    """For a call that does no harm the deadline is what there is to say."""
+    async with raw_server(never_answer) as server, session(server.base_url, deadline=3.0) as hindsight:
+        with pytest.raises(DeadlineExceededError) as raised:
+            await hindsight.interviews.get(7)
+    assert Delivery.UNKNOWN is raised.value.delivery
+
+
+async def test_a_pause_that_does_not_fit_the_deadline_raises_at_once():
+    """Nobody waits for an attempt that would come too late."""
+
+    async def unavailable(connection):
+        while await connection.request():
+            connection.writer.write(b"HTTP/1.1 503 Busy\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n")
+
+    async with raw_server(unavailable) as server, session(server.base_url, deadline=10.0) as hindsight:
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(DeadlineExceededError) as raised:
+            await hindsight.interviews.get(7)
+        assert asyncio.get_running_loop().time() - started < 1
+    assert 30 <= raised.value.retry_after <= 31
+    assert Delivery.UNKNOWN is raised.value.delivery
+    assert 1 == raised.value.attempts
+
+
+async def test_a_wait_that_the_server_named_is_kept():
+    """The next attempt comes no earlier than the server asked for."""
+    arrivals = []
+
+    async def unavailable_at_first(connection):
+        while await connection.request():
+            arrivals.append(asyncio.get_running_loop().time())
+            connection.writer.write(
+                OK
+                if len(arrivals) > 1
+                else b"HTTP/1.1 503 Busy\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n"
+            )
+
+    async with raw_server(unavailable_at_first) as server, session(server.base_url) as hindsight:
+        await hindsight.interviews.update(7, UpdateInterview(objective="x"))
+    assert 3 <= arrivals[1] - arrivals[0] < 4
+
+
+async def test_a_closed_session_says_so():
+    """After close a call gets our own error, and closing again is fine."""
+    async with raw_server(answer_created) as server:
+        hindsight = session(server.base_url)
+        await hindsight.interviews.create(REQUEST)
+        await hindsight.close()
+        await hindsight.close()
+        with pytest.raises(SessionClosedError, match="the session is closed") as raised:
+            await hindsight.interviews.create(REQUEST)
+        with pytest.raises(SessionClosedError):
+            async with hindsight:
+                pass
+    assert Delivery.NOT_SENT is raised.value.delivery
+    assert ("POST", "/interviews") == (raised.value.method, raised.value.path)
+
+
+async def test_closing_with_a_create_in_flight_leaves_an_unknown_outcome():
+    """A caller whose session is closed under it still hears what became of its request."""
+    async with raw_server(never_answer) as server:
+        hindsight = session(server.base_url)
+        call = asyncio.create_task(hindsight.interviews.create(REQUEST))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        await hindsight.close()
+        with pytest.raises(OutcomeUnknownError):
+            await call
+
+
+async def test_a_borrowed_pool_is_used_and_never_closed():
+    """The caller's aiohttp session stays the caller's, whatever options it has."""
+
+    async def forbidden_middleware(request, handler):
+        raise AssertionError("a caller's middleware could send a request twice")
+
+    async with raw_server(answer_created) as server:
+        async with aiohttp.ClientSession(raise_for_status=True, middlewares=(forbidden_middleware,)) as http:
+            async with session(server.base_url, http=http) as hindsight:
+                await hindsight.interviews.create(REQUEST)
+            assert not http.closed
+            with pytest.raises(SessionClosedError, match="the session is closed"):
+                await hindsight.interviews.create(REQUEST)
+        late = session(server.base_url, http=http)
+        with pytest.raises(SessionClosedError, match="passed as http= is closed"):
+            await late.interviews.create(REQUEST)
+
+
+async def test_the_key_is_in_no_error():
+    """Not even a server that repeats it, or a broken answer, puts the key into an error."""
+
+    async def repeat_the_key(connection):
+        await connection.request()
+        body = b'{"error": {"code": "unauthorized", "message": "Invalid API key %b"}}' % KEY.encode()
+        connection.writer.write(b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    for script in (repeat_the_key, nonsense, drop_after_reading):
+        async with raw_server(script) as server, session(server.base_url) as hindsight:
+            with pytest.raises(HindsightError) as raised:
+                await hindsight.interviews.create(REQUEST)
+        chain, error = [], raised.value
+        while error is not None:
+            chain += [repr(error), repr(error.__dict__), *traceback.format_exception(error)]
+            error = error.__cause__ or error.__context__
+        assert KEY not in "".join(chain)
+        assert KEY not in repr(hindsight)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.01, 0.5, 1.0])
+async def test_a_cancelled_call_gets_out_at_once_and_leaves_the_session_usable(moment):
+    """Cancelled while queued, pausing or in flight: the next caller passes."""
+
+    async def slow_first(connection):
+        while await connection.request():
+            if len(connection.server.requests) == 1:
+                await asyncio.sleep(100)
+            connection.writer.write(CREATED)
+
+    clock = asyncio.get_running_loop().time
+    async with raw_server(slow_first) as server, session(server.base_url, max_in_flight=1) as hindsight:
+        call = asyncio.create_task(hindsight.interviews.create(REQUEST))
+        await asyncio.sleep(moment)
+        cancelled_at = clock()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert clock() - cancelled_at < 0.1
+        server.requests.append(b"the slow one is over")
+        assert 7 == (await hindsight.interviews.create(REQUEST)).interview_request_id

@@ -1,0 +1,90 @@
+"""Every error says what happened, on which call, after how many attempts, and what it means."""
+
+import copy
+import inspect
+import pickle
+from datetime import UTC, datetime
+
+import pytest
+
+import hindsight_async
+from hindsight_async import (
+    APIError,
+    BadRequestError,
+    DeadlineExceededError,
+    DecodeError,
+    Delivery,
+    HindsightError,
+    NotSentError,
+    OutcomeUnknownError,
+    RateLimitExceededError,
+    SessionClosedError,
+    errors,
+)
+
+MOMENT = datetime(2026, 7, 24, tzinfo=UTC)
+CALL = {"method": "POST", "path": "/interviews"}
+EXAMPLES = [
+    APIError("odd", status=418, code="teapot", details={"a": 1}, **CALL),
+    BadRequestError("sequence_id not found", status=400, code="bad_request", **CALL),
+    RateLimitExceededError("slow down", status=429, reset_at=MOMENT, retry_after=5.0, **CALL),
+    NotSentError("refused", attempts=4, **CALL),
+    OutcomeUnknownError("broke off", status=201, **CALL),
+    DecodeError("unreadable", problems=("a", "b"), **CALL),
+    DeadlineExceededError("too late", retry_after=3.5, delivery=Delivery.REJECTED, **CALL),
+    SessionClosedError("closed", **CALL),
+    HindsightError("plain"),
+]
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_errors_pickle_and_copy_whole(error, twin):
+    """An error that crosses a process boundary keeps its class, fields and text."""
+    error.add_note("a note")
+    other = twin(error)
+    assert type(error) is type(other)
+    assert error.__dict__ == other.__dict__
+    assert str(error) == str(other)
+
+
+def test_a_text_says_what_happened_where_and_after_how_many_attempts():
+    """One line tells the story of a failed call."""
+    assert (
+        "POST /interviews: the server answered 400 bad_request: sequence_id not found; it had no effect"
+        " (after 1 attempt)"
+    ) == str(BadRequestError("sequence_id not found", status=400, code="bad_request", attempts=1, **CALL))
+    assert "POST /interviews: refused; nothing was sent (after 4 attempts)" == str(
+        NotSentError("refused", attempts=4, **CALL)
+    )
+
+
+def test_an_unknown_outcome_says_that_it_was_not_sent_again():
+    """The one thing to know about an unknown outcome stands in its text."""
+    assert "it may have taken effect and was not sent again" in str(OutcomeUnknownError("broke off", **CALL))
+
+
+def test_addresses_stay_out_of_texts():
+    """A server that repeats a contact's address does not put it into our logs; the field keeps it."""
+    error = BadRequestError("contact jane.doe+q3@acme.example is not valid", status=400, **CALL)
+    assert "contact <address> is not valid" in str(error)
+    assert "jane" not in repr(error)
+    assert "contact jane.doe+q3@acme.example is not valid" == error.message
+
+
+def test_no_text_is_empty():
+    """Even an error without words names itself."""
+    assert "HindsightError; nothing was sent (after 0 attempts)" == str(HindsightError(""))
+    assert "<SessionClosedError: closed; nothing was sent (after 0 attempts)>" == repr(
+        SessionClosedError("closed")
+    )
+
+
+def test_every_error_is_public_and_drawn_in_the_tree():
+    """The tree at the top of the module is the truth, and all of it can be imported."""
+    classes = [
+        cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, HindsightError)
+    ]
+    for cls in classes:
+        assert cls is getattr(hindsight_async, cls.__name__)
+        assert cls.__name__ in errors.__doc__

@@ -1,0 +1,240 @@
+"""The three calls, end to end against the emulator."""
+
+import asyncio
+
+import pytest
+
+from hindsight_async import (
+    BadRequestError,
+    CreatedInterview,
+    CreateInterview,
+    DeadlineExceededError,
+    Delivery,
+    HindsightSession,
+    InternalServerError,
+    InterviewStatus,
+    NotFoundError,
+    OutcomeUnknownError,
+    Plan,
+    RateLimitExceededError,
+    RetryPolicy,
+    UnauthorizedError,
+    UpdateInterview,
+    merge_context,
+)
+from hindsight_async.emulator import Emulator
+
+REQUEST = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_abc123")
+CALLS = {
+    "POST /interviews": lambda interviews: interviews.create(REQUEST),
+    "GET /interviews/{id}": lambda interviews: interviews.get(1),
+    "PATCH /interviews/{id}": lambda interviews: interviews.update(1, UpdateInterview(objective="x")),
+}
+
+
+@pytest.fixture
+async def emulator():
+    async with Emulator(plan=Plan.ENTERPRISE) as running:
+        yield running
+
+
+@pytest.fixture
+async def hindsight(emulator):
+    async with HindsightSession(
+        emulator.api_key, base_url=emulator.base_url, plan=Plan.ENTERPRISE
+    ) as session:
+        yield session
+
+
+async def test_create_update_and_get_tell_one_story(emulator, hindsight):
+    """What was created is what is read back, and the contact keeps the enriched context."""
+    created = await hindsight.interviews.create(
+        CreateInterview(
+            contact_email="jane@acme.example",
+            sequence_id="seq_abc123",
+            contact_name="Jane Smith",
+            contact_context={"title": "VP of Engineering"},
+            deal_id="deal_xyz789",
+            objective="Why did pricing block us?",
+        )
+    )
+    assert CreatedInterview is type(created)
+    assert InterviewStatus.SENT is created.status
+    richer = merge_context({"title": "VP of Engineering"}, {"champion": True})
+    updated = await hindsight.interviews.update(
+        created.interview_request_id, UpdateInterview(contact_context=richer, objective="Why now?")
+    )
+    assert created.interview_request_id == updated.interview_request_id
+    interview = await hindsight.interviews.get(created.interview_request_id)
+    assert ("deal_xyz789", "Why now?") == (interview.deal_id, interview.objective)
+    assert interview.created_at.tzinfo is not None
+    assert ["jane@acme.example"] == [email.address for email in emulator.outbox]
+
+
+async def test_a_link_is_created_without_an_email(emulator, hindsight):
+    """An interview type gives a link to deliver, and Paige emails nobody."""
+    created = await hindsight.interviews.create(
+        CreateInterview(contact_email="jane@acme.example", interview_type_id="type_abc123")
+    )
+    assert InterviewStatus.CREATED is created.status
+    assert created.survey_url
+    assert [] == emulator.outbox
+
+
+async def test_a_completed_interview_has_its_transcript(emulator, hindsight):
+    """Once the interview is over its words can be read."""
+    created = await hindsight.interviews.create(REQUEST)
+    assert None is (await hindsight.interviews.get(created.interview_request_id)).transcript
+    emulator.complete(created.interview_request_id, "**Paige:** Why?")
+    interview = await hindsight.interviews.get(created.interview_request_id)
+    assert InterviewStatus.COMPLETED is interview.status
+    assert "**Paige:** Why?" == interview.transcript.content
+
+
+async def test_many_calls_run_concurrently_over_a_bounded_pool(emulator):
+    """Two hundred calls at once use no more connections than may be in flight, and each is sent once."""
+    async with HindsightSession(
+        emulator.api_key, base_url=emulator.base_url, plan=Plan.ENTERPRISE, max_in_flight=8
+    ) as hindsight:
+        async with asyncio.TaskGroup() as group:
+            for number in range(200):
+                request = CreateInterview(contact_email=f"c{number}@acme.example", sequence_id="s")
+                group.create_task(hindsight.interviews.create(request))
+    assert sorted(f"c{number}@acme.example" for number in range(200)) == sorted(
+        email.address for email in emulator.outbox
+    )
+    assert len({request.peer_port for request in emulator.requests}) <= 8
+
+
+async def test_refusals_become_their_classes():
+    """400, 401 and 404 arrive as what they are, after one attempt."""
+    async with Emulator(sequences=["seq_known"]) as emulator:
+        async with HindsightSession(emulator.api_key, base_url=emulator.base_url) as hindsight:
+            with pytest.raises(BadRequestError, match="sequence_id") as raised:
+                await hindsight.interviews.create(REQUEST)
+            assert (400, "bad_request", 1) == (raised.value.status, raised.value.code, raised.value.attempts)
+            with pytest.raises(NotFoundError):
+                await hindsight.interviews.get(99)
+            with pytest.raises(NotFoundError):
+                await hindsight.interviews.update(99, UpdateInterview(objective="x"))
+        async with HindsightSession("wrong", base_url=emulator.base_url) as hindsight:
+            with pytest.raises(UnauthorizedError):
+                await hindsight.interviews.create(REQUEST)
+        assert 4 == len(emulator.requests)
+
+
+@pytest.mark.parametrize("at", ["before_commit", "after_commit"])
+@pytest.mark.parametrize("how", ["disconnect", 500, 502, 503, "html", "empty"])
+async def test_a_create_is_never_repeated_after_a_doubt(emulator, hindsight, how, at):
+    """Whether the server acted before it failed cannot be seen, so nobody is emailed twice."""
+    emulator.fail("POST /interviews", how=how, at=at, times=None)
+    with pytest.raises((OutcomeUnknownError, InternalServerError)) as raised:
+        await hindsight.interviews.create(REQUEST)
+    assert Delivery.UNKNOWN is raised.value.delivery
+    assert 1 == len(emulator.requests)
+    assert (1 if at == "after_commit" else 0) == len(emulator.outbox)
+
+
+async def test_an_unreadable_answer_to_a_create_is_an_unknown_outcome(emulator, hindsight):
+    """A 201 that cannot be read was created all the same, and is not repeated."""
+    emulator.fail("POST /interviews", how="html", at="after_commit", status=201)
+    with pytest.raises(OutcomeUnknownError, match="the server answered 201, so it was done") as raised:
+        await hindsight.interviews.create(REQUEST)
+    assert 201 == raised.value.status
+    emulator.fail("POST /interviews", how="truncated")
+    with pytest.raises(OutcomeUnknownError, match="broke off"):
+        await hindsight.interviews.create(REQUEST)
+    assert 2 == len(emulator.requests)
+
+
+@pytest.mark.parametrize("how", ["disconnect", 500, 503, "html", "truncated"])
+@pytest.mark.parametrize("route", ["GET /interviews/{id}", "PATCH /interviews/{id}"])
+async def test_what_is_repeatable_survives_passing_faults(emulator, hindsight, route, how):
+    """Three failures in a row cost pauses, not the call."""
+    await hindsight.interviews.create(REQUEST)
+    emulator.fail(route, how=how, times=3)
+    assert 1 == (await CALLS[route](hindsight.interviews)).interview_request_id
+    assert 5 == len(emulator.requests)
+
+
+async def test_a_429_is_waited_out_and_sent_again():
+    """Over the server's limit a create waits for the reset that the server named, and goes out once."""
+    clock = asyncio.get_running_loop().time
+    async with Emulator(plan=Plan.ESSENTIALS) as emulator:
+        emulator.spend(60)
+        async with HindsightSession(
+            emulator.api_key, base_url=emulator.base_url, plan=Plan.GROWTH
+        ) as hindsight:
+            started = clock()
+            await hindsight.interviews.create(REQUEST)
+            assert 59 <= clock() - started < 70
+        assert [429, 201] == [request.status for request in emulator.requests]
+        assert 1 == len(emulator.outbox)
+
+
+async def test_a_429_beyond_the_deadline_raises_at_once():
+    """A reset that comes too late is said at once, with the wait."""
+    clock = asyncio.get_running_loop().time
+    async with Emulator(plan=Plan.ESSENTIALS) as emulator:
+        emulator.spend(60)
+        async with HindsightSession(emulator.api_key, base_url=emulator.base_url, deadline=5.0) as hindsight:
+            with pytest.raises(DeadlineExceededError) as raised:
+                await hindsight.interviews.create(REQUEST)
+            assert clock() < 1
+    assert 59 <= raised.value.retry_after < 70
+    assert Delivery.REJECTED is raised.value.delivery
+
+
+async def test_wrong_arguments_are_refused_before_anything_is_sent(emulator, hindsight):
+    """A dict, a text id, a bool: the error names the argument and nothing leaves."""
+    with pytest.raises(TypeError, match="request must be CreateInterview, not dict"):
+        await hindsight.interviews.create({"contact_email": "jane@acme.example"})
+    with pytest.raises(TypeError, match="request must be UpdateInterview, not CreateInterview"):
+        await hindsight.interviews.update(1, REQUEST)
+    for wrong in ("1", True, 1.0, None):
+        with pytest.raises(TypeError, match="interview_request_id must be an int"):
+            await hindsight.interviews.get(wrong)
+    with pytest.raises(ValueError, match="interview_request_id must not be negative"):
+        await hindsight.interviews.get(-1)
+    assert [] == emulator.requests
+
+
+async def test_a_call_opens_the_session_by_itself(emulator):
+    """Without `async with` the first call opens it and close() closes it."""
+    hindsight = HindsightSession(emulator.api_key, base_url=emulator.base_url)
+    assert 1 == (await hindsight.interviews.create(REQUEST)).interview_request_id
+    await hindsight.close()
+
+
+async def test_attempts_are_the_policys(emulator):
+    """A policy of one attempt sends once."""
+    policy = RetryPolicy(attempts=1)
+    emulator.fail("*", how=503, times=None)
+    async with HindsightSession(emulator.api_key, base_url=emulator.base_url, retry=policy) as hindsight:
+        with pytest.raises(InternalServerError, match="after 1 attempt"):
+            await hindsight.interviews.get(1)
+    assert 1 == len(emulator.requests)
+
+
+async def test_a_rate_limit_that_never_ends_ends_the_call(emulator):
+    """A server that says 429 for ever gets a finite number of attempts."""
+    emulator.fail("*", how=429, times=None, headers={"Retry-After": "1"})
+    async with HindsightSession(emulator.api_key, base_url=emulator.base_url) as hindsight:
+        with pytest.raises((RateLimitExceededError, DeadlineExceededError)) as raised:
+            await hindsight.interviews.create(REQUEST)
+    assert Delivery.REJECTED is raised.value.delivery
+    assert len(emulator.requests) < 130
+
+
+async def test_the_budget_holds_the_plan(emulator):
+    """More calls than the plan's minute wait for the token bucket instead of drawing a 429."""
+    clock = asyncio.get_running_loop().time
+    async with HindsightSession(
+        emulator.api_key, base_url=emulator.base_url, plan=Plan.ESSENTIALS
+    ) as hindsight:
+        await hindsight.interviews.create(REQUEST)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(89):
+                group.create_task(hindsight.interviews.get(1))
+    assert clock() > 29
+    assert 90 == len(emulator.requests)

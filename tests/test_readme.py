@@ -1,0 +1,123 @@
+"""Every block and every table of the README is true."""
+
+import asyncio
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+import hindsight_async
+from hindsight_async import HindsightSession, Plan, errors
+from hindsight_async.emulator import Emulator
+from virtual_time import VirtualTimeLoop
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PROGRAMS = [block for block in BLOCKS if "asyncio.run(" in block]
+(WEB_APPLICATION,) = (block for block in BLOCKS if "FastAPI" in block)
+
+
+def table_after(heading):
+    rows = README.split(heading, 1)[1].split("|---", 1)[1].split("\n\n", 1)[0].splitlines()[1:]
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+
+
+def emulated(program):
+    """Run `program(environment)` on a thread while an emulator serves on this one."""
+
+    async def serve():
+        async with Emulator(plan=Plan.GROWTH) as emulator:
+            environment = {
+                **os.environ,
+                "HINDSIGHT_API_KEY": emulator.api_key,
+                "HINDSIGHT_BASE_URL": emulator.base_url,
+            }
+            return await asyncio.to_thread(program, environment), emulator
+
+    return asyncio.run(serve())
+
+
+def test_every_python_block_is_run_here():
+    """No block is only decoration."""
+    assert len(BLOCKS) == len(PROGRAMS) + 1
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+def test_a_program_runs_as_it_stands(program):
+    """Copied out and run against the emulator, a program ends well and warns of nothing."""
+
+    def run(environment):
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-X", "dev", "-c", program],
+            env=environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    done, emulator = emulated(run)
+    assert "" == done.stderr
+    assert 0 == done.returncode
+    assert done.stdout.strip()
+    assert "Emulator(" in program or emulator.requests
+
+
+def test_the_web_application_enrols_and_closes_its_session(monkeypatch):
+    """The application answers with the interview's id, and its session is closed with it."""
+
+    async def use(environment):
+        for name in ("HINDSIGHT_API_KEY", "HINDSIGHT_BASE_URL"):
+            monkeypatch.setenv(name, environment[name])
+        names = {}
+        exec(compile(WEB_APPLICATION, "README.md", "exec"), names)
+        app = names["app"]
+        transport = httpx.ASGITransport(app=app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://app") as client,
+        ):
+            enrolled = await client.post("/deal-closed", json={"email": "jane@acme.example", "deal": "won"})
+        return enrolled.status_code, enrolled.json(), names["hindsight"]
+
+    def run(environment):
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            return runner.run(use(environment))
+
+    (status, answer, hindsight), emulator = emulated(run)
+    assert (202, {"interview": 1}) == (status, answer)
+    assert 1 == len(emulator.outbox)
+    with pytest.raises(hindsight_async.SessionClosedError):
+        asyncio.run(hindsight.interviews.get(1))
+
+
+def test_the_table_of_plans_is_the_enum():
+    """The README's numbers are the code's numbers."""
+    assert [[f"`Plan.{plan.name}`", str(plan.requests_per_minute)] for plan in Plan] == table_after(
+        "The plan sizes"
+    )
+
+
+def test_the_table_of_arguments_is_the_signature():
+    """Every argument of the session stands in the table with its default."""
+    parameters = inspect.signature(HindsightSession).parameters
+    rows = {row[0].strip("`"): row for row in table_after("What is not passed")}
+    assert set(parameters) == set(rows)
+    for name, parameter in parameters.items():
+        if parameter.default is not None:
+            assert rows[name][-1].strip("`").startswith(str(parameter.default)), name
+
+
+def test_the_table_of_errors_is_the_tree():
+    """Every error of the tree but its root is explained, with the delivery it usually has."""
+    rows = {row[0].strip("`"): row for row in table_after("When something goes wrong")}
+    classes = {
+        name: cls
+        for name, cls in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(cls, errors.HindsightError) and cls is not errors.HindsightError
+    }
+    assert set(classes) == set(rows)
+    for name, row in rows.items():
+        if row[2].startswith("`"):
+            assert classes[name]._usual_delivery.name == row[2].strip("`"), name

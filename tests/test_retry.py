@@ -1,0 +1,87 @@
+"""What may be sent again, and after how long."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hindsight_async import (
+    BadRequestError,
+    DecodeError,
+    ForbiddenError,
+    InternalServerError,
+    NotFoundError,
+    NotSentError,
+    OutcomeUnknownError,
+    RateLimitExceededError,
+    RetryPolicy,
+    UnauthorizedError,
+)
+from hindsight_async.retry import may_be_sent_again, pause_before_next
+
+NOT_PROCESSED = [NotSentError("x"), RateLimitExceededError("x", status=429)]
+MAYBE_PROCESSED = [OutcomeUnknownError("x"), InternalServerError("x", status=500)]
+FINAL = [
+    BadRequestError("x", status=400),
+    UnauthorizedError("x", status=401),
+    ForbiddenError("x", status=403),
+    NotFoundError("x", status=404),
+    DecodeError("x"),
+]
+
+
+@pytest.mark.parametrize(
+    "error", NOT_PROCESSED + MAYBE_PROCESSED + FINAL, ids=lambda error: type(error).__name__
+)
+def test_a_create_is_sent_again_only_where_it_was_not_processed(error):
+    """A person is emailed twice by nothing that this table allows."""
+    assert (error in NOT_PROCESSED) is may_be_sent_again(error, repeatable=False)
+
+
+@pytest.mark.parametrize(
+    "error", NOT_PROCESSED + MAYBE_PROCESSED + FINAL, ids=lambda error: type(error).__name__
+)
+def test_what_is_repeatable_is_also_sent_again_after_a_doubt(error):
+    """Updates and reads do no harm when repeated; refusals stay final."""
+    assert (error not in FINAL) is may_be_sent_again(error, repeatable=True)
+
+
+PATIENT = RetryPolicy(attempts=10)
+
+
+def pause(attempt, random=0.0, error=NOT_PROCESSED[0], policy=PATIENT):
+    return pause_before_next(policy, error, repeatable=False, attempt=attempt, random=random)
+
+
+def test_pauses_double_up_to_the_longest():
+    """Without jitter the pauses are the policy's own numbers."""
+    assert [0.5, 1.0, 2.0, 4.0, 8.0, 8.0] == [pause(attempt) for attempt in range(1, 7)]
+
+
+def test_attempts_are_finite():
+    """The attempt that the policy names last is the last."""
+    assert None is pause(4, policy=RetryPolicy(attempts=4))
+    assert None is pause(1, policy=RetryPolicy(attempts=1))
+    assert None is not pause(3, policy=RetryPolicy(attempts=4))
+
+
+@given(attempt=st.integers(1, 2000), random=st.floats(0, 1, exclude_max=True))
+def test_jitter_takes_at_most_half(attempt, random):
+    """However late and however the dice fall, a pause is positive and bounded."""
+    policy = RetryPolicy(attempts=3000)
+    assert 0.25 <= pause(attempt, random, policy=policy) <= policy.longest_pause
+
+
+@given(named=st.floats(0, 1e6), attempt=st.integers(1, 9), random=st.floats(0, 1, exclude_max=True))
+def test_a_wait_that_the_server_named_is_never_shortened(named, attempt, random):
+    """Jitter only makes it later, and by no more than a pause of our own."""
+    error = RateLimitExceededError("x", status=429, retry_after=named)
+    assert named <= pause(attempt, random, error) <= named + RetryPolicy().longest_pause
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"attempts": 0}, {"attempts": 2.5}, {"first_pause": -1}, {"longest_pause": -1}]
+)
+def test_a_policy_that_makes_no_sense_is_refused(wrong):
+    """The error names the field."""
+    with pytest.raises((ValueError, TypeError), match=next(iter(wrong))):
+        RetryPolicy(**wrong)
