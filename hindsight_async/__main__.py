@@ -6,15 +6,15 @@ import sys
 def main() -> int:
     """Run the command line; say what to install where its extra is missing. Returns the exit code."""
     try:
-        from hindsight_async.cli import run  # noqa: PLC0415  the extra may be missing
+        import cyclopts  # noqa: F401, PLC0415
+        import rich  # noqa: F401, PLC0415
     except ModuleNotFoundError as error:
-        if error.name not in {"cyclopts", "rich"}:
-            raise
-        print(  # noqa: T201
-            f"{error.name} is not installed: the command line needs pip install 'hindsight-async[cli]'",
-            file=sys.stderr,
+        sys.stderr.write(
+            f"{error.name} is not installed: the command line needs pip install 'hindsight-async[cli]'\n"
         )
         return 2
+    from hindsight_async.cli import run  # noqa: PLC0415  needs the extra
+
     return run()
 
 

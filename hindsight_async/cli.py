@@ -19,7 +19,6 @@ from hindsight_async.emulator import Emulator
 from hindsight_async.models import CreateInterview
 from hindsight_async.session import API_KEY_VARIABLE, BASE_URL_VARIABLE
 
-EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
@@ -56,11 +55,7 @@ def demo(*, csv: Annotated[Path | None, Parameter(help="a CSV file of your own")
         contacts = read_contacts(text.splitlines(keepends=True))
     except (OSError, ValueError) as error:
         return _fail(EXIT_USAGE, f"cannot read {csv}: {error}")
-    try:
-        result = asyncio.run(_enrol_with_progress(contacts))
-    except ExceptionGroup as failures:
-        return _fail(EXIT_FAILED, "\n".join(map(str, failures.exceptions)))
-    _print_result(result)
+    _print_result(asyncio.run(_enrol_with_progress(contacts)))
     return 0
 
 

@@ -85,11 +85,13 @@ async def enrol(
 ) -> DemoResult:
     """Enrol all contacts at once on an emulator, enrich the first one's context and read it back.
 
-    `on_enrolled` is called after each. Raises an ExceptionGroup of HindsightError where calls failed.
+    `on_enrolled` is called after each.
     """
     async with (
         Emulator(plan=DEMO_PLAN) as emulator,
-        HindsightSession(emulator.api_key, base_url=emulator.base_url, plan=DEMO_PLAN) as hindsight,
+        HindsightSession(
+            emulator.api_key, base_url=emulator.base_url, plan=DEMO_PLAN, deadline=None
+        ) as hindsight,
     ):
 
         async def enrol_one(request: CreateInterview) -> Enrolment:

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from hindsight_async import merge_context
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
-    max_leaves=10,
+KEYS = st.sampled_from(["a", "b", "c", ""])
+MAPPINGS = st.recursive(
+    st.dictionaries(KEYS, st.none() | st.integers() | st.lists(st.text(max_size=3), max_size=2), max_size=3),
+    lambda children: st.dictionaries(KEYS, children | st.text(max_size=3), max_size=3),
+    max_leaves=8,
 )
-MAPPINGS = st.dictionaries(st.text(), JSON)
 
 
 def test_mappings_merge_recursively_and_the_changes_win():

@@ -37,9 +37,9 @@ OWNED = {
     "aiolimiter": {"budget"},
     "attrs": {*IN_READING_ORDER} - {"cli", "session"},
     "cattrs": {"codec"},
-    "cyclopts": {"cli"},
+    "cyclopts": {"cli", "__main__"},
     "pytest": {"testing"},
-    "rich": {"cli"},
+    "rich": {"cli", "__main__"},
 }
 CODE_LINES = 300
 FUNCTION_LINES = 40

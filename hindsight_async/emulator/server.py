@@ -124,11 +124,7 @@ class Emulator:
         )
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
-        try:
-            await web.TCPSite(runner, self._host, self._port).start()
-        except BaseException:
-            await runner.cleanup()
-            raise
+        await web.TCPSite(runner, self._host, self._port).start()
         self._port = runner.addresses[0][1]
         self._runner = runner
 
