@@ -97,7 +97,7 @@ PLAIN = """
         assert "HINDSIGHT_BASE_URL" not in os.environ
 """
 
-RUN_BY_HAND = """
+ON_A_LOOP_OF_ITS_OWN = """
     import asyncio
 
     def test_loop_of_its_own(hindsight_emulator):
@@ -106,35 +106,26 @@ RUN_BY_HAND = """
 """
 
 COROUTINE = """
-    import aiohttp, pytest
+    import pytest
+    from hindsight_async import CreateInterview, HindsightSession
 
     {mark}
     async def test_coroutine(hindsight_emulator):
-        key = {{"Authorization": "Bearer " + hindsight_emulator.api_key}}
-        body = {{"contact_email": "jane@acme.example", "interview_type_id": "type_1"}}
-        async with aiohttp.ClientSession(headers=key) as http:
-            async with http.post(hindsight_emulator.base_url + "/interviews", json=body) as response:
-                assert response.status == 201
-        assert len(hindsight_emulator.interviews) == 1
+        async with HindsightSession() as hindsight:
+            await hindsight.interviews.create(CreateInterview(contact_email="jane@acme.example", sequence_id="seq_1"))
+        assert len(hindsight_emulator.outbox) == 1
 """
+ON_ANYIO = '@pytest.mark.anyio\n    @pytest.mark.parametrize("anyio_backend", ["asyncio"])'
 
 
 @pytest.mark.parametrize(
     ("source", "options", "passed"),
     [
-        (PLAIN, ("-p", "no:asyncio", "-p", "no:anyio"), 5),
-        (RUN_BY_HAND, ("-p", "no:asyncio", "-p", "no:anyio"), 1),
+        (PLAIN + ON_A_LOOP_OF_ITS_OWN, ("-p", "no:asyncio", "-p", "no:anyio"), 6),
         (COROUTINE.format(mark="@pytest.mark.asyncio"), ("-p", "no:anyio", "-o", LOOP_SCOPE), 1),
-        (COROUTINE.format(mark=""), ("-o", "asyncio_mode=auto", "-o", LOOP_SCOPE), 1),
-        (
-            COROUTINE.format(
-                mark='@pytest.mark.anyio\n    @pytest.mark.parametrize("anyio_backend", ["asyncio"])'
-            ),
-            ("-p", "no:asyncio"),
-            1,
-        ),
+        (COROUTINE.format(mark=ON_ANYIO), ("-p", "no:asyncio"), 1),
     ],
-    ids=["plain", "asyncio.run", "pytest-asyncio", "pytest-asyncio auto", "anyio"],
+    ids=["without a plugin", "pytest-asyncio", "anyio"],
 )
 def test_the_fixture_works_whichever_async_plugin_there_is(tmp_path, source, options, passed):
     """Plain tests and coroutines on any plugin reach it; nothing is left when the test is over."""
@@ -142,24 +133,6 @@ def test_the_fixture_works_whichever_async_plugin_there_is(tmp_path, source, opt
     assert 0 == result.returncode, result.stdout + result.stderr
     assert f"{passed} passed" in result.stdout
     assert "warning" not in result.stdout
-
-
-def test_without_the_plugin_line_there_is_no_such_fixture(tmp_path):
-    """It is turned on by name, never by being installed."""
-    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
-    test = tmp_path / "test_user.py"
-    test.write_text("def test_it(hindsight_emulator): pass\n")
-    result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", str(test)],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert 1 == result.returncode
-    assert "fixture 'hindsight_emulator' not found" in result.stdout
 
 
 async def test_a_start_that_fails_is_raised_in_the_test():
