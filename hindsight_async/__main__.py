@@ -1,13 +1,14 @@
 """The `hindsight-async` command, also `python -m hindsight_async`."""
 
 import sys
+from importlib import import_module
 
 
 def main() -> int:
     """Run the command line; say what to install where its extra is missing. Returns the exit code."""
     try:
-        import cyclopts  # noqa: F401, PLC0415
-        import rich  # noqa: F401, PLC0415
+        for needed in ("cyclopts", "rich"):
+            import_module(needed)
     except ModuleNotFoundError as error:
         sys.stderr.write(
             f"{error.name} is not installed: the command line needs pip install 'hindsight-async[cli]'\n"
