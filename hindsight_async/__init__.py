@@ -7,6 +7,12 @@ The rooms, in the order in which a call travels:
 
     session       opens and closes the parts
     interviews    typed arguments to a call
+    ledger        what was about to be sent, and what became of it, on disk
+    bulk          many requests: checked, written down, sent by a fixed set of workers
+    journal       what a bulk run writes down about each row
+    outcomes      the verdict on one row
+    seen          which rows stood in the input before
+    addresses     who may be emailed, and when two rows mean the same
     pipeline      the only loop: budget, send, judge, wait or return
     retry         whether to send again, and after how long
     budget        when a request may leave
@@ -18,25 +24,32 @@ The rooms, in the order in which a call travels:
     rate_headers  what the server's headers say about its limits
     errors        the error tree
 
-Imports run downward only. Beside them: `emulator`, `testing` and the command line, none of which is
-imported from here.
+Imports run downward only. Beside them, and imported by none of them: `emulator` and `testing`, and what the
+command line is made of (`cli`, `contacts`, `demo`).
 """
 
-from hindsight_async.budget import Plan, RateBudget
+from hindsight_async.budget import BudgetSnapshot, Lane, Plan, RateBudget
+from hindsight_async.bulk import BulkRun
 from hindsight_async.context import merge_context
 from hindsight_async.errors import (
     APIError,
     BadRequestError,
+    BulkAbortedError,
+    CreateLimitReachedError,
     DeadlineExceededError,
     DecodeError,
     Delivery,
     ForbiddenError,
     HindsightError,
     InternalServerError,
+    LedgerError,
+    LedgerInUseError,
     NotFoundError,
     NotSentError,
     OutcomeUnknownError,
+    QuotaExceededError,
     RateLimitExceededError,
+    RecipientNotAllowedError,
     SessionClosedError,
     UnauthorizedError,
 )
@@ -49,6 +62,7 @@ from hindsight_async.models import (
     UpdatedInterview,
     UpdateInterview,
 )
+from hindsight_async.outcomes import Outcome, OutcomeStatus
 from hindsight_async.retry import RetryPolicy
 from hindsight_async.session import HindsightSession
 from hindsight_async.transport import Timeouts
@@ -56,7 +70,11 @@ from hindsight_async.transport import Timeouts
 __all__ = [
     "APIError",
     "BadRequestError",
+    "BudgetSnapshot",
+    "BulkAbortedError",
+    "BulkRun",
     "CreateInterview",
+    "CreateLimitReachedError",
     "CreatedInterview",
     "DeadlineExceededError",
     "DecodeError",
@@ -67,12 +85,19 @@ __all__ = [
     "InternalServerError",
     "Interview",
     "InterviewStatus",
+    "Lane",
+    "LedgerError",
+    "LedgerInUseError",
     "NotFoundError",
     "NotSentError",
+    "Outcome",
+    "OutcomeStatus",
     "OutcomeUnknownError",
     "Plan",
+    "QuotaExceededError",
     "RateBudget",
     "RateLimitExceededError",
+    "RecipientNotAllowedError",
     "RetryPolicy",
     "SessionClosedError",
     "Timeouts",

@@ -7,7 +7,7 @@ from importlib import import_module
 def main() -> int:
     """Run the command line; say what to install where its extra is missing. Returns the exit code."""
     try:
-        for needed in ("cyclopts", "rich"):
+        for needed in ("cyclopts", "rich", "sqlalchemy", "aiosqlite"):
             import_module(needed)
     except ModuleNotFoundError as error:
         sys.stderr.write(

@@ -94,10 +94,9 @@ def _error(call: Call[Any], reply: Reply) -> APIError:
         "path": call.path,
     }
     if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RateLimitExceededError(message, reset_at=rate.reset_at, retry_after=rate.reset_in, **fields)
+        return RateLimitExceededError(message, reset_at=rate.opens_at, retry_after=rate.opens_in, **fields)
     if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        wait = rate.reset_in if "Retry-After" in reply.headers else None
-        return InternalServerError(message, retry_after=wait, **fields)
+        return InternalServerError(message, retry_after=rate.retry_after, **fields)
     if reply.status < HTTPStatus.BAD_REQUEST:
         refused = reply.status in _SENT_ELSEWHERE
         return APIError(

@@ -108,11 +108,12 @@ def _as_it_is(value: T) -> T:
 
 
 _converter = _build_converter()
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def encode(request: CreateInterview | UpdateInterview) -> bytes:
     """Return the request's JSON body; a field that is None is left out."""
-    return json.dumps(_converter.unstructure(request), ensure_ascii=False, separators=(",", ":")).encode()
+    return _to_json(_converter.unstructure(request)).encode()
 
 
 def decode(body: bytes, reply_type: type[T]) -> T:

@@ -1,14 +1,14 @@
 """The main job on a local emulator: contacts from a CSV file, enrolled concurrently."""
 
 import asyncio
-import csv
-from collections.abc import Callable, Iterable, Sequence
-from importlib.resources import files
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO
 
 from attrs import frozen
 
 from hindsight_async.budget import Plan
+from hindsight_async.contacts import REST, BadRow, ContactRow, read_contacts
 from hindsight_async.context import ContactContext, merge_context
 from hindsight_async.emulator import Emulator
 from hindsight_async.models import CreatedInterview, CreateInterview, Interview, UpdateInterview
@@ -17,7 +17,6 @@ from hindsight_async.session import HindsightSession
 DEMO_PLAN = Plan.GROWTH
 DEMO_SEQUENCE = "seq_demo"
 
-_COLUMNS = ("contact_email", "contact_name", "deal_id", "sequence_id", "interview_type_id", "objective")
 _LATER_NEWS = {"last_call": {"topic": "security review", "mood": "open to talk again"}}
 
 
@@ -38,46 +37,21 @@ class DemoResult:
     emails: int
 
 
-def sample_csv() -> str:
-    """Return the text of the sample file that ships in the package."""
-    return files("hindsight_async").joinpath("sample_contacts.csv").read_text(encoding="utf-8")
+def sample_contacts() -> BinaryIO:
+    """Open the sample file that ships in the package."""
+    return (Path(__file__).parent / "sample_contacts.csv").open("rb")
 
 
-def read_contacts(lines: Iterable[str]) -> list[CreateInterview]:
-    """Read CSV lines with a header; columns that the API does not name become the contact's context.
+def contacts_in(file: BinaryIO) -> list[CreateInterview]:
+    """Read all contacts of a file; columns that name no field become the context.
 
     Raises ValueError with a text for each bad row, by its line number.
     """
-    rows = csv.DictReader(lines, strict=True)
-    requests: list[CreateInterview] = []
-    problems: list[str] = []
-    try:
-        if "contact_email" not in (rows.fieldnames or ()):
-            raise ValueError("the first line must name the columns, contact_email among them")
-        for row in rows:
-            try:
-                requests.append(_request(row))
-            except (TypeError, ValueError) as error:
-                problems.append(f"line {rows.line_num}: {error}")
-    except csv.Error as error:
-        problems.append(f"line {rows.line_num}: {error}")
+    rows = list(read_contacts(file, sequence_id=DEMO_SEQUENCE, context=REST))
+    problems = [f"line {row.line}: {row.problem}" for row in rows if isinstance(row, BadRow)]
     if problems:
         raise ValueError("\n".join(problems))
-    if not requests:
-        raise ValueError("there is no contact in it")
-    return requests
-
-
-def _request(row: dict[Any, str | None]) -> CreateInterview:
-    if None in row or None in row.values():
-        raise ValueError("the row has more or fewer cells than the header")
-    filled = {name: cell.strip() for name, cell in row.items() if cell and cell.strip()}
-    fields = {name: filled.pop(name) for name in _COLUMNS if name in filled}
-    if "contact_email" not in fields:
-        raise ValueError("contact_email is empty")
-    if not fields.keys() & {"sequence_id", "interview_type_id"}:
-        fields["sequence_id"] = DEMO_SEQUENCE
-    return CreateInterview(**fields, contact_context=filled or None)
+    return [row.request for row in rows if isinstance(row, ContactRow)]
 
 
 async def enrol(

@@ -7,11 +7,17 @@ HindsightError
 │   ├── ForbiddenError              403
 │   ├── NotFoundError               404
 │   ├── RateLimitExceededError      429
+│   │   └── QuotaExceededError      429 that lasts: the monthly quota
 │   └── InternalServerError         5xx
 ├── NotSentError                    no byte of the request left
 ├── OutcomeUnknownError             the request left, and no readable answer came
 ├── DecodeError                     an answer came that is not what the API promises
 ├── DeadlineExceededError           the deadline would pass, or has passed
+├── RecipientNotAllowedError        a create to somebody the session may not email
+├── CreateLimitReachedError         one create more than the session may make
+├── BulkAbortedError                too many rows of a bulk run failed one after another
+├── LedgerError                     the ledger could not be opened, read or written
+│   └── LedgerInUseError            another run has it
 └── SessionClosedError              the session was used after close()
 
 Wrong arguments are ValueError and TypeError, raised before any of this.
@@ -156,6 +162,19 @@ class RateLimitExceededError(APIError):
         self.reset_at = reset_at
 
 
+class QuotaExceededError(RateLimitExceededError):
+    """The monthly quota is used up, or the server asks for a longer wait than the session takes.
+
+    Raised at once, without waiting; `reset_at` is when requests are let through again, where that is known.
+    """
+
+    def __init__(self, message: str, *, status: int = 429, **fields: Any) -> None:
+        super().__init__(message, status=status, **fields)
+
+    def _what_happened(self) -> str:
+        return self.message
+
+
 class InternalServerError(APIError):
     """5xx: the server failed, before or after the request took effect."""
 
@@ -203,6 +222,30 @@ class DeadlineExceededError(HindsightError):
     def __init__(self, summary: str, *, retry_after: float | None = None, **fields: Any) -> None:
         super().__init__(summary, **fields)
         self.retry_after = retry_after
+
+
+class RecipientNotAllowedError(HindsightError):
+    """A create to an address that `allowed_recipients` does not allow."""
+
+
+class CreateLimitReachedError(HindsightError):
+    """A create beyond `max_creates`."""
+
+
+class BulkAbortedError(HindsightError):
+    """So many rows of a bulk run failed one after another that the rest was not begun."""
+
+
+class LedgerError(HindsightError):
+    """The ledger could not be opened, read or written; the text names the file and what to do.
+
+    `delivery` is UNKNOWN where an outcome could not be recorded: the row stays `sending`, and the
+    next run takes it for `unknown`.
+    """
+
+
+class LedgerInUseError(LedgerError):
+    """Another run has the ledger."""
 
 
 class SessionClosedError(HindsightError):

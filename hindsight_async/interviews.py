@@ -1,9 +1,15 @@
 """The interviews resource: typed arguments to calls."""
 
-from typing import TypeVar
+from collections.abc import AsyncIterable, Iterable
+from typing import TYPE_CHECKING, TypeVar
 
+from hindsight_async.addresses import AllowedRecipients, interview_key
+from hindsight_async.budget import Lane
+from hindsight_async.bulk import DEFAULT_ABORT_AFTER_FAILURES, BeforeSend, BulkRun
 from hindsight_async.call import Call
 from hindsight_async.codec import encode
+from hindsight_async.errors import CreateLimitReachedError
+from hindsight_async.journal import Journal, NoJournal
 from hindsight_async.models import (
     CreatedInterview,
     CreateInterview,
@@ -11,69 +17,159 @@ from hindsight_async.models import (
     UpdatedInterview,
     UpdateInterview,
 )
+from hindsight_async.outcomes import OutcomeStatus
 from hindsight_async.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from hindsight_async.ledger import Ledger
 
 T = TypeVar("T")
 
 _COLLECTION = "/interviews"
 _ITEM = "/interviews/{id}"
 
+BULK_ROW_SECONDS = 3600.0
+"""The deadline of a row of a bulk run, where the session's own is shorter: rows are there to wait."""
+
+Update = tuple[int, UpdateInterview]
+"""An interview request id, and what to change."""
+
 
 class Interviews:
     """Create, read and update interviews; reached as `session.interviews`."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(
+        self, pipeline: Pipeline, *, allowed: AllowedRecipients, max_creates: int | None, max_in_flight: int
+    ) -> None:
         self._pipeline = pipeline
+        self._allowed = allowed
+        self._max_creates = max_creates
+        self._creates = 0
+        self._max_in_flight = max_in_flight
 
-    async def create(self, request: CreateInterview) -> CreatedInterview:
+    async def create(self, request: CreateInterview, *, lane: Lane = "interactive") -> CreatedInterview:
         """Create an interview; with a sequence this emails the contact (page create-interview).
 
         It is sent again only where it provably was not processed. Raises TypeError for another
-        type of request, and HindsightError; where its `delivery` is UNKNOWN the contact may have
-        been emailed.
+        type of request, RecipientNotAllowedError, CreateLimitReachedError, and other HindsightErrors; where
+        `delivery` is UNKNOWN the contact may have been emailed.
         """
-        return await self._pipeline.run(
-            Call(
-                method="POST",
-                route=f"POST {_COLLECTION}",
-                path=_COLLECTION,
-                body=encode(_of_type(request, CreateInterview)),
-                reply_type=CreatedInterview,
-                repeatable=False,
-            )
-        )
+        return await self._create(request, lane, self._pipeline.deadline)
 
-    async def get(self, interview_request_id: int) -> Interview:
+    async def get(self, interview_request_id: int, *, lane: Lane = "interactive") -> Interview:
         """Read an interview; its transcript is there once it is completed (page get-interview).
 
         Interviews take hours: poll every 5 to 15 minutes. Raises TypeError or ValueError for what
         is no id, and HindsightError.
         """
-        return await self._pipeline.run(
-            Call(
-                method="GET",
-                route=f"GET {_ITEM}",
-                path=_item_path(interview_request_id),
-                reply_type=Interview,
-                repeatable=True,
-            )
+        call = Call(
+            method="GET",
+            route=f"GET {_ITEM}",
+            path=_item_path(interview_request_id),
+            reply_type=Interview,
+            repeatable=True,
         )
+        return await self._pipeline.run(call, lane=lane, deadline=self._pipeline.deadline)
 
-    async def update(self, interview_request_id: int, request: UpdateInterview) -> UpdatedInterview:
+    async def update(
+        self, interview_request_id: int, request: UpdateInterview, *, lane: Lane = "interactive"
+    ) -> UpdatedInterview:
         """Replace the contact's notes or name, or this interview's objective (page update-interview).
 
         Raises TypeError or ValueError for wrong arguments, and HindsightError.
         """
-        return await self._pipeline.run(
-            Call(
-                method="PATCH",
-                route=f"PATCH {_ITEM}",
-                path=_item_path(interview_request_id),
-                body=encode(_of_type(request, UpdateInterview)),
-                reply_type=UpdatedInterview,
-                repeatable=True,
-            )
+        return await self._update((interview_request_id, request), lane, self._pipeline.deadline)
+
+    def create_many(
+        self,
+        requests: Iterable[CreateInterview] | AsyncIterable[CreateInterview],
+        *,
+        ledger: "Ledger | str | PathLike[str] | None" = None,
+        abort_after_failures: int = DEFAULT_ABORT_AFTER_FAILURES,
+    ) -> BulkRun[CreateInterview, CreatedInterview]:
+        """Create an interview for each request, at plan speed, and tell what became of each.
+
+        `requests` is read as it goes and never held as a whole. With a `ledger` (one, or the path of its file;
+        extra `bulk`) what is about to be sent is on disk before it leaves, and what an earlier run has done is
+        not done again. The run ends by raising after `abort_after_failures` rows in a row without a success.
+        Raises ValueError for an `abort_after_failures` below 1.
+        """
+        return BulkRun(
+            requests,
+            key_of=interview_key,
+            send=lambda request, before_send: self._create(request, "bulk", self._row_deadline, before_send),
+            success=OutcomeStatus.CREATED,
+            journal=_journal(ledger),
+            max_in_flight=self._max_in_flight,
+            abort_after_failures=abort_after_failures,
         )
+
+    def update_many(
+        self,
+        updates: Iterable[Update] | AsyncIterable[Update],
+        *,
+        abort_after_failures: int = DEFAULT_ABORT_AFTER_FAILURES,
+    ) -> BulkRun[Update, UpdatedInterview]:
+        """Make each `(interview_request_id, UpdateInterview)` change, like `create_many`.
+
+        A second update of one interview in the same input is a duplicate: the order of two is not kept.
+        """
+        return BulkRun(
+            updates,
+            key_of=lambda update: str(update[0]),
+            send=lambda update, before_send: self._update(update, "bulk", self._row_deadline, before_send),
+            success=OutcomeStatus.UPDATED,
+            journal=NoJournal[Update](),
+            max_in_flight=self._max_in_flight,
+            abort_after_failures=abort_after_failures,
+        )
+
+    @property
+    def _row_deadline(self) -> float | None:
+        deadline = self._pipeline.deadline
+        return None if deadline is None else max(deadline, BULK_ROW_SECONDS)
+
+    async def _create(
+        self,
+        request: CreateInterview,
+        lane: Lane,
+        deadline: float | None,
+        before_send: BeforeSend | None = None,
+    ) -> CreatedInterview:
+        call = Call(
+            method="POST",
+            route=f"POST {_COLLECTION}",
+            path=_COLLECTION,
+            body=encode(_of_type(request, CreateInterview)),
+            reply_type=CreatedInterview,
+            repeatable=False,
+        )
+        self._allowed.check(request.contact_email)
+        if self._max_creates is not None:
+            if self._creates >= self._max_creates:
+                raise CreateLimitReachedError(
+                    f"this session may make {self._max_creates} creates (max_creates), and has",
+                    method=call.method,
+                    path=call.path,
+                )
+            self._creates += 1
+        return await self._pipeline.run(call, lane=lane, deadline=deadline, before_send=before_send)
+
+    async def _update(
+        self, update: Update, lane: Lane, deadline: float | None, before_send: BeforeSend | None = None
+    ) -> UpdatedInterview:
+        interview_request_id, request = update
+        call = Call(
+            method="PATCH",
+            route=f"PATCH {_ITEM}",
+            path=_item_path(interview_request_id),
+            body=encode(_of_type(request, UpdateInterview)),
+            reply_type=UpdatedInterview,
+            repeatable=True,
+        )
+        return await self._pipeline.run(call, lane=lane, deadline=deadline, before_send=before_send)
 
 
 def _of_type(request: T, expected: type[T]) -> T:
@@ -88,3 +184,11 @@ def _item_path(interview_request_id: int) -> str:
     if interview_request_id < 0:
         raise ValueError("interview_request_id must not be negative")
     return f"{_COLLECTION}/{interview_request_id}"
+
+
+def _journal(ledger: "Ledger | str | PathLike[str] | None") -> Journal[CreateInterview]:
+    if ledger is None:
+        return NoJournal[CreateInterview]()
+    from hindsight_async.ledger import LedgerJournal  # noqa: PLC0415  needs the extra `bulk`
+
+    return LedgerJournal(ledger)

@@ -1,12 +1,19 @@
 """The only loop: budget, send, judge, then return, raise, or wait and try again."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from hindsight_async.budget import Share
+from hindsight_async.budget import Door, Lane
 from hindsight_async.call import Call, judge
-from hindsight_async.errors import DeadlineExceededError, HindsightError, NotSentError, OutcomeUnknownError
+from hindsight_async.errors import (
+    DeadlineExceededError,
+    HindsightError,
+    NotSentError,
+    OutcomeUnknownError,
+    QuotaExceededError,
+    RateLimitExceededError,
+)
 from hindsight_async.retry import RetryPolicy, pause_before_next
 from hindsight_async.transport import Transport
 
@@ -22,30 +29,42 @@ class Pipeline:
     def __init__(
         self,
         transport: Transport,
-        share: Share,
+        door: Door,
         *,
         policy: RetryPolicy,
         deadline: float | None,
         random: Callable[[], float],
     ) -> None:
+        self.deadline = deadline
         self._transport = transport
-        self._share = share
+        self._door = door
         self._policy = policy
-        self._deadline = deadline
         self._random = random
 
-    async def run(self, call: Call[T]) -> T:
-        """Return what the call's answer carries; raise a HindsightError for everything else."""
+    async def run(
+        self,
+        call: Call[T],
+        *,
+        lane: Lane,
+        deadline: float | None,
+        before_send: Callable[[], Awaitable[None]] | None = None,
+    ) -> T:
+        """Return what the call's answer carries; raise a HindsightError for everything else.
+
+        `deadline` is in seconds from now; `before_send` is awaited each time just before the request leaves.
+        """
         clock = asyncio.get_running_loop().time
-        deadline = None if self._deadline is None else clock() + self._deadline
-        attempt = 0
+        ends_at = None if deadline is None else clock() + deadline
+        sent = failed = 0
         error: HindsightError | None = None
         while True:
             self._transport.open(call)
             try:
-                async with self._share.slot(route=call.route, deadline=deadline) as slot:
-                    attempt += 1
-                    reply = await self._transport.send(call, deadline=deadline)
+                async with self._door.slot(route=call.route, lane=lane, deadline=ends_at) as slot:
+                    if before_send is not None:
+                        await before_send()
+                    sent += 1
+                    reply = await self._transport.send(call, deadline=ends_at)
                     slot.answered(reply.status, reply.headers)
                 verdict = judge(call, reply)
                 if not isinstance(verdict, HindsightError):
@@ -53,33 +72,29 @@ class Pipeline:
                 error = verdict
             except (NotSentError, OutcomeUnknownError) as failure:
                 error = failure
-            except TimeoutError:
-                raise self._too_late(call, "no request could leave in time", attempt, error) from error
-            error.attempts = attempt
+            except (DeadlineExceededError, QuotaExceededError) as refusal:
+                raise _on_behalf_of(call, refusal, sent, error) from error
+            error.attempts = sent
+            if isinstance(error, RateLimitExceededError):
+                # The budget has closed its gate for everyone; it does the waiting, or refuses to.
+                continue
+            failed += 1
             pause = pause_before_next(
-                self._policy, error, repeatable=call.repeatable, attempt=attempt, random=self._random()
+                self._policy, error, repeatable=call.repeatable, attempt=failed, random=self._random()
             )
             if pause is None:
                 raise error
-            if deadline is not None and clock() + pause >= deadline:
-                what = f"the next attempt is due in {pause:.1f} s, which is too late ({error.args[0]})"
-                raise self._too_late(call, what, attempt, error, retry_after=pause) from error
+            if ends_at is not None and clock() + pause >= ends_at:
+                what = f"the next attempt is due in {pause:.1f} s, which is past the deadline"
+                late = DeadlineExceededError(f"{what} ({error.args[0]})", retry_after=pause)
+                raise _on_behalf_of(call, late, sent, error) from error
             await asyncio.sleep(pause)
 
-    def _too_late(
-        self,
-        call: Call[Any],
-        what: str,
-        attempts: int,
-        last: HindsightError | None,
-        retry_after: float | None = None,
-    ) -> DeadlineExceededError:
-        fields: dict[str, Any] = {} if last is None else {"delivery": last.delivery}
-        return DeadlineExceededError(
-            f"the deadline of {self._deadline} s cannot be met: {what}",
-            retry_after=retry_after,
-            method=call.method,
-            path=call.path,
-            attempts=attempts,
-            **fields,
-        )
+
+def _on_behalf_of(
+    call: Call[T], refusal: HindsightError, sent: int, last: HindsightError | None
+) -> HindsightError:
+    """Say on which call and after how many attempts the refusal came, and what the last attempt may have done."""
+    refusal.method, refusal.path, refusal.attempts = call.method, call.path, sent
+    refusal.delivery = refusal.delivery if last is None else last.delivery
+    return refusal

@@ -3,11 +3,13 @@
 import os
 import random
 import warnings
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
+from hindsight_async.addresses import AllowedRecipients
 from hindsight_async.budget import Plan, RateBudget
 from hindsight_async.interviews import Interviews
 from hindsight_async.pipeline import Pipeline
@@ -17,6 +19,7 @@ from hindsight_async.transport import Timeouts, Transport
 API_KEY_VARIABLE = "HINDSIGHT_API_KEY"
 PLAN_VARIABLE = "HINDSIGHT_PLAN"
 BASE_URL_VARIABLE = "HINDSIGHT_BASE_URL"
+ALLOWED_RECIPIENTS_VARIABLE = "HINDSIGHT_ALLOWED_RECIPIENTS"
 
 DEFAULT_BASE_URL = "https://app.usehindsight.com/api/v1"
 DEFAULT_PLAN = Plan.ESSENTIALS
@@ -38,6 +41,10 @@ class HindsightSession:
     - `deadline`: seconds for one call with all its waiting; None for no end.
     - `timeouts`: seconds that the network may take.
     - `retry`: how often and how patiently a call is sent again.
+    - `budget`: a RateBudget that several sessions of one organisation share, instead of one made for `plan`.
+    - `allowed_recipients`: patterns such as `*@ours.test`; a create to anyone else raises
+      RecipientNotAllowedError. The variable HINDSIGHT_ALLOWED_RECIPIENTS (comma-separated) must allow them too.
+    - `max_creates`: how many creates this session may make; one more raises CreateLimitReachedError.
     - `http`: an aiohttp session to borrow; it is never closed here.
 
     Raises ValueError or TypeError, naming the argument or the variable, for a missing or wrong value.
@@ -53,12 +60,16 @@ class HindsightSession:
         deadline: float | None = DEFAULT_DEADLINE,
         timeouts: Timeouts = Timeouts(),  # noqa: B008  frozen
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  frozen
+        budget: RateBudget | None = None,
+        allowed_recipients: Iterable[str] | None = None,
+        max_creates: int | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> None:
         key = _checked_api_key(api_key)
-        self._plan = _checked_plan(plan)
-        if type(max_in_flight) is not int or max_in_flight < 1:
-            raise ValueError("max_in_flight must be a whole number of at least 1")
+        self.budget = _checked_budget(budget, plan)
+        _check_whole_number("max_in_flight", max_in_flight, least=1)
+        if max_creates is not None:
+            _check_whole_number("max_creates", max_creates, least=0)
         if deadline is not None and not deadline > 0:
             raise ValueError("deadline must be more than 0 seconds, or None for no end")
         self._base_url = (base_url or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL).rstrip("/")
@@ -71,12 +82,22 @@ class HindsightSession:
         )
         pipeline = Pipeline(
             self._transport,
-            RateBudget.for_plan(self._plan).join(max_in_flight),
+            self.budget.join(max_in_flight),
             policy=retry,
             deadline=deadline,
             random=random.random,
         )
-        self.interviews = Interviews(pipeline)
+        self.interviews = Interviews(
+            pipeline,
+            allowed=AllowedRecipients(
+                {
+                    "allowed_recipients": _patterns(allowed_recipients),
+                    ALLOWED_RECIPIENTS_VARIABLE: _patterns_of_environment(),
+                }
+            ),
+            max_creates=max_creates,
+            max_in_flight=max_in_flight,
+        )
 
     async def __aenter__(self) -> Self:
         self._transport.open()
@@ -95,7 +116,7 @@ class HindsightSession:
         await self._transport.close()
 
     def __repr__(self) -> str:
-        return f"<HindsightSession {self._base_url} plan={self._plan.value}>"
+        return f"<HindsightSession {self._base_url} {self.budget.snapshot().limit} requests per minute>"
 
     def __del__(self, warn: Any = warnings.warn) -> None:
         transport: Transport | None = getattr(self, "_transport", None)
@@ -114,6 +135,30 @@ def _checked_api_key(given: str | None) -> str:
             f"the API key (api_key or {API_KEY_VARIABLE}) must be plain characters with no space or line end"
         )
     return key
+
+
+def _checked_budget(budget: RateBudget | None, plan: Plan | None) -> RateBudget:
+    if budget is None:
+        return RateBudget.for_plan(_checked_plan(plan))
+    if plan is not None:
+        raise ValueError("give plan or budget, not both: a budget has its own limit")
+    return budget
+
+
+def _check_whole_number(name: str, value: object, *, least: int) -> None:
+    if type(value) is not int or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}")
+
+
+def _patterns(patterns: Iterable[str] | None) -> list[str] | None:
+    if isinstance(patterns, str):
+        raise TypeError("allowed_recipients must be a list of patterns such as ['*@ours.test'], not one text")
+    return None if patterns is None else list(patterns)
+
+
+def _patterns_of_environment() -> list[str] | None:
+    listed = os.environ.get(ALLOWED_RECIPIENTS_VARIABLE)
+    return None if listed is None else [pattern for pattern in listed.split(",") if pattern.strip()]
 
 
 def _checked_plan(given: Plan | None) -> Plan:

@@ -1,5 +1,6 @@
 """The command line, run as a user runs it."""
 
+import io
 import os
 import pty
 import signal
@@ -9,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from hindsight_async.demo import read_contacts, sample_csv
+from hindsight_async.demo import contacts_in, sample_contacts
 
 COMMAND = [sys.executable, "-W", "error", "-m", "hindsight_async"]
 PLAIN = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
@@ -81,25 +82,15 @@ def test_the_demo_takes_a_file_of_ones_own(tmp_path):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("", "the first line must name the columns, contact_email among them"),
-        ("email,name\na@x.example,A\n", "the first line must name the columns, contact_email among them"),
-        ("contact_email\n", "there is no contact in it"),
-        ("contact_email\nnobody\n", "line 2: contact_email must be one bare email address"),
-        ("contact_email,contact_name\n,Jane\n", "line 2: contact_email is empty"),
-        ("contact_email\na@x.example,surplus\n", "line 2: the row has more or fewer cells than the header"),
-        (
-            "contact_email,contact_name\na@x.example\n",
-            "line 2: the row has more or fewer cells than the header",
-        ),
-        ('contact_email\n"a@x.example\n', "unexpected end of data"),
-        ("contact_email\na\nb\n", "given is not\nline 3: contact_email must be one bare email address"),
+        (b"", "empty"),
+        (b"Email,Name\n", "no row below"),
+        (b"Email\na\nb\n", "given is not\nline 3: contact_email must be one bare email address"),
     ],
 )
 def test_contacts_that_cannot_be_used_are_named(content, complaint):
     """Every bad row is named by its line and what is wrong with it."""
-    with pytest.raises(ValueError) as raised:  # noqa: PT011  the text is compared below
-        read_contacts(content.splitlines(keepends=True))
-    assert complaint in str(raised.value)
+    with pytest.raises(ValueError, match=complaint):
+        contacts_in(io.BytesIO(content))
 
 
 def test_a_file_that_cannot_be_used_is_a_clear_error(tmp_path):
@@ -108,7 +99,8 @@ def test_a_file_that_cannot_be_used_is_a_clear_error(tmp_path):
     contacts.write_bytes(b"contact_email\n\xe9@x.example\n")
     done = run("demo", "--csv", str(contacts))
     assert (2, "") == (done.returncode, done.stdout)
-    assert f"hindsight-async: cannot read {contacts}: 'utf-8' codec can't decode byte 0xe9" in done.stderr
+    assert f"hindsight-async: cannot read {contacts}: " in done.stderr
+    assert "UTF-8" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -198,6 +190,7 @@ def test_without_its_extra_the_command_says_what_to_install():
 
 def test_the_sample_is_25_contacts_with_a_context_each():
     """What ships is what the demo promises."""
-    contacts = read_contacts(sample_csv().splitlines(keepends=True))
+    with sample_contacts() as file:
+        contacts = contacts_in(file)
     assert 25 == len({contact.contact_email for contact in contacts})
     assert all(contact.contact_context["company"] for contact in contacts)

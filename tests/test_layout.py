@@ -18,9 +18,16 @@ IN_READING_ORDER = [
     "demo",
     "testing",
     "emulator",
+    "contacts",
     "__init__",
     "session",
     "interviews",
+    "ledger",
+    "bulk",
+    "journal",
+    "outcomes",
+    "seen",
+    "addresses",
     "pipeline",
     "retry",
     "budget",
@@ -35,11 +42,12 @@ IN_READING_ORDER = [
 OWNED = {
     "aiohttp": {"transport", "session", "emulator"},
     "aiolimiter": {"budget"},
-    "attrs": {*IN_READING_ORDER} - {"cli", "session"},
+    "aiosqlite": {"ledger"},
     "cattrs": {"codec"},
     "cyclopts": {"cli", "__main__"},
     "pytest": {"testing"},
     "rich": {"cli", "__main__"},
+    "sqlalchemy": {"ledger"},
 }
 CODE_LINES = 300
 FUNCTION_LINES = 40

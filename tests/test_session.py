@@ -44,14 +44,14 @@ def test_what_is_not_given_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("HINDSIGHT_API_KEY", "key")
     monkeypatch.setenv("HINDSIGHT_PLAN", "Growth")
     monkeypatch.setenv("HINDSIGHT_BASE_URL", "http://localhost:1/api/v1/")
-    assert "<HindsightSession http://localhost:1/api/v1 plan=growth>" == repr(HindsightSession())
+    assert "<HindsightSession http://localhost:1/api/v1 300 requests per minute>" == repr(HindsightSession())
     given = HindsightSession("other", plan=Plan.ENTERPRISE, base_url="https://h.example/v1")
-    assert "<HindsightSession https://h.example/v1 plan=enterprise>" == repr(given)
+    assert "<HindsightSession https://h.example/v1 1000 requests per minute>" == repr(given)
 
 
 def test_defaults_are_the_smallest_plan_and_the_real_address():
     """A session with nothing but a key is the careful one."""
-    assert f"<HindsightSession {DEFAULT_BASE_URL} plan=essentials>" == repr(HindsightSession("key"))
+    assert f"<HindsightSession {DEFAULT_BASE_URL} 60 requests per minute>" == repr(HindsightSession("key"))
     assert "https://app.usehindsight.com/api/v1" == DEFAULT_BASE_URL
 
 

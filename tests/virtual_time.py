@@ -1,4 +1,7 @@
-"""An event loop whose clock jumps to the next timer, so that no test ever sleeps."""
+"""An event loop whose clock jumps to the next timer, so that no test ever sleeps.
+
+Not for work that a thread or another process does meanwhile: the clock does not wait for it.
+"""
 
 import asyncio
 import selectors

@@ -1,65 +1,39 @@
-"""The command line: `demo` and `emulate`."""
+"""Commands that need no account: `demo` and `emulate`."""
 
 import asyncio
 import signal
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from hindsight_async.budget import Plan
-from hindsight_async.demo import DEMO_PLAN, DemoResult, enrol, read_contacts, sample_csv
+from hindsight_async.cli import exits
+from hindsight_async.demo import DEMO_PLAN, DemoResult, contacts_in, enrol, sample_contacts
 from hindsight_async.emulator import Emulator
 from hindsight_async.models import CreateInterview
 from hindsight_async.session import API_KEY_VARIABLE, BASE_URL_VARIABLE
 
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
-app = App(
-    name="hindsight-async",
-    help="Enrol contacts in Hindsight win-loss interviews.",
-    version=version("hindsight-async"),
-    result_action="return_value",
-    exit_on_error=False,
-    print_error=True,
-)
-
-
-def run() -> int:
-    """Run the command of `sys.argv`; return the exit code."""
-    try:
-        code: int | None = app(sys.argv[1:])
-    except CycloptsError:
-        return EXIT_USAGE
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    return code or 0
-
-
-@app.command
 def demo(*, csv: Annotated[Path | None, Parameter(help="a CSV file of your own")] = None) -> int:
     """Enrol the contacts of a CSV file on a local emulator: no account, no network.
 
-    The file's first line names the columns: contact_email, and any of contact_name, deal_id,
-    sequence_id, interview_type_id and objective; every other column becomes the contact's context.
+    The file is read as `enroll` reads it; every column that names no field becomes the contact's context.
     """
     try:
-        text = sample_csv() if csv is None else csv.read_text(encoding="utf-8-sig")
-        contacts = read_contacts(text.splitlines(keepends=True))
+        with sample_contacts() if csv is None else csv.open("rb") as file:
+            contacts = contacts_in(file)
     except (OSError, ValueError) as error:
-        return _fail(EXIT_USAGE, f"cannot read {csv}: {error}")
+        return exits.refuse(f"cannot read {csv}: {error}")
     _print_result(asyncio.run(_enrol_with_progress(contacts)))
     return 0
 
 
-@app.command
 def emulate(*, port: int = 0, plan: Plan = Plan.ESSENTIALS) -> int:
     """Serve a local emulator of the Hindsight API until interrupted.
 
@@ -74,13 +48,8 @@ def emulate(*, port: int = 0, plan: Plan = Plan.ESSENTIALS) -> int:
     try:
         asyncio.run(_serve(port, plan))
     except (OSError, OverflowError) as error:
-        return _fail(EXIT_USAGE, f"cannot listen on port {port}: {error}")
+        return exits.refuse(f"cannot listen on port {port}: {error}")
     return 0
-
-
-def _fail(code: int, text: str) -> int:
-    sys.stderr.write(f"hindsight-async: {text}\n")
-    return code
 
 
 async def _serve(port: int, plan: Plan) -> None:

@@ -1,0 +1,242 @@
+"""Hands out slots: the one place where the rules of admission meet those who wait and the event loop.
+
+A slot is granted in one step, when everything allows it, to the one whose turn it is: nobody holds a place in
+flight while waiting for the window. One timer serves all who wait.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from math import inf
+from typing import TYPE_CHECKING
+
+from hindsight_async.budget.admission import Admission, logger
+from hindsight_async.budget.lanes import Grant, Lane, Lanes, Member, Waiter
+
+if TYPE_CHECKING:
+    from hindsight_async.errors import HindsightError
+
+LONG_WAIT = 5.0
+"""Seconds of waiting after which one warning is logged; also of nobody waiting before there is another."""
+
+TURNED_AWAY_AT_ONCE = 500
+"""Waiters turned away before the event loop gets its turn again."""
+
+
+class Dispatcher:
+    """Grants each caller its slot when admission and its session allow it; one event loop at a time."""
+
+    def __init__(
+        self,
+        begin: Callable[[], Admission],
+        *,
+        on_wait: Callable[[float, str, int], None] | None,
+        wall_clock: Callable[[], datetime],
+    ) -> None:
+        self._begin = begin
+        self._on_wait = on_wait
+        self._wall_clock = wall_clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._latest = -inf
+        self._era = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._warned_of_wait = False
+        self._nobody_since = -inf
+        self.admission = begin()
+        self.lanes = Lanes()
+        self.in_flight = 0
+
+    def now(self) -> float:
+        """Read the clock of the running event loop, moving to that loop first if the last one is gone."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._move_to(loop)
+        self._latest = loop.time()
+        return self._latest
+
+    def latest(self) -> float:
+        """Read the clock of the last event loop, which need not run."""
+        return self._loop.time() if self._loop is not None else 0.0
+
+    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not None and self._loop.is_running():
+            raise RuntimeError("a RateBudget serves one event loop at a time, and its other one still runs")
+        self._loop, self._timer = loop, None
+        self._era += 1
+        self.lanes, self.in_flight = Lanes(), 0
+        now = loop.time()
+        if now < self._latest:
+            # Another clock: the moments noted so far mean nothing on it.
+            self.admission = self._begin()
+        else:
+            # The same clock, as with one asyncio.run after another: what went out still counts at the server.
+            self.admission.change_loop(now)
+
+    # A caller comes
+
+    def grant_at_once(self, member: Member, route: str, deadline: float | None, now: float) -> Grant | None:
+        """Grant a slot; None where anybody or anything is in the way."""
+        if member.era != self._era:
+            member.start_afresh(self._era)
+        if self.lanes or (deadline is not None and deadline < now):
+            return None
+        if self.admission.obstacle(now) or self._obstacle_for(member, route, now):
+            return None
+        return self._grant(member, route, now)
+
+    async def wait_in_line(
+        self, member: Member, route: str, lane: Lane, deadline: float | None, now: float
+    ) -> Grant:
+        """Wait for a slot; raises at once where none can come in time."""
+        admission, lanes = self.admission, self.lanes
+        refusal = admission.refusal(deadline, admission.earliest(member.ahead_of(lane), now), now)
+        if refusal is not None:
+            raise refusal
+        turn: asyncio.Future[Grant | HindsightError] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(member, route, lane, now, deadline, turn)
+        served = False
+        if not lanes and now > self._nobody_since + LONG_WAIT:
+            self._warned_of_wait = False
+        lanes.join(waiter)
+        try:
+            self._pump(now)
+            if self._on_wait is not None and not turn.done():
+                self._on_wait(*self._outlook(waiter, now), len(lanes))
+            outcome = await turn
+            served = True
+        finally:
+            if not served:
+                self._forget(waiter, lanes)
+        if not isinstance(outcome, Grant):
+            raise outcome
+        return outcome
+
+    def _forget(self, waiter: Waiter, lanes: Lanes) -> None:
+        """Let go of a caller that was cancelled, be it in line or just after it was granted a slot."""
+        if waiter.turn.cancel() or waiter.turn.cancelled():
+            lanes.leave(waiter)
+        elif isinstance(grant := waiter.turn.result(), Grant) and grant.era == self._era:
+            self.admission.undo(grant)
+            self._part(grant)
+
+    def _grant(self, member: Member, route: str, now: float) -> Grant:
+        member.in_flight += 1
+        self.in_flight += 1
+        grant = self.admission.enter(member, route, now)
+        grant.era = self._era
+        return grant
+
+    # A request ends
+
+    def repeat(self, grant: Grant) -> None:
+        """Count one more request that was sent under this grant."""
+        if grant.era == self._era:
+            self.admission.repeat(grant, self.latest())
+
+    def answer(self, grant: Grant, status: int, headers: Mapping[str, str]) -> None:
+        """Take in what the answer says."""
+        if grant.era != self._era:
+            return
+        opens_at = self.admission.gate.opens_at
+        now = self.latest()
+        self.admission.learn(grant, status, headers, now=now, received_at=self._wall_clock())
+        if self.admission.gate.opens_at > opens_at and self.lanes:
+            self._turn_away(list(self.lanes))
+
+    def release(self, grant: Grant) -> None:
+        """End a request, answered or not: its place in flight is free at once."""
+        if grant.era == self._era:
+            self.admission.leave(grant, self.latest())
+            self._part(grant)
+
+    def _part(self, grant: Grant) -> None:
+        grant.member.in_flight -= 1
+        self.in_flight -= 1
+        if self.lanes and self._loop is not None and not self._loop.is_closed():
+            self._pump(self._loop.time())
+
+    # Callers wait
+
+    def _pump(self, now: float) -> None:
+        """Grant slots to those whose turn it is until something is in the way."""
+        while self.lanes and not self.admission.obstacle(now):
+            waiter = self.lanes.call_next(lambda head: not self._obstacle_for(head.member, head.route, now))
+            if waiter is None:
+                break
+            refusal = self.admission.refusal(waiter.deadline, now, now)
+            waiter.turn.set_result(refusal or self._grant(waiter.member, waiter.route, now))
+        self._set_timer(now)
+
+    def _obstacle_for(self, member: Member, route: str, now: float) -> str | None:
+        if member.in_flight >= member.max_in_flight:
+            return "max in flight"
+        return self.admission.obstacle_on(route, now)
+
+    def _set_timer(self, now: float) -> None:
+        if not self.lanes:
+            self._nobody_since = now
+            self._cancel_timer()
+            return
+        moment = min(self.admission.next_change(now), self._warn_of_long_wait(now))
+        if self._timer is not None and self._timer.when() <= moment:
+            return
+        self._cancel_timer()
+        if self._loop is not None and moment < inf:
+            self._timer = self._loop.call_at(moment, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._pump(self.now())
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _turn_away(self, waiting: list[Waiter]) -> None:
+        """Refuse those who cannot wait until the gate opens, some at a time."""
+        now = self.now()
+        for waiter in waiting[:TURNED_AWAY_AT_ONCE]:
+            if not waiter.turn.done():
+                refusal = self.admission.refusal(waiter.deadline, self.admission.gate.opens_at, now)
+                if refusal is not None:
+                    waiter.turn.set_result(refusal)
+                    self.lanes.leave(waiter)
+        if rest := waiting[TURNED_AWAY_AT_ONCE:]:
+            asyncio.get_running_loop().call_soon(self._turn_away, rest)
+
+    # Looking ahead
+
+    def next_slot_at(self, now: float) -> float:
+        """Name the moment, at a guess, at which one caller more than now wait will have a slot."""
+        return self._expect(len(self.lanes), now)
+
+    def _expect(self, ahead: int, now: float) -> float:
+        moment = self.admission.earliest(ahead, now)
+        later = self.admission.next_change(now)
+        return later if moment <= now and later < inf else moment
+
+    def _outlook(
+        self, waiter: Waiter, now: float
+    ) -> tuple[
+        float,
+        str,
+    ]:
+        """Say how long this caller will wait, at a guess, and why."""
+        blocked = self.admission.obstacle(now)
+        reason = blocked or self._obstacle_for(waiter.member, waiter.route, now) or "others first"
+        moment = self._expect(self.lanes.ahead_of(waiter.lane) - 1, now)
+        return moment - now, reason
+
+    def _warn_of_long_wait(self, now: float) -> float:
+        """Warn once of a wait that has grown long; name the moment to look again."""
+        oldest = None if self._warned_of_wait else self.lanes.oldest()
+        if oldest is None:
+            return inf
+        if now < oldest.since + LONG_WAIT:
+            return oldest.since + LONG_WAIT
+        self._warned_of_wait = True
+        seconds, reason = self._outlook(oldest, now)
+        text = "a request has waited %.0f s for the rate budget (%s); %d are queued, the next slot is %.0f s away"
+        logger.warning(text, now - oldest.since, reason, len(self.lanes), seconds)
+        return inf

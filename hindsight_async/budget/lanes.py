@@ -1,0 +1,170 @@
+"""Who waits for the rate budget, and whose turn it is.
+
+Callers wait in lines, one for each lane, session and route, because only their heads need to be looked at: what
+holds one line up (its session has enough in flight, its route is at its ceiling) holds up nobody else.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Literal
+
+from attrs import define, field
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from hindsight_async.budget.window import Hold, Window
+    from hindsight_async.errors import HindsightError
+
+Lane = Literal["interactive", "bulk"]
+
+LANES: tuple[Lane, Lane] = ("interactive", "bulk")
+
+INTERACTIVE_IN_A_ROW = 9
+"""After so many interactive turns with bulk waiting, one bulk turn follows: bulk keeps a tenth."""
+
+FEW_GONE = 64
+"""Cancelled waiters that may stay in the lines, however short these are."""
+
+
+def _nobody() -> dict[Lane, int]:
+    return dict.fromkeys(LANES, 0)
+
+
+@define(eq=False)
+class Member:
+    """One session that shares the budget: how many requests it may have in flight, and who waits for it."""
+
+    max_in_flight: int
+    in_flight: int = 0
+    queued: dict[Lane, int] = field(factory=_nobody)
+    era: int = 0
+
+    def start_afresh(self, era: int) -> None:
+        """Forget what an event loop that is gone has left behind."""
+        self.era, self.in_flight, self.queued = era, 0, _nobody()
+
+    def ahead_of(self, lane: Lane) -> int:
+        """Count those of this session who go before a newcomer in this lane."""
+        return self.queued["interactive"] + (self.queued["bulk"] if lane == "bulk" else 0)
+
+
+@define(eq=False)
+class Grant:
+    """What one request holds until it is over: slots in the whole window and, last, in its route's own."""
+
+    member: Member
+    route: str
+    holds: "list[tuple[Window, Hold]]"
+    closing: int
+    era: int = 0
+
+
+@define(eq=False)
+class Waiter:
+    """One caller in line; its future brings the grant, or why there is none."""
+
+    member: Member
+    route: str
+    lane: Lane
+    since: float
+    deadline: float | None
+    turn: "asyncio.Future[Grant | HindsightError]"
+    arrival: int = 0
+
+    @property
+    def line(self) -> tuple[Member, str]:
+        """Name the line it stands in."""
+        return self.member, self.route
+
+
+@define(eq=False)
+class Lanes:
+    """First come, first served within a lane; interactive before bulk, which keeps a tenth of the turns."""
+
+    queued: dict[Lane, int] = field(factory=_nobody)
+    _lines: dict[Lane, dict[tuple[Member, str], deque[Waiter]]] = field(
+        factory=lambda: {lane: {} for lane in LANES}
+    )
+    _waiting: int = 0
+    _arrivals: int = 0
+    _gone: int = 0
+    _in_a_row: int = 0
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def __bool__(self) -> bool:
+        return self._waiting > 0
+
+    def __iter__(self) -> Iterator[Waiter]:
+        for lines in self._lines.values():
+            for line in lines.values():
+                yield from (waiter for waiter in line if not waiter.turn.done())
+
+    def ahead_of(self, lane: Lane) -> int:
+        """Count those who go before a newcomer in this lane."""
+        return self.queued["interactive"] if lane == "interactive" else len(self)
+
+    def join(self, waiter: Waiter) -> None:
+        """Stand at the end of the line."""
+        self._arrivals += 1
+        waiter.arrival = self._arrivals
+        self._lines[waiter.lane].setdefault(waiter.line, deque()).append(waiter)
+        self._count(waiter, 1)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Note that this waiter, whose future is done, goes without a turn."""
+        self._count(waiter, -1)
+        self._gone += 1
+        if self._gone > FEW_GONE and self._gone > len(self):
+            self._forget_gone()
+
+    def oldest(self) -> Waiter | None:
+        """Find who has waited longest."""
+        heads = [head for lane in LANES for head in self._heads(lane)]
+        return min(heads, key=_arrival, default=None)
+
+    def call_next(self, may_go: Callable[[Waiter], bool]) -> Waiter | None:
+        """Take the next in turn out of its line; None where no head of a line may go."""
+        chosen = self._first("interactive", may_go)
+        if self.queued["bulk"] and (chosen is None or self._in_a_row >= INTERACTIVE_IN_A_ROW):
+            chosen = self._first("bulk", may_go) or chosen
+        if chosen is None:
+            return None
+        self._in_a_row = self._in_a_row + 1 if chosen.lane == "interactive" and self.queued["bulk"] else 0
+        self._lines[chosen.lane][chosen.line].popleft()
+        self._count(chosen, -1)
+        return chosen
+
+    def _count(self, waiter: Waiter, change: int) -> None:
+        self._waiting += change
+        self.queued[waiter.lane] += change
+        waiter.member.queued[waiter.lane] += change
+
+    def _first(self, lane: Lane, may_go: Callable[[Waiter], bool]) -> Waiter | None:
+        return min((head for head in self._heads(lane) if may_go(head)), key=_arrival, default=None)
+
+    def _heads(self, lane: Lane) -> list[Waiter]:
+        lines = self._lines[lane]
+        heads: list[Waiter] = []
+        for key in list(lines):
+            line = lines[key]
+            while line and line[0].turn.done():
+                line.popleft()
+                self._gone -= 1
+            if line:
+                heads.append(line[0])
+            else:
+                del lines[key]
+        return heads
+
+    def _forget_gone(self) -> None:
+        for lines in self._lines.values():
+            for key, line in lines.items():
+                lines[key] = deque(waiter for waiter in line if not waiter.turn.done())
+        self._gone = 0
+
+
+def _arrival(waiter: Waiter) -> int:
+    return waiter.arrival

@@ -1,0 +1,66 @@
+"""The token bucket that sets the pace, without waiting in it."""
+
+from contextlib import suppress
+
+from aiolimiter import AsyncLimiter
+
+MINUTE = 60.0
+
+HALVINGS = 10
+"""How often the bracket around the bucket's level is halved; the wait for a token is right to 1/1024 of it."""
+
+
+class Pacer:
+    """`requests_per_minute` on average, `burst` of them at once. Belongs to the running event loop.
+
+    The next in line asks here, nobody else: a limiter that several wait at keeps no order, and a token that a
+    waiter takes along when it is cancelled is gone.
+    """
+
+    __slots__ = ("_limiter", "_returned", "_token_seconds", "burst")
+
+    def __init__(self, requests_per_minute: int, burst: int | None) -> None:
+        self.burst = min(burst or requests_per_minute, requests_per_minute)
+        self._token_seconds = MINUTE / requests_per_minute
+        # A bucket as large as the window never says no before the window does, so it is not asked at all.
+        paces = self.burst < requests_per_minute
+        self._limiter = AsyncLimiter(self.burst, self.burst * self._token_seconds) if paces else None
+        self._returned = 0
+
+    def ready(self) -> bool:
+        """Tell whether there is a token."""
+        return self._limiter is None or self._returned > 0 or self._limiter.has_capacity()
+
+    def take(self) -> None:
+        """Take a token; ask `ready` first."""
+        if self._limiter is None:
+            return
+        if self._returned:
+            self._returned -= 1
+            return
+        acquiring = self._limiter.acquire()
+        with suppress(StopIteration):
+            # Where there is capacity this runs to its end without waiting, so that no task is needed for it.
+            acquiring.send(None)
+        acquiring.close()
+
+    def put_back(self) -> None:
+        """Return a token that was not used."""
+        self._returned += 1
+
+    def seconds_until_ready(self) -> float:
+        """Tell how long until there is a token."""
+        if self._limiter is None or self.ready():
+            return 0.0
+        there, missing = 0.0, 1.0
+        for _ in range(HALVINGS):
+            middle = (there + missing) / 2
+            if self._limiter.has_capacity(middle):
+                there = middle
+            else:
+                missing = middle
+        return (1.0 - there) * self._token_seconds
+
+    def seconds_for(self, ahead: int) -> float:
+        """Tell how long it takes at least until those ahead and one more have their tokens."""
+        return max(0, ahead + 1 - self.burst) * self._token_seconds

@@ -1,0 +1,288 @@
+"""A window of N slots, and how much of it other programs use.
+
+Why no 60 seconds at the server ever hold more than N of our requests: a slot is held from just before sending
+(t) until 60 s after the answer (r), and the server counts the request at some s between t and r. If more than N
+were counted within 60 s, look at the one taken last: each of the others was taken before it and is not given
+back until s + 60 at the earliest, so more than N slots were held at once, and there are only N.
+
+Pure: the caller hands in the time, in seconds of one clock that never goes back.
+"""
+
+from collections import deque
+from math import floor, inf, sqrt
+
+from attrs import define
+
+from hindsight_async.rate_headers import RateHeaders
+
+WINDOW_SECONDS = 60.0
+"""Seconds over which the server counts."""
+
+HELD_AFTER_ANSWER = WINDOW_SECONDS + 0.001
+"""Seconds a slot stays held after the answer; the millisecond is for clocks that do not run equally fast."""
+
+DRIFT_CAUTION = 2.0
+"""How many standard deviations of other programs' coming and going are kept free."""
+
+OTHERS_REMEMBERED = 180.0
+"""Seconds after the last sure sign of other programs during which they are reckoned with."""
+
+FRESH_SECONDS = 2.0
+"""Seconds for which an answer stays good enough to send many requests on its word; then one goes first."""
+
+FIRST_PATIENCE = WINDOW_SECONDS
+"""Seconds before more is tried than what passed when a server refused without saying why."""
+
+SMALLEST_LIMIT = 10
+"""The smallest limit that any plan is said to have: fewer requests than this cannot have used one up."""
+
+MOST_DOUBT = 10
+"""How often the pause between trials is halved while each shows that the named Remaining cannot be right."""
+
+
+@define(eq=False)
+class Hold:
+    """One slot, held: when it was taken and what was known then."""
+
+    taken_at: float
+    given_back_before: int
+    counted_before: int
+    is_trial: bool = False
+    is_invited: bool = False
+    over: bool = False
+    counted: bool = False
+    lapsed: bool = False
+
+
+class OthersUse:
+    """Estimate of how many slots of the window other programs use.
+
+    Each answer puts bounds on it, since it is not known which of our own requests under way were counted before
+    it. Between answers the upper bound grows with the square root of time, as a random coming and going does.
+    """
+
+    __slots__ = ("_heard", "_least", "_least_as_of", "_most", "_most_as_of", "_seen_at")
+
+    def __init__(self) -> None:
+        self._least = 0
+        self._most = 0
+        self._least_as_of = -inf
+        self._most_as_of = -inf
+        self._seen_at = -inf
+        self._heard = -inf
+
+    def seen(self, now: float) -> bool:
+        """Tell whether there was a sure sign of other programs in the last minutes."""
+        return now - self._seen_at <= OTHERS_REMEMBERED
+
+    def stale(self, now: float) -> bool:
+        """Tell whether other programs may have sent much since we last heard of them."""
+        return now - self._heard > FRESH_SECONDS
+
+    def learn(self, least: int, most: int, *, sent_at: float, now: float) -> None:
+        """Take in the bounds that one answer gives; those of a request sent before the last one change nothing."""
+        if least > 0:
+            self._seen_at = now
+        if sent_at < self._heard:
+            return
+        self._heard = sent_at
+        lower = self._least - self._drift(now - self._least_as_of)
+        upper = self._most + self._drift(now - self._most_as_of)
+        if most <= upper or least > upper or sent_at - self._most_as_of > FRESH_SECONDS:
+            self._most, self._most_as_of = most, sent_at
+        if least >= lower or most < lower or sent_at - self._least_as_of > FRESH_SECONDS:
+            self._least, self._least_as_of = least, sent_at
+
+    def at_most(self, now: float) -> float:
+        """Bound from above; 0 while no other program was seen for some minutes."""
+        return self._most + self._drift(now - self._most_as_of) if self.seen(now) else 0.0
+
+    def hardly_more(self, now: float) -> float:
+        """Bound from below, with an allowance for those who came since."""
+        return self._least + self._drift(now - self._least_as_of)
+
+    def _drift(self, age: float) -> float:
+        return DRIFT_CAUTION * sqrt(2 * self._most / WINDOW_SECONDS * min(age, WINDOW_SECONDS))
+
+
+class Window:
+    """At most `limit` slots held at once; each comes back 60 s after its answer."""
+
+    __slots__ = (
+        "_ceiling",
+        "_counted",
+        "_declined",
+        "_doubt",
+        "_due",
+        "_given_back",
+        "_invited_at",
+        "_lapsed",
+        "_last",
+        "_others",
+        "_patience",
+        "_sent",
+        "_taken",
+        "_trial_at",
+        "_wary",
+        "limit",
+    )
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._due: deque[float] = deque()
+        self._sent: deque[Hold] = deque()
+        self._taken = 0
+        self._given_back = 0
+        self._counted = 0
+        self._lapsed = 0
+        self._others = OthersUse()
+        self._ceiling: int | None = None
+        self._patience = FIRST_PATIENCE
+        self._last: Hold | None = None
+        self._trial_at = inf
+        self._invited_at = inf
+        self._declined = False
+        self._doubt = 0
+        # Whether anything but our own count matters: other programs were seen, or a refusal came without a word.
+        self._wary = False
+
+    def free(self, now: float) -> int:
+        """Count our own free slots; negative after the limit was lowered."""
+        due = self._due
+        while due and due[0] <= now:
+            due.popleft()
+            self._given_back += 1
+        return self.limit - self._taken + self._given_back
+
+    def room(self, now: float) -> int:
+        """Count the slots that may be taken now with nothing left to try out."""
+        free = self.free(now)
+        if self._ceiling is not None:
+            free -= self.limit - self._ceiling
+        return floor(free - self._others.at_most(now))
+
+    def admits(self, now: float) -> bool:
+        """Tell whether one more may leave: there is room, or one is due to try out whether there is."""
+        free = self.free(now)
+        if free < 1 or not self._wary:
+            return free >= 1
+        room = self.room(now)
+        if room >= 1 and not self._others.stale(now):
+            return True
+        if self._last is not None and not self._last.over:
+            return False
+        if room >= 1 or now >= min(self._trial_at, self._invited_at):
+            return True
+        return self._ceiling is None and free - self._others.hardly_more(now) >= 1
+
+    def take(self, now: float) -> Hold:
+        """Hold one slot; ask `admits` first."""
+        self._forget_lapsed(now)
+        hold = self._last = Hold(now, self._given_back, self._counted)
+        if self._wary and self.room(now) < 1:
+            hold.is_trial = now >= self._trial_at
+            hold.is_invited = now >= self._invited_at
+            if hold.is_invited:
+                self._invited_at = inf
+        self._taken += 1
+        self._sent.append(hold)
+        return hold
+
+    def put_back(self, hold: Hold) -> None:
+        """Free a slot with which nothing was sent."""
+        self._taken -= 1
+        hold.over = True
+
+    def give_back(self, hold: Hold, now: float) -> None:
+        """Free a slot once the server's window has passed."""
+        self._due.append(now + HELD_AFTER_ANSWER)
+        hold.over = True
+        if hold.is_trial and hold.counted and self._ceiling is not None:
+            self._ceiling = self._ceiling + 1 if self._ceiling < self.limit else None
+
+    def give_back_all(self, now: float) -> None:
+        """Free all slots whose requests nobody waits for any more, once the server's window has passed."""
+        under_way = self._taken - self._given_back - len(self._due)
+        self._due.extend([now + HELD_AFTER_ANSWER] * under_way)
+        self._last = None
+
+    def split(self, limit: int, now: float) -> "Window":
+        """Make a smaller window that starts as if all that is held here were held there."""
+        part = Window(limit)
+        part._due = self._due.copy()
+        part._taken = self._taken - self._given_back
+        part.give_back_all(now)
+        return part
+
+    def confirm(self, hold: Hold, now: float) -> None:
+        """Note that the server has let this request through."""
+        self._forget_lapsed(now)
+        if not hold.lapsed and not hold.counted:
+            hold.counted = True
+            self._counted += 1
+
+    def learn(self, hold: Hold, headers: RateHeaders, now: float) -> None:
+        """Take in what the answer to this request says about the use of the window; `confirm` first."""
+        if headers.remaining is None:
+            return
+        # Where the server allows more than we do yet, only what eats into our own part matters.
+        used = max(0, min(headers.limit or self.limit, self.limit) - headers.remaining)
+        self._forget_lapsed(now)
+        surely_ours = max(0, hold.counted_before - self._lapsed) + hold.counted
+        perhaps_ours = self._taken - hold.given_back_before
+        least, most = max(0, used - perhaps_ours), max(0, used - surely_ours)
+        self._others.learn(least, most, sent_at=hold.taken_at, now=now)
+        self._wary = self._ceiling is not None or self._others.seen(now)
+        self._plan_trial(hold, headers, now)
+
+    def _plan_trial(self, hold: Hold, headers: RateHeaders, now: float) -> None:
+        """Say when to try although there seems to be no room: when the server invites, or this is old, or doubtful.
+
+        An invitation that ends in a refusal is the last one until there is room again: other programs heard it too.
+        """
+        if not hold.counted:
+            self._doubt = 0
+            self._declined = self._declined or hold.is_invited
+        elif self.room(now) >= 1:
+            self._doubt = max(self._doubt - 1, 0)
+            self._declined = False
+        elif hold.is_trial:
+            self._doubt = min(self._doubt + 1, MOST_DOUBT)
+        self._trial_at = hold.taken_at + WINDOW_SECONDS / 2**self._doubt
+        named = max(headers.reset_in or 0.0, headers.retry_after or 0.0)
+        ours_return_sooner = hold.counted and 2 * self._others.at_most(now) < self.limit
+        if named and headers.remaining == 0 and not self._declined and not ours_return_sooner:
+            self._invited_at = now + named
+
+    def refused_without_word(self, now: float) -> None:
+        """Take what passed within the window as the limit, after a 429 that names none, if it can be one."""
+        self._forget_lapsed(now)
+        passed = self._counted - self._lapsed
+        if passed >= SMALLEST_LIMIT:
+            self._ceiling = passed
+            self._wary = True
+            self._trial_at = now + self._patience
+            self._patience *= 2
+
+    def next_change(self, now: float) -> float:
+        """Name the next moment at which `admits` may turn true by itself; inf if there is none."""
+        free = self.free(now)
+        due = self._due[0] if self._due else inf
+        trials = [moment for moment in (self._trial_at, self._invited_at) if moment > now]
+        return min(due, *trials) if free >= 1 and trials else due
+
+    def opens_for(self, ahead: int, now: float) -> float:
+        """Name the earliest moment our own slots allow for a newcomer with so many others ahead."""
+        place = ahead - self.free(now)
+        if place < 0:
+            return now
+        cycles, place = divmod(place, max(self.limit, self._taken - self._given_back))
+        first = self._due[place] if place < len(self._due) else now + HELD_AFTER_ANSWER
+        return first + cycles * HELD_AFTER_ANSWER
+
+    def _forget_lapsed(self, now: float) -> None:
+        sent = self._sent
+        while sent and sent[0].taken_at <= now - WINDOW_SECONDS:
+            hold = sent.popleft()
+            hold.lapsed = True
+            self._lapsed += hold.counted

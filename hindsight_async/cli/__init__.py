@@ -1,0 +1,50 @@
+"""The command line.
+
+local      demo and emulate: without an account
+enroll     enroll and update: many rows of a file
+records    get, ledger show and ledger resolve
+stock      what a file amounts to before anything is sent
+rows       the run itself: signals, results, summary
+progress   how far it is
+exits      exit codes
+"""
+
+import sys
+from importlib.metadata import version
+
+from cyclopts import App, CycloptsError
+
+from hindsight_async.cli import exits
+from hindsight_async.errors import HindsightError
+
+app = App(
+    name="hindsight-async",
+    help="Enrol contacts in Hindsight win-loss interviews.",
+    version=version("hindsight-async"),
+    result_action="return_value",
+    exit_on_error=False,
+    print_error=True,
+)
+# Named and not imported: each command loads what it needs when it is used.
+for name, place in {
+    "enroll": "enroll:enroll",
+    "update": "enroll:update",
+    "get": "records:get",
+    "ledger": "records:ledger_app",
+    "demo": "local:demo",
+    "emulate": "local:emulate",
+}.items():
+    app.command(f"hindsight_async.cli.{place}", name=name)
+
+
+def run() -> int:
+    """Run the command of `sys.argv`; return the exit code."""
+    try:
+        code: int | None = app(sys.argv[1:])
+    except CycloptsError:
+        return exits.USAGE
+    except (HindsightError, ValueError) as error:
+        return exits.refuse(str(error))
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    return code or exits.DONE

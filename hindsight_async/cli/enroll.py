@@ -1,0 +1,263 @@
+"""`enroll` and `update`: the rows of a file, at plan speed."""
+
+import asyncio
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+from cyclopts import Parameter
+
+from hindsight_async.budget import Plan
+from hindsight_async.cli import exits
+from hindsight_async.cli.exits import say
+from hindsight_async.cli.progress import Pace
+from hindsight_async.cli.rows import RowRun, results_in
+from hindsight_async.cli.stock import Stock, take_stock
+from hindsight_async.codec import encode
+from hindsight_async.contacts import (
+    REST,
+    BadRow,
+    CheckedRows,
+    ContactFileError,
+    ContactRow,
+    UpdateRow,
+    read_contacts,
+    read_updates,
+)
+from hindsight_async.ledger import Ledger
+from hindsight_async.outcomes import OutcomeStatus
+from hindsight_async.session import HindsightSession
+
+CONFIRM_ABOVE = 25
+"""So many people may be emailed without being asked."""
+
+STDIN = "-"
+
+_ADVICE = {
+    OutcomeStatus.REJECTED: "correct them in the file; with the same contact, sequence and deal they are not sent again",
+    OutcomeStatus.NOT_SENT: "safe to run again",
+    OutcomeStatus.UNKNOWN: "they may have been emailed: look them up in Hindsight, then "
+    "hindsight-async ledger resolve LEDGER KEY --created ID, or --resend",
+}
+_UPDATE_ADVICE = {
+    **_ADVICE,
+    OutcomeStatus.REJECTED: "correct them in the file",
+    OutcomeStatus.UNKNOWN: "they may have been made; making them again does no harm",
+}
+
+Flag = Parameter(negative=())
+FileArgument = Annotated[str, Parameter(allow_leading_hyphen=True)]
+MapOption = Annotated[list[str], Parameter(name="--map", negative=())]
+
+
+def enroll(
+    file: FileArgument,
+    /,
+    *,
+    sequence: str | None = None,
+    interview_type: str | None = None,
+    ledger: Path | None = None,
+    plan: Plan | None = None,
+    map_: MapOption = [],  # noqa: B006  never altered
+    context: str | None = None,
+    output: Path | None = None,
+    skip_invalid: Annotated[bool, Flag] = False,
+    dry_run: Annotated[bool, Flag] = False,
+    yes: Annotated[bool, Flag] = False,
+) -> int:
+    """Enrol the contacts of a CSV, TSV or JSON Lines file (- for stdin), each once.
+
+    The key comes from HINDSIGHT_API_KEY. All rows are checked before the first is sent. Exit codes: 0 all
+    done, 1 some rejected or not sent, 2 wrong usage or input, 3 unknown outcomes, 130 interrupted.
+
+    Parameters
+    ----------
+    file
+        The file to read.
+    sequence
+        The sequence that emails the contacts, for rows that name none.
+    interview_type
+        Instead of a sequence: make links only, and email nobody.
+    ledger
+        A file that remembers what was sent, so that the same command can be run again safely.
+    plan
+        The organisation's tier; else HINDSIGHT_PLAN.
+    map_
+        Which column feeds a field: contact_email="Work Email". May be given several times.
+    context
+        The columns that make up the contact's context, separated by commas; or rest.
+    output
+        Where to write the results, .csv or .jsonl; else stdout.
+    skip_invalid
+        Send the good rows although there are bad ones.
+    dry_run
+        Do all but send.
+    yes
+        Do not ask before many people are emailed.
+
+    """
+    book = None if ledger is None else Ledger(ledger)
+    with _opened(file) as opened:
+        rows = read_contacts(
+            opened,
+            sequence_id=sequence,
+            interview_type_id=interview_type,
+            mapping=_mapping(map_),
+            context=_columns(context),
+        )
+        stock = asyncio.run(take_stock(rows, book, _complain))
+        if stock.bad and not skip_invalid:
+            return exits.refuse(
+                f"{stock.bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
+            )
+        hindsight = HindsightSession(plan=plan)
+        if dry_run:
+            _show_plan(stock, hindsight)
+            return exits.DONE
+        if stock.emails > CONFIRM_ABOVE and not yes and not _confirmed(stock, from_stdin=file == STDIN):
+            return exits.refuse("nothing was sent")
+        code = asyncio.run(_enroll(rows, hindsight, book, output, stock))
+    if code == exits.INTERRUPTED and book is not None:
+        say(f"to go on where it stopped: {shlex.join(['hindsight-async', *sys.argv[1:]])}")
+    return code
+
+
+def update(
+    file: FileArgument,
+    /,
+    *,
+    plan: Plan | None = None,
+    map_: MapOption = [],  # noqa: B006  never altered
+    context: str | None = None,
+    output: Path | None = None,
+    skip_invalid: Annotated[bool, Flag] = False,
+) -> int:
+    """Update the interviews of a CSV, TSV or JSON Lines file (- for stdin).
+
+    The file names each interview by its id, and what changes: contact_name, objective, contact_context or
+    columns that become the context. Exit codes as for enroll.
+
+    Parameters
+    ----------
+    file
+        The file to read.
+    plan
+        The organisation's tier; else HINDSIGHT_PLAN.
+    map_
+        Which column feeds a field: objective="Next Question". May be given several times.
+    context
+        The columns that make up the contact's context, separated by commas; or rest.
+    output
+        Where to write the results, .csv or .jsonl; else stdout.
+    skip_invalid
+        Send the good rows although there are bad ones.
+
+    """
+    with _opened(file) as opened:
+        rows = read_updates(opened, mapping=_mapping(map_), context=_columns(context))
+        good = bad = 0
+        for row in rows:
+            if isinstance(row, BadRow):
+                bad += 1
+                _complain(row)
+            else:
+                good += 1
+        if bad and not skip_invalid:
+            return exits.refuse(
+                f"{bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
+            )
+        return asyncio.run(_update(rows, HindsightSession(plan=plan), output, good))
+
+
+async def _enroll(
+    rows: CheckedRows[ContactRow],
+    hindsight: HindsightSession,
+    ledger: Ledger | None,
+    output: Path | None,
+    stock: Stock,
+) -> int:
+    total = stock.to_send + stock.duplicates + sum(stock.in_ledger.values())
+    with results_in(output, rows.columns) as results:
+        row_run = RowRun[ContactRow, Any](rows, lambda row: row.request, results, _ADVICE, Pace(total))
+        async with hindsight:
+            return await row_run.run(
+                hindsight, lambda requests: hindsight.interviews.create_many(requests, ledger=ledger)
+            )
+
+
+async def _update(
+    rows: CheckedRows[UpdateRow], hindsight: HindsightSession, output: Path | None, total: int
+) -> int:
+    with results_in(output, rows.columns) as results:
+        row_run = RowRun[UpdateRow, Any](
+            rows, lambda row: (row.interview_request_id, row.update), results, _UPDATE_ADVICE, Pace(total)
+        )
+        async with hindsight:
+            return await row_run.run(hindsight, hindsight.interviews.update_many)
+
+
+@contextmanager
+def _opened(file: str) -> Generator[BinaryIO]:
+    """Open the input for two passes; stdin is copied to a temporary file first."""
+    if file != STDIN:
+        try:
+            opened = Path(file).open("rb")  # noqa: SIM115  closed below
+        except OSError as error:
+            raise ContactFileError(f"{file} cannot be read: {error.strerror}") from None
+        with opened:
+            yield opened
+        return
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        copy.seek(0)
+        yield copy
+
+
+def _complain(row: BadRow) -> None:
+    say(f"line {row.line}: {row.problem}")
+
+
+def _mapping(pairs: Sequence[str]) -> dict[str, str]:
+    mapping: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, column = pair.partition("=")
+        if not equals:
+            raise ContactFileError(
+                f'--map takes a field and a column, contact_email="Work Email", not {pair}'
+            )
+        mapping[name.strip()] = column.strip()
+    return mapping
+
+
+def _columns(context: str | None) -> Sequence[str]:
+    if context is None or context.strip() == REST:
+        return () if context is None else REST
+    return [name.strip() for name in context.split(",") if name.strip()]
+
+
+def _show_plan(stock: Stock, hindsight: HindsightSession) -> None:
+    limit = hindsight.budget.snapshot().limit
+    for request in stock.first:
+        sys.stdout.write(f"{encode(request).decode()}\n")
+    known = "".join(f", {count} {status.value} in the ledger" for status, count in stock.in_ledger.items())
+    minutes = max(0, stock.to_send - 1) // limit
+    say(
+        f"{stock.to_send} would be sent ({stock.emails} emails), {stock.duplicates} duplicates, {stock.bad} invalid"
+        f"{known}; at {limit} requests per minute this takes "
+        f"{f'about {minutes} minutes' if minutes else 'less than a minute'}; nothing was sent"
+    )
+
+
+def _confirmed(stock: Stock, *, from_stdin: bool) -> bool:
+    question = f"This emails {stock.emails} people."
+    if from_stdin or not sys.stdin.isatty() or not sys.stderr.isatty():
+        say(f"{question} Nobody can be asked here: give --yes to go on.")
+        return False
+    sys.stderr.write(f"{question} Go on? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -1,0 +1,133 @@
+"""`get`, `ledger show` and `ledger resolve`: what there is, and what a person knows better."""
+
+import asyncio
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+from cyclopts import App, Parameter
+
+from hindsight_async.budget import Plan
+from hindsight_async.cli import exits
+from hindsight_async.errors import HindsightError
+from hindsight_async.journal import LedgerEntry, LedgerStatus
+from hindsight_async.ledger import Ledger
+from hindsight_async.models import Interview
+from hindsight_async.session import HindsightSession
+
+ledger_app = App(name="ledger", help="Look into a ledger, or say what became of a row.")
+
+
+def get(*ids: int, plan: Plan | None = None) -> int:
+    """Print interviews as JSON, one line each.
+
+    Parameters
+    ----------
+    ids
+        Interview request ids.
+    plan
+        The organisation's tier; else HINDSIGHT_PLAN.
+
+    """
+    return asyncio.run(_get(ids, HindsightSession(plan=plan)))
+
+
+@ledger_app.command
+def show(ledger: Path, /, *, status: LedgerStatus | None = None) -> int:
+    """Print a ledger's rows as tab-separated lines: key, row, address, status, id, error code, attempts, when.
+
+    Parameters
+    ----------
+    ledger
+        The ledger's file.
+    status
+        Only rows of this status.
+
+    """
+    return asyncio.run(_show(Ledger(ledger), status))
+
+
+@ledger_app.command
+def resolve(
+    ledger: Path,
+    key: str,
+    /,
+    *,
+    created: int | None = None,
+    resend: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Say what became of a row whose outcome is unknown.
+
+    Parameters
+    ----------
+    ledger
+        The ledger's file.
+    key
+        The row's key, or enough of its beginning.
+    created
+        It was created, with this interview request id.
+    resend
+        It was not, or may be sent again.
+
+    """
+    return asyncio.run(_resolve(Ledger(ledger), key, created, resend=resend))
+
+
+async def _get(ids: tuple[int, ...], hindsight: HindsightSession) -> int:
+    code = exits.DONE
+    async with hindsight:
+        for interview_request_id in ids:
+            try:
+                interview = await hindsight.interviews.get(interview_request_id)
+            except HindsightError as error:
+                exits.say(f"hindsight-async: {error}")
+                code = exits.SOME_FAILED
+            else:
+                sys.stdout.write(f"{json.dumps(_plain(interview), ensure_ascii=False)}\n")
+    return code
+
+
+def _plain(interview: Interview) -> dict[str, Any]:
+    return attrs.asdict(
+        interview,
+        value_serializer=lambda _, __, value: value.isoformat() if isinstance(value, datetime) else value,
+    )
+
+
+async def _show(ledger: Ledger, status: LedgerStatus | None) -> int:
+    async for entry in ledger.entries(status=status):
+        sys.stdout.write("\t".join("" if cell is None else str(cell) for cell in _cells(entry)) + "\n")
+    counts = await ledger.counts()
+    exits.say(", ".join(f"{count} {each.value}" for each, count in counts.items() if count) or "no rows")
+    return exits.DONE
+
+
+def _cells(entry: LedgerEntry) -> tuple[object, ...]:
+    when = entry.finished_at or entry.sending_at or entry.planned_at
+    return (
+        entry.key,
+        entry.row_index + 1,
+        entry.contact_email or entry.address_hash,
+        entry.status.value,
+        entry.interview_request_id,
+        entry.error_code,
+        entry.attempts,
+        when.isoformat(timespec="seconds"),
+    )
+
+
+async def _resolve(ledger: Ledger, beginning: str, created: int | None, *, resend: bool) -> int:
+    keys = [
+        entry.key
+        async for entry in ledger.entries(status=LedgerStatus.UNKNOWN)
+        if entry.key.startswith(beginning)
+    ]
+    if len(keys) != 1:
+        found = f"{len(keys)} rows of unknown outcome have" if keys else "no row of unknown outcome has"
+        return exits.refuse(f"{found} a key that begins with {beginning}")
+    await ledger.resolve(keys[0], created=created, resend=resend)
+    exits.say("resolved: it will be sent by the next run" if resend else f"resolved: created as {created}")
+    return exits.DONE

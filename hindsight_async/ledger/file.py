@@ -1,0 +1,199 @@
+"""The SQLite file that holds a ledger: its schema, how it comes to be, its run lock, what its failures mean."""
+
+import os
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from hindsight_async.errors import LedgerError, LedgerInUseError
+from hindsight_async.ledger.rows import META, SCHEMA
+
+APPLICATION_ID: Final = 0x48494C47
+SCHEMA_VERSION: Final = 1
+BUSY_SECONDS: Final = 30.0
+"""How long a write waits for another program's write to the same file."""
+
+
+class LedgerFile:
+    """Where one ledger lives: `location` is a path or a SQLite URL (ValueError for anything else).
+
+    Nothing is open between calls.
+    """
+
+    def __init__(self, location: str | os.PathLike[str]) -> None:
+        self.path = _path_of(location)
+        self._engine = _engine_at(self.path, journal_mode="WAL")
+
+    def exists(self) -> bool:
+        """Return whether a ledger is there; LedgerError where the file is something else.
+
+        The file is read as it stands: another program's is neither locked nor altered.
+        """
+        with self.failures():
+            if not self.path.exists():
+                return False
+            ours = self.path.is_file() and self._application_id() == APPLICATION_ID
+        if not ours:
+            raise LedgerError(
+                f"{self.path} is no ledger (it is empty, no plain file, or another program's): name another file"
+            )
+        return True
+
+    async def create(self) -> None:
+        """Make an empty ledger, which appears whole or not at all. Needs the run lock."""
+        unfinished = self._beside("-new")
+        with self.failures():
+            _remove(unfinished)
+            try:
+                await _lay_out(_engine_at(unfinished, journal_mode="DELETE"))
+                unfinished.replace(self.path)
+            finally:
+                _remove(unfinished)
+
+    async def open(self) -> AsyncConnection:
+        """Return a connection to the ledger, which must exist; LedgerError where its version is not ours."""
+        with self.failures():
+            connection = await self._engine.connect()
+            try:
+                await self._check_version(connection)
+            except BaseException:
+                await connection.close()
+                raise
+        return connection
+
+    def lock(self) -> closing[sqlite3.Connection]:
+        """Take the one run lock and hold it until closed; LedgerInUseError at once where it is held.
+
+        It is SQLite's own lock on an empty file beside the ledger: the kernel lets go of it when
+        the process dies, and it holds between two runs of one process too.
+        """
+        with self.failures():
+            connection = sqlite3.connect(self._beside("-lock"), timeout=0, isolation_level=None)
+            try:
+                connection.execute("PRAGMA journal_mode=OFF")
+                connection.execute("BEGIN EXCLUSIVE")
+            except sqlite3.Error as error:
+                connection.close()
+                if _primary_code(error) != sqlite3.SQLITE_BUSY:
+                    raise
+                raise LedgerInUseError(
+                    f"{self.path} is used by another run: wait for its end, or stop it"
+                ) from None
+        return closing(connection)
+
+    @contextmanager
+    def failures(self) -> Generator[None]:
+        """Turn what the database or the file system says into a LedgerError."""
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            reason = error.orig if isinstance(error, DBAPIError) else error
+            meaning = _MEANINGS.get(_primary_code(reason), "it cannot be used")
+            raise LedgerError(f"{self.path}: {meaning} ({reason})") from error
+
+    def _application_id(self) -> object:
+        as_it_stands = f"{self.path.as_uri()}?mode=ro&immutable=1"
+        with closing(sqlite3.connect(as_it_stands, uri=True)) as opened:
+            # Else a file that is shorter than it says is called damaged, though the log beside it has the rest.
+            opened.execute("PRAGMA writable_schema=ON")
+            (application_id,) = opened.execute("PRAGMA application_id").fetchone()
+        return application_id
+
+    async def _check_version(self, connection: AsyncConnection) -> None:
+        async with connection.begin():
+            version = await connection.scalar(
+                sa.select(META.c.value).where(META.c.name == _SCHEMA_VERSION_NAME)
+            )
+        if version != str(SCHEMA_VERSION):
+            raise LedgerError(
+                f"{self.path} was made by another version of hindsight-async (its schema is {version}, this one"
+                f" knows {SCHEMA_VERSION}): upgrade hindsight-async, or name another file"
+            )
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+
+_SCHEMA_VERSION_NAME = "schema_version"
+
+_DURABLE = (
+    "synchronous=FULL",
+    "fullfsync=ON",
+)  # the second for macOS, where fsync alone does not reach the disk
+
+_MEANINGS = {
+    sqlite3.SQLITE_FULL: "the disk is full: free some space, then run again",
+    sqlite3.SQLITE_IOERR: "the disk did not do it (full, over a limit, or failing): free some space, then run again",
+    sqlite3.SQLITE_READONLY: "it is not writable: allow writing to the file and its directory, or name another file",
+    sqlite3.SQLITE_CANTOPEN: "it can be neither opened nor made: see that its directory exists and is writable",
+    sqlite3.SQLITE_NOTADB: "it is no ledger: name another file",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: restore it from a copy",
+    sqlite3.SQLITE_BUSY: "another program keeps it locked: close that program, then run again",
+}
+
+
+def _primary_code(error: BaseException | None) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _path_of(location: str | os.PathLike[str]) -> Path:
+    text = os.fspath(location)
+    if "://" in text:
+        try:
+            url = sa.make_url(text)
+        except ArgumentError:
+            raise ValueError("the ledger's location is neither a path nor a database URL") from None
+        if url.get_backend_name() != "sqlite" or url.query:
+            raise ValueError(
+                f"a ledger is kept in SQLite: give sqlite+aiosqlite:///PATH, not {url.drivername}"
+            )
+        text = url.database or ""
+    if text in {"", ":memory:"}:
+        raise ValueError("a ledger outlives its process: give the path of a file")
+    return Path(os.path.realpath(text))  # every spelling of one path meets the same lock
+
+
+def _engine_at(path: Path, *, journal_mode: str) -> AsyncEngine:
+    engine = create_async_engine(
+        sa.URL.create("sqlite+aiosqlite", database=str(path)),
+        poolclass=NullPool,
+        # The driver begins with the first change; only then is it worth anything to have the file alone.
+        connect_args={"timeout": BUSY_SECONDS, "isolation_level": "IMMEDIATE"},
+    )
+
+    def make_durable(connection: Any, record: object) -> None:
+        del record
+        cursor = connection.cursor()
+        for setting in (f"journal_mode={journal_mode}", *_DURABLE):
+            cursor.execute(f"PRAGMA {setting}")
+        cursor.close()
+
+    event.listen(engine.sync_engine, "connect", make_durable)
+    return engine
+
+
+async def _lay_out(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.run_sync(SCHEMA.create_all)
+        await connection.execute(
+            sa.insert(META),
+            [
+                {"name": "application", "value": "hindsight-async"},
+                {"name": _SCHEMA_VERSION_NAME, "value": str(SCHEMA_VERSION)},
+            ],
+        )
+        await connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
+        await connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+def _remove(database: Path) -> None:
+    for name in (database.name, f"{database.name}-journal"):
+        database.with_name(name).unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+"""The verdict on one row of a bulk run."""
+
+import enum
+from typing import Generic, TypeVar
+
+from attrs import frozen
+
+from hindsight_async.errors import (
+    CreateLimitReachedError,
+    Delivery,
+    ForbiddenError,
+    HindsightError,
+    LedgerError,
+    QuotaExceededError,
+    RateLimitExceededError,
+    SessionClosedError,
+    UnauthorizedError,
+)
+
+Row = TypeVar("Row")
+Response = TypeVar("Response")
+
+ENDS_THE_RUN = (
+    UnauthorizedError,
+    ForbiddenError,
+    QuotaExceededError,
+    CreateLimitReachedError,
+    SessionClosedError,
+    LedgerError,
+)
+"""What no other row would escape; it is not the row's fault, so the row is safe to run again."""
+
+
+class OutcomeStatus(enum.StrEnum):
+    """What became of a row."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    REJECTED = "rejected"
+    """The API said no."""
+
+    NOT_SENT = "not_sent"
+    """Given up before the API took it: safe to run again."""
+
+    UNKNOWN = "unknown"
+    """Sent, with no answer: a person may have been emailed. Never sent again by itself."""
+
+    DUPLICATE = "duplicate"
+    """The same contact and interview stood earlier in this input."""
+
+    ALREADY_DONE = "already_done"
+    """The ledger has it from an earlier run."""
+
+
+@frozen(kw_only=True)
+class Outcome(Generic[Row, Response]):
+    """The verdict on one row of the input.
+
+    `index` is its place from 0, `key` the hash of what it means, `attempts` how many requests left for it.
+    `duplicate_of` is the index of the row it repeats; `interview_request_id` is known from the response or from
+    the ledger.
+    """
+
+    index: int
+    key: str
+    status: OutcomeStatus
+    request: Row
+    response: Response | None = None
+    error: HindsightError | None = None
+    attempts: int = 0
+    duplicate_of: int | None = None
+    interview_request_id: int | None = None
+
+
+def status_of(error: HindsightError) -> OutcomeStatus:
+    """Say what a failed call means for its row."""
+    if isinstance(error, (*ENDS_THE_RUN, RateLimitExceededError)):
+        return OutcomeStatus.NOT_SENT
+    match error.delivery:
+        case Delivery.NOT_SENT:
+            return OutcomeStatus.NOT_SENT
+        case Delivery.REJECTED:
+            return OutcomeStatus.REJECTED
+        case Delivery.UNKNOWN:
+            return OutcomeStatus.UNKNOWN

@@ -1,0 +1,34 @@
+"""A transport that answers at once, for what is about everything but the network."""
+
+from datetime import UTC, datetime
+
+from hindsight_async.addresses import AllowedRecipients
+from hindsight_async.call import Reply
+from hindsight_async.interviews import Interviews
+from hindsight_async.pipeline import Pipeline
+from hindsight_async.retry import RetryPolicy
+
+
+class StubTransport:
+    """Creates every interview it is asked for."""
+
+    def __init__(self):
+        self.sent = 0
+
+    def open(self, call):
+        """Be open."""
+
+    async def send(self, call, *, deadline):
+        """Answer 201."""
+        self.sent += 1
+        body = b'{"interview_request_id":%d,"contact_id":"c","status":"sent"}' % self.sent
+        return Reply(status=201, headers={}, body=body, received_at=datetime.now(UTC))
+
+
+def stubbed_interviews(budget, *, max_in_flight=16):
+    """Return interviews over a stub, and the stub."""
+    transport = StubTransport()
+    door = budget.join(max_in_flight)
+    pipeline = Pipeline(transport, door, policy=RetryPolicy(), deadline=None, random=lambda: 0.5)
+    allowed = AllowedRecipients({})
+    return Interviews(pipeline, allowed=allowed, max_creates=None, max_in_flight=max_in_flight), transport

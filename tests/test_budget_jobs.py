@@ -1,0 +1,235 @@
+"""Whole jobs against a simulated server: nothing refused, nothing wasted."""
+
+import asyncio
+import logging
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+
+from hindsight_async.budget import RateBudget
+from simulated_server import (
+    MODELS,
+    Job,
+    SimulatedServer,
+    heavy_tail,
+    local_clock,
+    most_in_any_minute,
+    simulate,
+    unhindered,
+)
+
+IN_FLIGHT = 50
+EATEN = 0.3
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR, logger="hindsight_async.budget")
+
+
+def run_job(
+    server: SimulatedServer,
+    rows: int,
+    *,
+    plan: int | None = None,
+    rival: list[float] | None = None,
+    starts: float = 0.0,
+    seed: int = 1,
+) -> tuple[float, Job]:
+    """Run a job of so many rows, 50 in flight; tell the seconds it took."""
+
+    async def main() -> tuple[float, Job]:
+        budget = RateBudget(plan or server.limit, wall_clock=local_clock)
+        job = Job(server, heavy_tail(seed))
+        eating = asyncio.ensure_future(eat(server, rival or []))
+        await asyncio.sleep(starts)
+        took = await job.run(budget.join(IN_FLIGHT), rows, workers=IN_FLIGHT)
+        eating.cancel()
+        return took, job
+
+    return simulate(main)
+
+
+async def eat(server: SimulatedServer, moments: list[float]) -> None:
+    """Be the other program."""
+    loop = asyncio.get_running_loop()
+    for moment in moments:
+        if moment > loop.time():
+            await asyncio.sleep(moment - loop.time())
+        server.arrive(elsewhere=True)
+
+
+def best_of_any(limit: int, *, first_window: float = 60.0) -> float:
+    """Seconds in which ten plans' worth can be sent at the soonest: the last one has to wait for nine windows."""
+    return first_window + 8 * 60 + unhindered(heavy_tail(2), limit, IN_FLIGHT)
+
+
+WHOLE_JOBS = [
+    (limit, model, headers)
+    for limit in (60, 300, 1000)
+    for number, model in enumerate(MODELS)
+    for headers in ((True, False) if limit < 300 else (number % 2 == 0,))
+]
+
+
+@pytest.mark.parametrize(("limit", "model", "headers"), WHOLE_JOBS)
+def test_a_long_job_is_never_refused_and_keeps_the_window_full(
+    limit: int, model: str, *, headers: bool
+) -> None:
+    """Ten plans' worth draws no 429 and takes at most a hundredth longer than the best any client could do."""
+    server = SimulatedServer(limit, model, names_limits=headers)
+    took, job = run_job(server, 10 * limit)
+    assert 10 * limit == job.done
+    assert [] == server.refused
+    assert limit >= most_in_any_minute(server.arrivals)
+    if model != "aligned":
+        assert best_of_any(limit) / took >= 0.99
+
+
+@pytest.mark.parametrize("offset", [1.0, 30.0, 59.0])
+def test_windows_aligned_to_the_clock_cost_at_most_a_sixth(offset: float) -> None:
+    """Where a window may end just after the job begins, at least 84 % of the best is kept."""
+    server = SimulatedServer(300, "aligned", minute_offset=offset)
+    took, _ = run_job(server, 3000)
+    assert [] == server.refused
+    assert best_of_any(300, first_window=60 - offset) / took >= 0.84
+
+
+@pytest.mark.parametrize("limit", [60, 300, 1000])
+def test_a_job_that_fits_goes_out_at_once(limit: int) -> None:
+    """Half a plan is over as soon as the requests in flight allow, after one that went first."""
+    server = SimulatedServer(limit)
+    took, job = run_job(server, limit // 2)
+    latency = heavy_tail(1)
+    first = latency()
+    assert limit // 2 == job.done
+    assert first + unhindered(latency, limit // 2 - 1, IN_FLIGHT) + 0.01 >= took
+
+
+def poisson(limit: int, seed: int) -> list[float]:
+    """Eat 30 % of the window, one at a time."""
+    draw, moments, now = random.Random(seed), list[float](), 0.0
+    while now < 1500:
+        now += draw.expovariate(EATEN * limit / 60)
+        moments.append(now)
+    return moments
+
+
+def bursts(limit: int, seed: int) -> list[float]:
+    """Eat 30 % of the window in one gulp about every 20 seconds."""
+    draw, moments, now = random.Random(seed), list[float](), 0.0
+    while now < 1500:
+        now += 20 * draw.uniform(0.8, 1.2)
+        moments += [now] * round(EATEN * limit / 3)
+    return moments
+
+
+@pytest.mark.parametrize(
+    ("limit", "plans", "seeds"),
+    [(60, 10, (1, 2, 3)), (300, 10, (4,)), (1000, 5, (5,))],
+    ids=["60", "300", "1000"],
+)
+@pytest.mark.parametrize("habit", [poisson, bursts])
+def test_another_program_in_the_window_is_seen_and_left_room(
+    limit: int, plans: int, seeds: tuple[int, ...], habit: Callable[[int, int], list[float]]
+) -> None:
+    """With 30 % eaten by a program that never gives way: at most 1 % 429s, and 95 % of what is left is used."""
+    rows = plans * limit
+    fair = math.floor(rows / ((1 - EATEN) * limit)) * 60
+    for seed in seeds:
+        server = SimulatedServer(limit)
+        took, job = run_job(server, rows, rival=habit(limit, seed), starts=130.0, seed=seed)
+        assert rows == job.done
+        assert rows / 100 >= len(server.refused)
+        assert fair / took >= 0.95
+
+
+def test_a_smaller_limit_at_the_server_is_taken_from_the_first_answer() -> None:
+    """Configured 1000 and server 300: the first answer tells, and nothing is ever refused."""
+    server = SimulatedServer(300)
+    took, _ = run_job(server, 1500, plan=1000)
+    assert [] == server.refused
+    assert took <= 246
+
+
+def test_a_larger_limit_at_the_server_is_found_at_once() -> None:
+    """Configured 60 and server 300: the second answer confirms the first, and the job goes at 300."""
+    server = SimulatedServer(300)
+    took, _ = run_job(server, 1500, plan=60)
+    assert [] == server.refused
+    assert took <= 246
+
+
+@pytest.mark.parametrize(("plan", "limit"), [(1000, 300), (300, 60)])
+def test_a_server_that_refuses_without_a_word_sees_one_wave(plan: int, limit: int) -> None:
+    """Without headers at most what was in flight is refused, and afterwards only single requests, minutes apart."""
+    server = SimulatedServer(limit, names_limits=False)
+    _, job = run_job(server, 5 * limit, plan=plan)
+    wave = [moment for moment in server.refused if moment < server.refused[0] + 5]
+    later = server.refused[len(wave) :]
+    assert 5 * limit == job.done
+    assert IN_FLIGHT >= len(wave)
+    assert all(after - before >= 60 for before, after in zip([wave[-1], *later], later, strict=False))
+    assert 3 >= len(later)
+
+
+def test_a_restart_within_the_minute_follows_the_first_answer() -> None:
+    """What a predecessor has spent is known from the first answer, and none of it is tried again."""
+    server = SimulatedServer(300)
+
+    async def main() -> float:
+        for _ in range(200):
+            server.arrive(elsewhere=True)
+        job = Job(server, heavy_tail(1))
+        return await job.run(RateBudget(300, wall_clock=local_clock).join(IN_FLIGHT), 350, workers=IN_FLIGHT)
+
+    took = simulate(main)
+    assert [] == server.refused
+    assert took <= 62 + unhindered(heavy_tail(2), 300, IN_FLIGHT)
+
+
+class LyingServer(SimulatedServer):
+    """Names a Remaining of its own making."""
+
+    says = 0
+
+    def remaining(self, now: float) -> int:
+        """Say the same whatever is true."""
+        return self.says
+
+
+@pytest.mark.parametrize("says", [0, 1, 300, -5, 301])
+def test_a_nonsensical_remaining_starves_nobody(says: int) -> None:
+    """A constant Remaining slows the first minutes at most; the job goes on at the pace of our own count."""
+    server = LyingServer(300)
+    server.says = says
+    took, job = run_job(server, 1500)
+    assert 1500 == job.done
+    assert [] == server.refused
+    assert took <= 240 + 180
+
+
+def test_refused_waits_end_no_earlier_than_the_server_says() -> None:
+    """After a 429 nothing leaves before the named reset; then one goes, and the rest once it is answered."""
+    server = SimulatedServer(60)
+
+    async def main() -> None:
+        budget = RateBudget(60, wall_clock=local_clock)
+        door = budget.join(IN_FLIGHT)
+        job = Job(server, lambda: 0.1)
+        await job.send(door)
+        for _ in range(60):
+            server.arrive(elsewhere=True)
+        await asyncio.sleep(1)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(40):
+                group.create_task(job.send(door))
+
+    simulate(main)
+    reset = server.arrivals[0] + 60
+    after = [moment for moment in server.arrivals if moment > server.refused[-1]]
+    assert 1 <= len(server.refused) <= 40
+    assert reset <= after[0]
+    assert 1 == len([moment for moment in after if moment < after[0] + 0.1 * 0.3])

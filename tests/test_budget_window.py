@@ -1,0 +1,93 @@
+"""The window of slots, moment by moment."""
+
+import pytest
+
+from hindsight_async.budget.window import HELD_AFTER_ANSWER, Hold, Window
+from hindsight_async.rate_headers import RateHeaders
+
+
+def answered(window: Window, hold: Hold, now: float, remaining: int | None = None) -> None:
+    """Have the server let a request through."""
+    window.confirm(hold, now)
+    window.learn(hold, RateHeaders(limit=window.limit, remaining=remaining), now)
+    window.give_back(hold, now)
+
+
+def test_slots_come_back_in_the_order_of_their_answers():
+    """Each slot is free again 60 s after its own answer, and never before."""
+    window = Window(2)
+    first, second = window.take(0.0), window.take(0.0)
+    assert not window.admits(0.0)
+    window.give_back(second, 1.0)
+    window.give_back(first, 5.0)
+    assert [0, 0, 1, 1, 2] == [
+        window.free(now) for now in (30.0, 61.0, 1 + HELD_AFTER_ANSWER, 65.0, 5 + HELD_AFTER_ANSWER)
+    ]
+
+
+def test_nothing_is_lost_over_many_cycles():
+    """After a thousand requests and a minute all slots are free, and what was sent is forgotten."""
+    window = Window(7)
+    now = 0.0
+    for _ in range(1000):
+        while not window.admits(now):
+            now = window.next_change(now)
+        answered(window, window.take(now), now + 0.1, remaining=3)
+    assert 7 == window.free(now + 61)
+    assert 7 >= len(window._sent)
+
+
+def test_what_was_not_sent_is_free_at_once():
+    """A slot put back counts for nothing."""
+    window = Window(1)
+    window.put_back(window.take(0.0))
+    assert 1 == window.free(0.0)
+
+
+def test_an_answer_that_took_longer_than_the_window_counts_no_more():
+    """A request answered after 61 s is not in the server's window, and so explains nothing of what is used there."""
+    window = Window(10)
+    slow = window.take(0.0)
+    answered(window, slow, 61.0, remaining=9)
+    answered(window, window.take(62.0), 62.1, remaining=4)
+    assert 10 - 2 - 5 - 1 <= window.room(62.1) <= 10 - 2 - 4
+
+
+def test_an_answer_reported_twice_counts_once():
+    """A second report of one answer adds nothing to our own use."""
+    window = Window(10)
+    hold = window.take(0.0)
+    window.confirm(hold, 0.1)
+    answered(window, hold, 0.1, remaining=9)
+    answered(window, window.take(1.0), 1.1, remaining=4)
+    assert 8 - 4 - 1 <= window.room(1.1) <= 8 - 4
+
+
+@pytest.mark.parametrize(
+    ("ahead", "moment"), [(0, 0.0), (1, 10.0 + HELD_AFTER_ANSWER), (2, 20.0 + HELD_AFTER_ANSWER)]
+)
+def test_the_outlook_counts_those_ahead(ahead: int, moment: float):
+    """With one of three slots free, the next opens for the second newcomer, and so on."""
+    window = Window(3)
+    for at in (10.0, 20.0):
+        window.give_back(window.take(0.0), at)
+    assert moment == (window.opens_for(ahead, 30.0) if ahead else 0.0)
+    assert 30.0 == window.opens_for(0, 30.0)
+
+
+def test_the_outlook_reaches_beyond_the_first_window():
+    """Whoever has more ahead than there are slots waits another round."""
+    window = Window(2)
+    window.give_back(window.take(0.0), 0.0)
+    window.take(0.0)
+    assert HELD_AFTER_ANSWER == window.opens_for(0, 0.0)
+    assert HELD_AFTER_ANSWER == window.opens_for(1, 0.0)
+    assert 2 * HELD_AFTER_ANSWER == window.opens_for(2, 0.0)
+
+
+def test_other_programs_are_forgotten_after_some_minutes():
+    """Without any sign of them for three minutes, others are reckoned with no more."""
+    window = Window(10)
+    answered(window, window.take(0.0), 0.1, remaining=2)
+    assert 2 >= window.room(1.0)
+    assert 10 == window.room(200.0)

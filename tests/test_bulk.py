@@ -1,0 +1,489 @@
+"""Many requests: a verdict for each row, nobody twice, and an end that can come at any moment."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hindsight_async import (
+    BulkAbortedError,
+    CreateInterview,
+    CreateLimitReachedError,
+    Delivery,
+    ForbiddenError,
+    HindsightSession,
+    LedgerError,
+    LedgerInUseError,
+    Outcome,
+    OutcomeStatus,
+    OutcomeUnknownError,
+    Plan,
+    QuotaExceededError,
+    RecipientNotAllowedError,
+    RetryPolicy,
+    SessionClosedError,
+    UnauthorizedError,
+    UpdateInterview,
+)
+from hindsight_async.addresses import interview_key, normalised
+from hindsight_async.bulk import ROWS_PER_IN_FLIGHT
+from hindsight_async.emulator import Emulator
+from hindsight_async.ledger import Ledger
+from hindsight_async.seen import SeenKeys
+
+
+def request(name, **fields):
+    return CreateInterview(contact_email=f"{name}@acme.example", **{"sequence_id": "seq_abc123", **fields})
+
+
+def requests(count):
+    return [request(f"c{number}") for number in range(count)]
+
+
+@pytest.fixture
+async def emulator():
+    async with Emulator(plan=Plan.ENTERPRISE, latency=0.1) as running:
+        yield running
+
+
+@pytest.fixture
+async def hindsight(emulator):
+    async with session(emulator) as opened:
+        yield opened
+
+
+def session(emulator, **options):
+    return HindsightSession(
+        emulator.api_key,
+        base_url=emulator.base_url,
+        **{"plan": Plan.ENTERPRISE, "max_in_flight": 4, **options},
+    )
+
+
+async def all_outcomes(run):
+    return sorted([outcome async for outcome in run], key=lambda outcome: outcome.index)
+
+
+def addresses(emulator):
+    return sorted(email.address for email in emulator.outbox)
+
+
+async def test_every_row_gets_its_verdict(emulator, hindsight):
+    """All are created, each outcome knows its row, and the counts are complete when the loop ends."""
+    async with hindsight.interviews.create_many(requests(30)) as run:
+        outcomes = await all_outcomes(run)
+    assert list(range(30)) == [outcome.index for outcome in outcomes]
+    assert all(isinstance(outcome, Outcome) for outcome in outcomes)
+    for outcome in outcomes:
+        assert (OutcomeStatus.CREATED, 1, None) == (outcome.status, outcome.attempts, outcome.error)
+        assert outcome.interview_request_id == outcome.response.interview_request_id
+        assert interview_key(outcome.request) == outcome.key
+    assert 30 == run.counts[OutcomeStatus.CREATED] == sum(run.counts.values())
+    assert sorted(f"c{number}@acme.example" for number in range(30)) == addresses(emulator)
+
+
+async def test_a_run_can_be_iterated_without_a_block(emulator, hindsight):
+    """Small jobs need no `async with`."""
+    assert 5 == len([outcome async for outcome in hindsight.interviews.create_many(requests(5))])
+    assert 5 == len(emulator.outbox)
+
+
+async def test_rows_may_come_from_an_async_iterable(emulator, hindsight):
+    """A row is sent when it comes, not when a batch is full."""
+
+    async def rows():
+        for each in requests(3):
+            yield each
+            await asyncio.sleep(10)
+            assert len(emulator.outbox) == int(each.contact_email[1]) + 1
+
+    async with hindsight.interviews.create_many(rows()) as run:
+        assert 3 == len(await all_outcomes(run))
+
+
+async def test_an_empty_input_is_a_run_of_nothing(hindsight):
+    """No row, no outcome, no error."""
+    async with hindsight.interviews.create_many([]) as run:
+        assert [] == await all_outcomes(run)
+    assert 0 == sum(run.counts.values())
+
+
+async def test_the_input_is_never_held_as_a_whole(hindsight):
+    """Not more rows are taken than the window allows while nobody takes the outcomes."""
+    taken = []
+
+    def rows():
+        for number in range(1000):
+            taken.append(number)
+            yield request(f"c{number}")
+
+    async with hindsight.interviews.create_many(rows()) as run:
+        await asyncio.sleep(60)
+        assert ROWS_PER_IN_FLIGHT * 4 == len(taken)
+        await anext(run)
+        await asyncio.sleep(60)
+        assert ROWS_PER_IN_FLIGHT * 4 + 1 == len(taken)
+
+
+async def test_no_more_are_in_flight_than_allowed(emulator):
+    """The workers are as many as may be in flight, and no more connections are opened."""
+    async with session(emulator, max_in_flight=3) as hindsight:
+        async with hindsight.interviews.create_many(requests(50)) as run:
+            await all_outcomes(run)
+    assert 3 == len({received.peer_port for received in emulator.requests})
+
+
+async def test_a_duplicate_is_found_and_names_the_first_row(emulator, hindsight):
+    """The same person and interview, however the address is spelled, is enrolled once."""
+    rows = [
+        request("Jane"),
+        request("joe"),
+        CreateInterview(contact_email="jane@ACME.example", sequence_id="seq_abc123"),
+        request("jane", sequence_id="other"),
+        request("jane", deal_id="deal_1"),
+        request("jane+tag"),
+        request("jane"),
+    ]
+    async with hindsight.interviews.create_many(rows) as run:
+        outcomes = await all_outcomes(run)
+    assert [None, None, 0, None, None, None, 0] == [outcome.duplicate_of for outcome in outcomes]
+    assert OutcomeStatus.DUPLICATE is outcomes[2].status
+    assert 5 == len(emulator.outbox) == run.counts[OutcomeStatus.CREATED]
+
+
+async def test_a_refused_row_does_not_stop_the_others():
+    """The API's no is that row's verdict."""
+    async with Emulator(sequences=["seq_abc123"]) as emulator, session(emulator) as hindsight:
+        rows = [request("a"), request("b", sequence_id="nonsense"), request("c")]
+        async with hindsight.interviews.create_many(rows) as run:
+            outcomes = await all_outcomes(run)
+    assert ["created", "rejected", "created"] == [outcome.status for outcome in outcomes]
+    assert "bad_request" == outcomes[1].error.code
+
+
+async def test_a_row_without_an_answer_is_unknown(emulator, hindsight):
+    """It may have been emailed, it is not sent again, and the rest goes on."""
+    emulator.fail("POST /interviews", how="disconnect", at="after_commit", times=1)
+    async with hindsight.interviews.create_many(requests(6)) as run:
+        outcomes = await all_outcomes(run)
+    (unknown,) = (outcome for outcome in outcomes if outcome.status is OutcomeStatus.UNKNOWN)
+    assert Delivery.UNKNOWN is unknown.error.delivery
+    assert 1 == unknown.attempts
+    assert 6 == len(emulator.requests) == len(emulator.outbox)
+
+
+async def test_a_row_that_could_not_be_sent_is_safe_to_run_again(emulator):
+    """Where nothing listens, nothing was sent, and the verdict says so."""
+    await emulator.close()
+    async with session(emulator) as hindsight:
+        async with hindsight.interviews.create_many(requests(2)) as run:
+            outcomes = await all_outcomes(run)
+    assert ["not_sent", "not_sent"] == [outcome.status for outcome in outcomes]
+    assert RetryPolicy().attempts == outcomes[0].attempts
+
+
+@pytest.mark.parametrize(("status", "error"), [(401, UnauthorizedError), (403, ForbiddenError)])
+async def test_a_refused_key_ends_the_run_once(emulator, hindsight, status, error):
+    """What every row would meet is raised once, after those in flight have their verdict."""
+    emulator.fail("POST /interviews", how=status, times=None)
+    run = hindsight.interviews.create_many(requests(100))
+    with pytest.raises(error):
+        await all_outcomes(run)
+    assert [] == [outcome async for outcome in run]
+    assert 4 >= len(emulator.requests) == run.counts[OutcomeStatus.NOT_SENT] > 0
+
+
+async def test_an_exhausted_month_ends_the_run():
+    """Nobody waits a week inside a job: the quota's end is raised with its date."""
+    async with Emulator(plan=Plan.ENTERPRISE, monthly_limit=10) as emulator, session(emulator) as hindsight:
+        with pytest.raises(QuotaExceededError) as raised:
+            async with hindsight.interviews.create_many(requests(100)) as run:
+                await all_outcomes(run)
+    assert 10 == run.counts[OutcomeStatus.CREATED] == len(emulator.outbox)
+    assert 0 == run.counts[OutcomeStatus.REJECTED]
+    assert raised.value.reset_at is not None
+
+
+async def test_too_many_failures_in_a_row_end_the_run(emulator, hindsight):
+    """A wrong sequence does not get ten thousand noes."""
+    emulator.fail("POST /interviews", how=400, times=None)
+    with pytest.raises(BulkAbortedError, match="20 rows in a row failed"):
+        async with hindsight.interviews.create_many(requests(1000)) as run:
+            await all_outcomes(run)
+    assert 20 <= run.counts[OutcomeStatus.REJECTED] <= 20 + 4
+
+
+async def test_a_success_starts_the_count_of_failures_again(emulator, hindsight):
+    """Failures with successes between them are only failures."""
+    for _ in range(10):
+        emulator.fail("POST /interviews", how=400, times=3)
+        emulator.fail("POST /interviews", how="slow", seconds=0.01, times=5)
+    async with hindsight.interviews.create_many(requests(80), abort_after_failures=8) as run:
+        await all_outcomes(run)
+    assert 30 == run.counts[OutcomeStatus.REJECTED]
+
+
+def test_a_senseless_limit_of_failures_is_refused():
+    """At least one failure must be allowed."""
+    with pytest.raises(ValueError, match="abort_after_failures"):
+        HindsightSession("key").interviews.create_many([], abort_after_failures=0)
+
+
+async def test_leaving_early_finishes_what_is_in_flight(emulator, hindsight):
+    """No more rows are taken, and every request that left has its verdict."""
+    async with hindsight.interviews.create_many(requests(1000)) as run:
+        async for _ in run:
+            break
+    assert len(emulator.requests) == run.counts[OutcomeStatus.CREATED] <= ROWS_PER_IN_FLIGHT * 4
+
+
+async def test_stop_takes_no_more_rows_and_what_is_done_can_still_be_read(emulator, hindsight):
+    """After stop() the remaining outcomes come, and then the end."""
+    async with hindsight.interviews.create_many(requests(1000)) as run:
+        await anext(run)
+        await run.stop()
+        sent = len(emulator.requests)
+        rest = [outcome async for outcome in run]
+        await run.stop()
+    assert sent == len(emulator.requests) == len(rest) + 1
+
+
+async def test_stop_before_the_start_is_nothing(hindsight):
+    """A run that was never begun has nothing to stop."""
+    run = hindsight.interviews.create_many(requests(3))
+    await run.stop()
+    assert 0 == sum(run.counts.values())
+
+
+async def test_a_first_cancel_finishes_and_a_second_cuts_off(emulator):
+    """Ctrl-C lets calls in flight end; another does not wait for them."""
+    emulator.fail("POST /interviews", how="slow", seconds=20.0, at="after_commit", times=None)
+    clock = asyncio.get_running_loop().time
+    async with session(emulator) as hindsight:
+
+        async def work():
+            async with hindsight.interviews.create_many(requests(100)) as run:
+                runs.append(run)
+                await all_outcomes(run)
+
+        for second in (False, True):
+            runs = []
+            task = asyncio.create_task(work())
+            await asyncio.sleep(1)
+            task.cancel()
+            await asyncio.sleep(1)
+            began = clock()
+            if second:
+                task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert (clock() - began < 1) is second
+            assert (0 if second else 4) == runs[0].counts[OutcomeStatus.CREATED]
+        assert 4 == hindsight.budget.snapshot().in_flight + 4
+
+
+async def test_an_input_that_fails_ends_the_run_with_its_own_error(emulator, hindsight):
+    """What was read before is done, and the caller sees what broke."""
+
+    def rows():
+        yield from requests(3)
+        raise LookupError("the file went away")
+
+    with pytest.raises(LookupError, match="the file went away"):
+        async with hindsight.interviews.create_many(rows()) as run:
+            await all_outcomes(run)
+
+
+async def test_a_row_that_is_no_request_ends_the_run(emulator, hindsight):
+    """A mistake in the program is raised, not turned into a verdict."""
+    with pytest.raises((TypeError, AttributeError)):
+        async with hindsight.interviews.create_many([{"contact_email": "a@x.example"}]) as run:
+            await all_outcomes(run)
+    assert [] == emulator.requests
+
+
+async def test_a_closed_session_ends_the_run(emulator):
+    """Closing the session under a run is said once."""
+    hindsight = session(emulator)
+    await hindsight.close()
+    with pytest.raises(SessionClosedError):
+        async with hindsight.interviews.create_many(requests(100)) as run:
+            await all_outcomes(run)
+    assert 0 < run.counts[OutcomeStatus.NOT_SENT] <= 8
+
+
+async def test_a_failure_is_raised_also_where_nobody_iterates(emulator, hindsight):
+    """A block that only waits hears of the end as well."""
+    emulator.fail("POST /interviews", how=401, times=None)
+    with pytest.raises(UnauthorizedError):
+        async with hindsight.interviews.create_many(requests(100)):
+            await asyncio.sleep(10)
+
+
+async def test_updates_run_in_bulk_too(emulator, hindsight):
+    """Each pair is sent once; a second change of one interview is a duplicate."""
+    for each in requests(3):
+        await hindsight.interviews.create(each)
+    pairs = [(number, UpdateInterview(objective=f"o{number}")) for number in (1, 2, 3, 2)]
+    async with hindsight.interviews.update_many(pairs) as run:
+        outcomes = await all_outcomes(run)
+    assert ["updated", "updated", "updated", "duplicate"] == [outcome.status for outcome in outcomes]
+    assert ["o1", "o2", "o3"] == [interview.objective for interview in emulator.interviews.values()]
+
+
+async def test_a_single_call_goes_before_the_rows_that_wait():
+    """A bulk job at the plan's limit does not make a person wait for its end."""
+    clock = asyncio.get_running_loop().time
+    async with Emulator(plan=Plan.ESSENTIALS) as emulator, session(emulator, max_in_flight=16) as hindsight:
+        async with hindsight.interviews.create_many(requests(300)) as run:
+            drain = asyncio.create_task(all_outcomes(run))
+            await asyncio.sleep(30)
+            asked = clock()
+            await hindsight.interviews.get(1)
+            assert clock() - asked < 31
+            drain.cancel()
+            await run.stop()
+
+
+async def test_only_allowed_recipients_are_emailed(emulator, monkeypatch):
+    """Session and environment must both allow an address, single and bulk alike."""
+    monkeypatch.setenv("HINDSIGHT_ALLOWED_RECIPIENTS", "*@ours.test, JANE@acme.example")
+    async with session(emulator, allowed_recipients=["*@acme.example", "*@ours.test"]) as hindsight:
+        await hindsight.interviews.create(request("jane"))
+        with pytest.raises(RecipientNotAllowedError, match="HINDSIGHT_ALLOWED_RECIPIENTS does not") as raised:
+            await hindsight.interviews.create(request("joe"))
+        assert Delivery.NOT_SENT is raised.value.delivery
+        assert "joe@" not in str(raised.value)
+        async with hindsight.interviews.create_many([request("joe"), request("jane", deal_id="d")]) as run:
+            outcomes = await all_outcomes(run)
+    assert ["not_sent", "created"] == [outcome.status for outcome in outcomes]
+    assert RecipientNotAllowedError is type(outcomes[0].error)
+    assert ["jane@acme.example"] * 2 == addresses(emulator)
+
+
+@pytest.mark.parametrize("listed", ["", " , "])
+async def test_an_empty_list_allows_nobody(emulator, monkeypatch, listed):
+    """Nothing between the commas means nobody, in the variable as in the argument."""
+    async with session(emulator, allowed_recipients=[]) as hindsight:
+        with pytest.raises(
+            RecipientNotAllowedError,
+            match="allowed_recipients does not allow this recipient: it allows nobody",
+        ):
+            await hindsight.interviews.create(request("jane"))
+    monkeypatch.setenv("HINDSIGHT_ALLOWED_RECIPIENTS", listed)
+    async with session(emulator) as hindsight:
+        with pytest.raises(RecipientNotAllowedError):
+            await hindsight.interviews.create(request("jane"))
+    assert [] == emulator.requests
+
+
+def test_a_pattern_given_as_one_text_is_refused():
+    """`"*@ours.test"` is no list of letters."""
+    with pytest.raises(TypeError, match="allowed_recipients must be a list"):
+        HindsightSession("key", allowed_recipients="*@ours.test")
+
+
+async def test_the_fuse_blows_after_max_creates(emulator):
+    """The session makes so many creates and no more, single and bulk together."""
+    async with session(emulator, max_creates=3) as hindsight:
+        await hindsight.interviews.create(request("first"))
+        with pytest.raises(CreateLimitReachedError, match="may make 3 creates"):
+            async with hindsight.interviews.create_many(requests(50)) as run:
+                await all_outcomes(run)
+        await hindsight.interviews.get(1)
+    assert 3 == len(emulator.outbox)
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, True])
+def test_a_senseless_fuse_is_refused(wrong):
+    """A fuse is a whole number."""
+    with pytest.raises(ValueError, match="max_creates"):
+        HindsightSession("key", max_creates=wrong)
+
+
+@pytest.mark.parametrize(
+    ("address", "same"),
+    [
+        ("Jane@Acme.Example", "jane@acme.example"),
+        (" jane@acme.example ", "jane@acme.example"),
+        ("ju\u0308rgen@acme.example", "j\u00fcrgen@acme.example"),
+        ("j@b\u00fccher.example", "j@xn--bcher-kva.example"),
+        ("STRASSE@acme.example", "stra\u00dfe@acme.example"),
+    ],
+)
+def test_spellings_of_one_address_are_one(address, same):
+    """Case, composition, space and the domain's alphabet make no other person."""
+    assert normalised(same) == normalised(address)
+
+
+def test_a_plus_tag_makes_another_address():
+    """What the API tells apart stays apart."""
+    assert normalised("jane+a@acme.example") != normalised("jane@acme.example")
+    assert "j@.." == normalised("j@..")
+
+
+@given(st.lists(st.text(max_size=2), max_size=30))
+def test_the_first_row_of_each_key_is_remembered(keys):
+    """For every key the index of its first appearance comes back."""
+    with SeenKeys() as seen:
+        assert [keys.index(key) for key in keys] == [seen.first_index(key, i) for i, key in enumerate(keys)]
+
+
+def test_an_outcome_unknown_to_an_earlier_run_is_never_sent_by_itself(tmp_path):
+    """A row without an answer stays unknown run after run, until a person decides."""
+    ledger = Ledger(tmp_path / "autumn.db")
+
+    async def enrol():
+        async with Emulator() as emulator, session(emulator) as hindsight:
+            emulator.fail("POST /interviews", how="disconnect", at="after_commit", times=1)
+            for expected in ("unknown", "unknown"):
+                async with hindsight.interviews.create_many([request("jane")], ledger=ledger) as run:
+                    (outcome,) = await all_outcomes(run)
+                assert expected == outcome.status
+                assert OutcomeUnknownError is type(outcome.error)
+            assert 1 == len(emulator.requests)
+            await ledger.resolve(outcome.key, resend=True)
+            async with hindsight.interviews.create_many([request("jane")], ledger=ledger) as run:
+                assert ["created"] == [outcome.status for outcome in await all_outcomes(run)]
+            assert 2 == len(emulator.requests)
+
+    asyncio.run(enrol())
+
+
+def test_a_second_run_does_what_the_first_left(tmp_path):
+    """Created and rejected rows are skipped with what is known of them; the others are sent."""
+    path = tmp_path / "autumn.db"
+
+    async def enrol(rows, **options):
+        async with Emulator(sequences=["seq_abc123"]) as emulator, session(emulator, **options) as hindsight:
+            async with hindsight.interviews.create_many(rows, ledger=str(path)) as run:
+                return await all_outcomes(run), len(emulator.requests)
+
+    rows = [request("a"), request("b", sequence_id="nonsense"), request("c")]
+    first, _ = asyncio.run(enrol(rows, allowed_recipients=["a@*", "b@*"]))
+    assert ["created", "rejected", "not_sent"] == [outcome.status for outcome in first]
+    second, sent = asyncio.run(enrol([*rows, request("d")]))
+    assert ["already_done", "already_done", "created", "created"] == [outcome.status for outcome in second]
+    assert first[0].interview_request_id == second[0].interview_request_id
+    assert 2 == sent
+
+
+def test_a_ledger_that_cannot_be_written_ends_the_run_before_anything_is_sent(tmp_path):
+    """No directory, no run; and two runs at once are one too many."""
+
+    async def enrol():
+        async with Emulator() as emulator, session(emulator) as hindsight:
+            with pytest.raises(LedgerError, match="no-such"):
+                async with hindsight.interviews.create_many(
+                    requests(3), ledger=tmp_path / "no-such" / "a.db"
+                ):
+                    pass
+            async with hindsight.interviews.create_many(requests(3), ledger=tmp_path / "a.db") as run:
+                with pytest.raises(LedgerInUseError):
+                    async with hindsight.interviews.create_many(requests(3), ledger=tmp_path / "a.db"):
+                        pass
+                await all_outcomes(run)
+            assert 3 == len(emulator.requests)
+
+    asyncio.run(enrol())

@@ -1,0 +1,294 @@
+"""`hindsight-async enroll`, `update`, `get` and `ledger`, run as a user runs them."""
+
+import csv
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from hindsight_async.budget import Plan
+from hindsight_async.emulator import Emulator
+from hindsight_async.testing import _on_a_thread
+
+COMMAND = [sys.executable, "-W", "error", "-m", "hindsight_async"]
+CONTACTS = (
+    "Work Email,Full Name,Deal ID,Title\njane@acme.example,Jane Smith,deal_1,=VP\njoe@acme.example,Joe,,\n"
+)
+
+
+@pytest.fixture
+def emulator():
+    with _on_a_thread(Emulator(plan=Plan.ENTERPRISE)) as running:
+        yield running
+
+
+@pytest.fixture
+def run(emulator, tmp_path):
+    environment = {
+        **os.environ,
+        "HINDSIGHT_API_KEY": emulator.api_key,
+        "HINDSIGHT_BASE_URL": emulator.base_url,
+        "HINDSIGHT_PLAN": "enterprise",
+        "COLUMNS": "200",
+        "TERM": "dumb",
+    }
+
+    def run(*arguments, stdin="", **variables):
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            input=stdin,
+            cwd=tmp_path,
+            env={**environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    run.environment = environment
+    return run
+
+
+@pytest.fixture
+def contacts(tmp_path):
+    path = tmp_path / "contacts.csv"
+    path.write_text(CONTACTS)
+    return path
+
+
+def rows(text):
+    return sorted(csv.DictReader(io.StringIO(text)), key=lambda row: row["Work Email"])
+
+
+def test_a_crm_export_is_enrolled_as_it_is(run, emulator, contacts):
+    """Headings are understood, the rest becomes context, and each row comes back with its verdict."""
+    done = run("enroll", "contacts.csv", "--sequence", "seq_1", "--context", "title")
+    assert (0, "2 created") == (done.returncode, done.stderr.splitlines()[-1])
+    jane, joe = rows(done.stdout)
+    assert ("created", "'=VP") == (jane["status"], jane["Title"])
+    assert jane["survey_url"].startswith("http://127.0.0.1")
+    assert {jane["interview_request_id"], joe["interview_request_id"]} == {"1", "2"}
+    assert {"Title": "=VP"} == json.loads(emulator.contacts["jane@acme.example"].notes)
+    assert "Jane Smith" == emulator.contacts["jane@acme.example"].name
+    assert emulator.api_key not in done.stdout + done.stderr
+
+
+def test_the_same_command_again_sends_nothing_twice(run, emulator, contacts, tmp_path):
+    """With a ledger the second run finds everything done, and says so with the ids."""
+    command = (
+        "enroll",
+        "contacts.csv",
+        "--sequence",
+        "seq_1",
+        "--ledger",
+        "autumn.db",
+        "--output",
+        "results.jsonl",
+    )
+    assert 0 == run(*command).returncode
+    again = run(*command)
+    assert (0, "", "2 already_done") == (again.returncode, again.stdout, again.stderr.splitlines()[-1])
+    results = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert {1, 2} == {result["interview_request_id"] for result in results}
+    assert 2 == len(emulator.requests)
+
+
+def test_a_dry_run_sends_nothing_and_tells_what_would_be(run, emulator, contacts):
+    """The first requests, the counts against the ledger, and the time that it will take."""
+    run("enroll", "contacts.csv", "--sequence", "seq_1", "--ledger", "a.db")
+    contacts.write_text(CONTACTS + "new@acme.example,New,,\nNEW@acme.example,New,,\n")
+    done = run("enroll", "contacts.csv", "--sequence", "seq_1", "--ledger", "a.db", "--dry-run")
+    assert 0 == done.returncode
+    assert [{"contact_email": "new@acme.example", "contact_name": "New", "sequence_id": "seq_1"}] == [
+        json.loads(line) for line in done.stdout.splitlines()
+    ]
+    assert (
+        "1 would be sent (1 emails), 1 duplicates, 0 invalid, 2 created in the ledger; "
+        "at 1000 requests per minute this takes less than a minute; nothing was sent\n"
+    ) == done.stderr
+    assert 2 == len(emulator.requests)
+
+
+def test_bad_rows_are_named_and_nothing_is_sent(run, emulator, contacts):
+    """Every bad row by its line, and what is wrong; with --skip-invalid the others go."""
+    contacts.write_text(CONTACTS + "nobody,No,,\n,Empty,,\n")
+    refused = run("enroll", "contacts.csv", "--sequence", "seq_1")
+    assert 2 == refused.returncode
+    assert "line 4: contact_email must be one bare email address" in refused.stderr
+    assert "line 5: contact_email is empty" in refused.stderr
+    assert [] == emulator.requests
+    skipped = run("enroll", "contacts.csv", "--sequence", "seq_1", "--skip-invalid")
+    assert 0 == skipped.returncode
+    assert ["invalid", "created", "created", "invalid"] == [row["status"] for row in rows(skipped.stdout)]
+    assert 2 == len(emulator.requests)
+
+
+def test_links_only_email_nobody(run, emulator, contacts):
+    """With an interview type instead of a sequence the results have the links."""
+    done = run("enroll", "contacts.csv", "--interview-type", "type_1")
+    assert 0 == done.returncode
+    assert [] == emulator.outbox
+    assert all(row["survey_url"] for row in rows(done.stdout))
+
+
+def test_many_emails_need_a_yes(run, emulator, tmp_path):
+    """Above 25 a script must say --yes; nothing is sent before."""
+    many = "Email\n" + "".join(f"c{number}@acme.example\n" for number in range(26))
+    refused = run("enroll", "-", "--sequence", "seq_1", stdin=many)
+    assert 2 == refused.returncode
+    assert "This emails 26 people." in refused.stderr
+    assert "--yes" in refused.stderr
+    assert [] == emulator.requests
+    assert 0 == run("enroll", "-", "--sequence", "seq_1", "--yes", stdin=many).returncode
+    assert 26 == len(emulator.outbox)
+
+
+@pytest.mark.parametrize(("answer", "code", "sent"), [("y\n", 0, 26), ("\n", 2, 0)])
+def test_a_person_is_asked_and_sees_the_progress(run, emulator, tmp_path, *, answer, code, sent):
+    """On a terminal the question waits for its answer, and a live line follows."""
+    (tmp_path / "many.csv").write_text(
+        "Email\n" + "".join(f"c{number}@acme.example\n" for number in range(26))
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:  # pragma: no cover  the child becomes the command
+        os.chdir(tmp_path)
+        arguments = [*COMMAND, "enroll", "many.csv", "--sequence", "seq_1", "--output", "results.csv"]
+        os.execve(COMMAND[0], arguments, {**run.environment, "TERM": "xterm"})
+    seen = b""
+    while b"Go on?" not in seen:
+        seen += os.read(terminal, 65536)
+    os.write(terminal, answer.encode())
+    try:
+        while chunk := os.read(terminal, 65536):
+            seen += chunk
+    except OSError:
+        pass
+    os.close(terminal)
+    assert code == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert "This emails 26 people. Go on? [y/N]" in seen.decode()
+    assert (b"26/26" in seen) is (sent > 0)
+    assert sent == len(emulator.outbox)
+
+
+def test_rejected_rows_make_exit_code_1_and_are_summed_up(run, contacts):
+    """What the API refused is listed with its line and what to do."""
+    with _on_a_thread(Emulator(deals=["deal_2"])) as strict:
+        variables = {"HINDSIGHT_BASE_URL": strict.base_url, "HINDSIGHT_API_KEY": strict.api_key}
+        done = run("enroll", "contacts.csv", "--sequence", "seq_1", **variables)
+    assert 1 == done.returncode
+    assert "1 created, 1 rejected" in done.stderr
+    assert "1 rejected: correct them in the file" in done.stderr
+    assert "line 2, key " in done.stderr
+
+
+def test_unknown_rows_make_exit_code_3_until_a_person_resolves_them(run, emulator, contacts):
+    """They are listed, shown by `ledger show`, settled by `ledger resolve`, and only then sent or skipped."""
+    emulator.fail("POST /interviews", how="disconnect", at="after_commit", times=2)
+    command = ("enroll", "contacts.csv", "--sequence", "seq_1", "--ledger", "a.db")
+    for _ in range(2):
+        done = run(*command)
+        assert 3 == done.returncode
+        assert "2 unknown: they may have been emailed: look them up" in done.stderr
+    assert 2 == len(emulator.requests)
+    shown = run("ledger", "show", "a.db", "--status", "unknown")
+    lines = [line.split("\t") for line in shown.stdout.splitlines()]
+    assert ["jane@acme.example", "joe@acme.example"] == [line[2] for line in lines]
+    jane, joe = (line[0] for line in lines)
+    assert 0 == run("ledger", "resolve", "a.db", jane[:12], "--created", "1").returncode
+    assert 0 == run("ledger", "resolve", "a.db", joe, "--resend").returncode
+    assert 2 == run("ledger", "resolve", "a.db", joe, "--resend").returncode
+    assert 2 == run("ledger", "resolve", "a.db", jane, "--resend", "--created", "1").returncode
+    assert 0 == run(*command).returncode
+    assert ["jane@acme.example", "joe@acme.example", "joe@acme.example"] == sorted(
+        email.address for email in emulator.outbox
+    )
+
+
+def test_a_wrong_key_ends_the_run_and_loses_nothing(run, emulator, contacts):
+    """The error is said once, and the rows are safe to run again."""
+    wrong = run(
+        "enroll", "contacts.csv", "--sequence", "seq_1", "--ledger", "a.db", HINDSIGHT_API_KEY="wrong"
+    )
+    assert 1 == wrong.returncode
+    assert "the run ended early: POST /interviews: the server answered 401 unauthorized" in wrong.stderr
+    assert 0 == run("enroll", "contacts.csv", "--sequence", "seq_1", "--ledger", "a.db").returncode
+    assert 2 == len(emulator.outbox)
+
+
+WRONG_USAGE = [
+    ("enroll missing.csv --sequence s", "missing.csv cannot be read: No such file or directory"),
+    ("enroll contacts.csv", "neither a sequence nor an interview type is given"),
+    ("enroll contacts.csv --sequence s --map contact_email", "--map takes a field and a column"),
+    ("enroll contacts.csv --sequence s --map contact_emial=x", "contact_email"),
+    ("enroll contacts.csv --sequence s --context titel", "Title"),
+    ("enroll contacts.csv --sequence s --ledger no/such/a.db", "no/such"),
+    ("enroll contacts.csv --sequence s --output no/such/r.csv", "no/such/r.csv cannot be written"),
+    ("ledger show contacts.csv", "contacts.csv"),
+    ("ledger resolve none.db abc --resend", "there is no ledger at"),
+    ("update contacts.csv", "interview_request_id"),
+]
+
+
+def test_wrong_usage_is_a_clear_error(run, emulator, contacts):
+    """Exit code 2, what is wrong, no traceback, and nothing is sent."""
+    started = [
+        subprocess.Popen(
+            [*COMMAND, *line.split()],
+            cwd=contacts.parent,
+            env=run.environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for line, _ in WRONG_USAGE
+    ]
+    for process, (line, complaint) in zip(started, WRONG_USAGE, strict=True):
+        _, said = process.communicate(timeout=60)
+        assert 2 == process.returncode, line
+        assert complaint in said, line
+        assert "Traceback" not in said, line
+    assert [] == emulator.requests
+
+
+def test_updates_come_from_a_file_too(run, emulator, contacts, tmp_path):
+    """An id and what changes, with a verdict for each; a bad row holds everything back."""
+    run("enroll", "contacts.csv", "--sequence", "seq_1")
+    updates = tmp_path / "updates.csv"
+    updates.write_text("Interview ID,Objective,Stage\n1,Why?,won\n2,How?,lost\n")
+    done = run("update", "updates.csv", "--context", "rest")
+    assert (0, "2 updated") == (done.returncode, done.stderr.splitlines()[-1])
+    assert ["Why?", "How?"] == [interview.objective for interview in emulator.interviews.values()]
+    updates.write_text("Interview ID,Objective\n1,\nx,y\n99,Why?\n")
+    refused = run("update", "updates.csv")
+    assert 2 == refused.returncode
+    assert "line 2: " in refused.stderr
+    assert "line 3: " in refused.stderr
+    skipped = run("update", "updates.csv", "--skip-invalid")
+    assert 1 == skipped.returncode
+    assert "404 not_found" in skipped.stdout
+
+
+def test_get_prints_json_lines(run, emulator, contacts):
+    """What is there is printed, what is not is an error and exit code 1."""
+    run("enroll", "contacts.csv", "--sequence", "seq_1")
+    emulator.complete(1, "**Paige:** Why?")
+    done = run("get", "1", "77")
+    assert 1 == done.returncode
+    interview = json.loads(done.stdout)
+    assert ("completed", "**Paige:** Why?") == (interview["status"], interview["transcript"]["content"])
+    assert interview["created_at"].endswith("+00:00")
+    assert "T" in interview["created_at"]
+    assert "404 not_found" in done.stderr
+
+
+def test_progress_in_a_pipe_is_a_plain_line(run, contacts):
+    """While a run waits, a line every few seconds says how far it is and why it waits."""
+    with _on_a_thread(Emulator(plan=Plan.ENTERPRISE, latency=6.0)) as slow:
+        variables = {"HINDSIGHT_BASE_URL": slow.base_url, "HINDSIGHT_API_KEY": slow.api_key}
+        done = run("enroll", "contacts.csv", "--sequence", "seq_1", **variables)
+    assert 0 == done.returncode
+    assert "0 of 2 done; 0 of 1000 in the last minute" in done.stderr
+    assert "\x1b" not in done.stderr

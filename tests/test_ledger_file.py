@@ -1,0 +1,404 @@
+"""A file that cannot serve as a ledger is named, with what to do, before anything is sent."""
+
+import contextlib
+import os
+import random
+import resource
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from hindsight_async.errors import Delivery, HindsightError, LedgerError, LedgerInUseError
+from hindsight_async.ledger import Ledger, LedgerRow, LedgerStatus
+
+NOBODY = 65534
+ROWS = [LedgerRow(key=f"key-{n:06}", row_index=n, contact_email=f"person{n}@ours.test") for n in range(3000)]
+
+
+async def open_a_run(ledger):
+    async with ledger.run():
+        pass
+
+
+async def read_entries(ledger):
+    return [found async for found in ledger.entries()]
+
+
+USES = [
+    open_a_run,
+    read_entries,
+    lambda ledger: ledger.counts(),
+    lambda ledger: ledger.known(["key"]),
+    lambda ledger: ledger.resolve("key", resend=True),
+]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "autumn.db"
+
+
+@pytest.fixture
+def open_to_all():
+    """Make a directory that every user of the machine may enter."""
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@contextlib.contextmanager
+def without_the_rights_of_root():
+    """Root may write anywhere; for this block nobody is that powerful."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@contextlib.contextmanager
+def files_no_longer_than(size):
+    """No file of this process may grow past `size` bytes: what a full disk does, from the kernel."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def change(path, statement):
+    with closing(sqlite3.connect(path)) as opened, opened:
+        opened.execute(statement)
+
+
+def files_in(directory):
+    return {each.name: each.is_file() and each.read_bytes() for each in directory.iterdir()}
+
+
+def random_bytes(path):
+    path.write_bytes(random.Random(4).randbytes(9000))
+
+
+def a_few_bytes(path):
+    path.write_bytes(b"hello")
+
+
+def an_empty_file(path):
+    path.touch()
+
+
+def a_csv_file(path):
+    path.write_text("email,name\nperson@ours.test,Ann\n" * 300, encoding="utf-8")
+
+
+def another_programs_database(path):
+    change(path, "CREATE TABLE songs (title TEXT)")
+
+
+def another_programs_marked_database(path):
+    another_programs_database(path)
+    change(path, "PRAGMA application_id = 77")
+
+
+def another_programs_database_with_a_log(path):
+    """As a program leaves it that was killed: the newest rows are in the log only."""
+    original = path.with_name("original.db")
+    with closing(sqlite3.connect(original)) as opened:
+        opened.execute("PRAGMA journal_mode=WAL")
+        opened.execute("CREATE TABLE songs (title TEXT)")
+        opened.commit()
+        shutil.copy(original, path)
+        shutil.copy(f"{original}-wal", f"{path}-wal")
+    original.unlink()
+
+
+def a_directory(path):
+    path.mkdir()
+
+
+def a_pipe(path):
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("use", USES, ids=["run", "entries", "counts", "known", "resolve"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        random_bytes,
+        a_few_bytes,
+        an_empty_file,
+        a_directory,
+        a_pipe,
+        a_csv_file,
+        another_programs_database,
+        another_programs_marked_database,
+        another_programs_database_with_a_log,
+    ],
+)
+async def test_what_is_no_ledger_is_refused_and_left_as_it_is(path, make, use):
+    """The error names the file; no byte of it changes, and no file appears beside it."""
+    make(path)
+    before = files_in(path.parent)
+    with pytest.raises(LedgerError, match=r"autumn\.db.* is no ledger.*: name another file"):
+        await use(Ledger(path))
+    assert before == files_in(path.parent)
+
+
+@pytest.mark.parametrize("use", USES[:3])
+async def test_a_ledger_of_a_newer_version_is_refused(path, use):
+    """It says which schema it found and which it knows, and asks for an upgrade."""
+    await open_a_run(Ledger(path))
+    change(path, "UPDATE meta SET value = '2' WHERE name = 'schema_version'")
+    with pytest.raises(LedgerError, match=r"its schema is 2, this one knows 1\): upgrade hindsight-async"):
+        await use(Ledger(path))
+    with closing(sqlite3.connect(path)) as opened:
+        assert ("2",) == opened.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
+
+
+async def test_a_ledger_says_what_it_is(path):
+    """Its version and owner can be read in a table, and by `file` from its header."""
+    await open_a_run(Ledger(path))
+    with closing(sqlite3.connect(path)) as opened:
+        assert {"application": "hindsight-async", "schema_version": "1"} == dict(
+            opened.execute("SELECT name, value FROM meta")
+        )
+        assert (0x48494C47,) == opened.execute("PRAGMA application_id").fetchone()
+        assert (1,) == opened.execute("PRAGMA user_version").fetchone()
+        assert ("wal",) == opened.execute("PRAGMA journal_mode").fetchone()
+
+
+async def test_it_stores_what_an_audit_needs_and_nothing_else(path):
+    """No column could hold an API key, a survey token or a context."""
+    await open_a_run(Ledger(path))
+    with closing(sqlite3.connect(path)) as opened:
+        columns = [name for _, name, *_ in opened.execute("PRAGMA table_info(interviews)")]
+    assert [
+        "key",
+        "row_index",
+        "contact_email",
+        "address_hash",
+        "sequence_id",
+        "interview_type_id",
+        "deal_id",
+        "status",
+        "interview_request_id",
+        "error_code",
+        "attempts",
+        "planned_at",
+        "sending_at",
+        "finished_at",
+    ] == columns
+
+
+async def test_a_commit_waits_for_the_disk(path):
+    """The connection that marks rows syncs at every commit."""
+    async with Ledger(path).run() as run:
+
+        async def settings(connection):
+            names = ("synchronous", "journal_mode", "fullfsync")
+            return [(await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in names]
+
+        full = 2
+        assert [full, "wal", 1] == await run._writer.write(settings)
+
+
+async def test_a_damaged_ledger_is_named(path):
+    """Garbage behind a good header is an error that speaks of a copy."""
+    await open_a_run(Ledger(path))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + b"\xff" * (len(whole) - 100))
+    with pytest.raises(LedgerError, match=r"autumn\.db: it is damaged: restore it from a copy"):
+        await open_a_run(Ledger(path))
+
+
+async def test_a_directory_that_is_not_there_is_named(path):
+    """It is not made: a mistyped path shall be seen."""
+    with pytest.raises(LedgerError, match=r"nowhere/autumn\.db: .*see that its directory exists"):
+        await open_a_run(Ledger(path.parent / "nowhere" / "autumn.db"))
+    assert [] == list(path.parent.iterdir())
+
+
+async def test_a_read_only_directory_is_named(open_to_all):
+    """Nothing can be made there, and the error says so."""
+    await open_a_run(Ledger(open_to_all / "first.db"))
+    with without_the_rights_of_root():
+        with pytest.raises(LedgerError, match=r"autumn\.db: .*see that its directory exists and is writable"):
+            await open_a_run(Ledger(open_to_all / "autumn.db"))
+    assert not (open_to_all / "autumn.db").exists()
+
+
+async def test_a_read_only_file_is_named(open_to_all):
+    """It fails when the run opens, not when the first row is to leave."""
+    path = open_to_all / "autumn.db"
+    await open_a_run(Ledger(path))
+    path.chmod(0o444)
+    for each in open_to_all.iterdir():
+        os.chown(each, *((NOBODY, NOBODY) if os.geteuid() == 0 else (-1, -1)))
+    open_to_all.chmod(0o777)
+    with without_the_rights_of_root():
+        with pytest.raises(LedgerError, match=r"autumn\.db: it is not writable: allow writing"):
+            await open_a_run(Ledger(path))
+
+
+async def test_a_file_that_may_not_be_read_is_named(open_to_all):
+    """Whose ledger it is cannot even be seen."""
+    path = open_to_all / "autumn.db"
+    await open_a_run(Ledger(path))
+    open_to_all.chmod(0o000)
+    with without_the_rights_of_root():
+        with pytest.raises(LedgerError, match=r"autumn\.db: it cannot be used \(.*Permission denied"):
+            await open_a_run(Ledger(path))
+    open_to_all.chmod(0o755)
+
+
+async def test_a_full_disk_makes_no_half_ledger(path):
+    """Where there is no room to make one, nothing is left behind; with room, the same call works."""
+    with files_no_longer_than(6000):
+        with pytest.raises(LedgerError, match=r"autumn\.db: the disk .*: free some space"):
+            await open_a_run(Ledger(path))
+    assert {"autumn.db-lock"} == set(files_in(path.parent))
+    await open_a_run(Ledger(path))
+
+
+async def test_a_disk_that_fills_up_stops_marking_and_loses_nothing(path):
+    """No row is taken for marked that is not on disk, and what left without a record becomes unknown."""
+    ledger = Ledger(path)
+    log = path.with_name("autumn.db-wal")
+    marked = []
+    async with ledger.run() as run:
+        await run.claim(ROWS)
+        await run.sending(ROWS[0].key)
+        with files_no_longer_than(log.stat().st_size + 50_000):
+            with pytest.raises(LedgerError, match=r"autumn\.db: the disk .*: free some space") as full:
+                for row in ROWS[1:]:
+                    await run.sending(row.key)
+                    marked.append(row)
+            assert Delivery.NOT_SENT is full.value.delivery
+        with files_no_longer_than(0):
+            with pytest.raises(LedgerError, match=r"autumn\.db: the disk ") as full:
+                await run.finished(ROWS[0].key, LedgerStatus.CREATED, attempts=1, interview_request_id=1)
+            assert Delivery.UNKNOWN is full.value.delivery
+            with pytest.raises(LedgerError, match=r"autumn\.db: the disk "):
+                await run.claim([LedgerRow(key="late", row_index=9999, contact_email="late@ours.test")])
+    assert marked
+    known = await ledger.known([row.key for row in ROWS])
+    unknown = {key for key, found in known.items() if found.status == LedgerStatus.UNKNOWN}
+    assert {row.key for row in [ROWS[0], *marked]} == unknown
+    assert {"unknown", "planned"} == {found.status for found in known.values()}
+
+
+async def test_a_run_goes_on_when_there_is_room_again(path):
+    """A failed mark leaves the row as it was, and the connection as good as new."""
+    async with Ledger(path).run() as run:
+        await run.claim(ROWS[:2])
+        with files_no_longer_than(path.with_name("autumn.db-wal").stat().st_size):
+            with pytest.raises(LedgerError, match="the disk "):
+                await run.sending(ROWS[0].key)
+        await run.sending(ROWS[0].key)
+        await run.finished(ROWS[0].key, LedgerStatus.CREATED, attempts=1)
+    assert LedgerStatus.CREATED == (await read_entries(Ledger(path)))[0].status
+
+
+async def test_a_creation_that_was_broken_off_is_begun_anew(path):
+    """Whatever a run that died while making the ledger left behind is of no account."""
+    path.with_name("autumn.db-new").write_bytes(b"half")
+    path.with_name("autumn.db-new-journal").write_bytes(b"half")
+    await open_a_run(Ledger(path))
+    assert {"autumn.db", "autumn.db-lock"} == set(files_in(path.parent))
+
+
+async def test_a_kill_in_the_middle_of_a_checkpoint_loses_nothing(path, tmp_path):
+    """A file whose first page already tells of pages that only the log has is opened with its log."""
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    async with Ledger(path).run() as run:
+        await run.claim(ROWS[:1000])
+        shutil.copy(path, copied)
+        shutil.copy(f"{path}-wal", copied)
+    newest, older = path.read_bytes(), (copied / "autumn.db").read_bytes()
+    assert len(older) < len(newest)
+    (copied / "autumn.db").write_bytes(newest[:4096] + older[4096:])
+    assert 1000 == (await Ledger(copied / "autumn.db").counts())[LedgerStatus.PLANNED]
+
+
+async def test_a_second_run_is_refused_at_once_under_every_spelling(path, tmp_path):
+    """Relative, through a link, as a URL: one file, one run; and the first goes on untouched."""
+    (tmp_path / "link.db").symlink_to(path)
+    (tmp_path / "elsewhere").symlink_to(tmp_path)
+    spellings = [
+        path,
+        str(path),
+        "autumn.db",
+        "./elsewhere/./autumn.db",
+        tmp_path / "link.db",
+        tmp_path / "elsewhere" / "autumn.db",
+        f"sqlite+aiosqlite:///{path}",
+        "sqlite:///autumn.db",
+    ]
+    with contextlib.chdir(tmp_path):
+        async with Ledger(path).run() as run:
+            for spelling in spellings:
+                with pytest.raises(
+                    LedgerInUseError, match=r"autumn\.db is used by another run: wait for its end"
+                ):
+                    await open_a_run(Ledger(spelling))
+            await run.claim(ROWS[:1])
+        for spelling in spellings:
+            async with Ledger(spelling).run() as run:
+                assert {ROWS[0].key} == set(await run.claim(ROWS[:1]))
+
+
+async def test_two_ledgers_in_one_directory_do_not_meet(tmp_path):
+    """The lock is one ledger's own."""
+    async with Ledger(tmp_path / "a.db").run(), Ledger(tmp_path / "b.db").run():
+        pass
+
+
+async def test_a_lock_file_that_is_something_else_is_an_error(path):
+    """It is not overwritten."""
+    path.with_name("autumn.db-lock").write_bytes(b"something else" * 100)
+    with pytest.raises(LedgerError, match=r"autumn\.db: it is no ledger"):
+        await open_a_run(Ledger(path))
+    assert b"something else" * 100 == path.with_name("autumn.db-lock").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["a b.db", "50%.db", "a?b#c.db", "ü-日本.db", "file:x.db", "x"])
+async def test_any_file_name_will_do(tmp_path, name):
+    """No character means anything but itself."""
+    await open_a_run(Ledger(tmp_path / name))
+    assert {name, f"{name}-lock"} == set(files_in(tmp_path))
+    assert {} == await Ledger(tmp_path / name).known(["key"])
+
+
+@pytest.mark.parametrize(
+    ("location", "complaint"),
+    [
+        ("postgresql+asyncpg://user:secret@host/db", r"kept in SQLite: .*not postgresql\+asyncpg"),
+        ("sqlite+aiosqlite:///x.db?mode=memory", "kept in SQLite"),
+        ("sqlite+aiosqlite://", "outlives its process"),
+        ("sqlite+aiosqlite:///:memory:", "outlives its process"),
+        (":memory:", "outlives its process"),
+        ("", "outlives its process"),
+        ("://", "neither a path nor a database URL"),
+    ],
+)
+def test_a_place_that_keeps_nothing_is_a_wrong_argument(location, complaint):
+    """Said when the ledger is named, and without repeating a password."""
+    with pytest.raises(ValueError, match=complaint) as caught:
+        Ledger(location)
+    assert "secret" not in str(caught.value)
+
+
+async def test_its_errors_are_the_packages(path):
+    """One `except` catches them, and tells that nothing was sent."""
+    with pytest.raises(HindsightError) as caught:
+        await Ledger(path).counts()
+    assert Delivery.NOT_SENT is caught.value.delivery
