@@ -11,7 +11,7 @@ HALVINGS = 10
 
 
 class Pacer:
-    """`requests_per_minute` on average, `burst` of them at once. Belongs to the running event loop.
+    """A token bucket: `requests_per_minute` on average, `burst` of them at once. Belongs to the running event loop.
 
     The next in line asks here, nobody else: a limiter that several wait at keeps no order, and a token that a
     waiter takes along when it is cancelled is gone.
@@ -22,19 +22,15 @@ class Pacer:
     def __init__(self, requests_per_minute: int, burst: int | None) -> None:
         self.burst = min(burst or requests_per_minute, requests_per_minute)
         self._token_seconds = MINUTE / requests_per_minute
-        # A bucket as large as the window never says no before the window does, so it is not asked at all.
-        paces = self.burst < requests_per_minute
-        self._limiter = AsyncLimiter(self.burst, self.burst * self._token_seconds) if paces else None
+        self._limiter = AsyncLimiter(self.burst, self.burst * self._token_seconds)
         self._returned = 0
 
     def ready(self) -> bool:
         """Tell whether there is a token."""
-        return self._limiter is None or self._returned > 0 or self._limiter.has_capacity()
+        return self._returned > 0 or self._limiter.has_capacity()
 
     def take(self) -> None:
         """Take a token; ask `ready` first."""
-        if self._limiter is None:
-            return
         if self._returned:
             self._returned -= 1
             return
@@ -50,7 +46,7 @@ class Pacer:
 
     def seconds_until_ready(self) -> float:
         """Tell how long until there is a token."""
-        if self._limiter is None or self.ready():
+        if self.ready():
             return 0.0
         there, missing = 0.0, 1.0
         for _ in range(HALVINGS):
