@@ -11,6 +11,7 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from hindsight_async.budget import BudgetSnapshot, Door, Plan, RateBudget
+from hindsight_async.budget.window import HELD_AFTER_ANSWER
 from hindsight_async.errors import DeadlineExceededError, QuotaExceededError
 from virtual_time import VirtualTimeLoop
 
@@ -153,6 +154,48 @@ async def test_sessions_of_one_budget_share_the_window_and_not_the_places():
     left = await asyncio.gather(*running)
     assert [0, 10] == [round(moment, 3) for moment in left]
     assert 60.0 < await send(quick) < 60.01
+
+
+async def test_sessions_are_served_in_the_order_of_their_calls():
+    """Calls of several sessions and routes that wait in one lane leave as they came."""
+    budget = make(1)
+    doors = [budget.join(1), budget.join(1), budget.join(1)]
+    order: list[int] = []
+    waiting = [
+        asyncio.ensure_future(
+            send(door, 1.0, route=f"GET /{number % 2}", note=lambda number=number: order.append(number))
+        )
+        for number, door in enumerate([doors[0], *doors[::-1], *doors])
+    ]
+    await asyncio.gather(*waiting)
+    assert [0, 1, 2, 3, 4, 5, 6] == order
+
+
+async def test_a_newcomer_at_the_very_moment_a_slot_frees_overtakes_nobody():
+    """A call that comes after a slot fell due and before the timer for it ran goes behind those who wait."""
+    budget = make(1)
+    door = budget.join(9)
+    await warm(door)
+    loop = asyncio.get_running_loop()
+    waiting = asyncio.ensure_future(send(door))
+    await asyncio.sleep(1)
+    due = loop.time() + budget.snapshot().seconds_until_next_slot - HELD_AFTER_ANSWER
+    overtook: list[bool] = []
+
+    def come() -> None:
+        entering = door.slot(route=ROUTE).__aenter__()
+        try:
+            entering.send(None)
+        except StopIteration:
+            overtook.append(True)
+        else:
+            overtook.append(False)
+            entering.close()
+
+    loop.call_at(due - 5e-7, come)
+    await waiting
+    assert [False] == overtook
+    assert 0 == budget.snapshot().queued["interactive"]
 
 
 async def test_burst_spreads_requests_over_the_minute():

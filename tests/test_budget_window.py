@@ -91,3 +91,15 @@ def test_other_programs_are_forgotten_after_some_minutes():
     answered(window, window.take(0.0), 0.1, remaining=2)
     assert 2 >= window.room(1.0)
     assert 10 == window.room(200.0)
+
+
+def test_after_a_silence_one_goes_first_where_others_were_seen():
+    """What another program did while we sent nothing is asked with one request before the rest follow."""
+    window = Window(100)
+    answered(window, window.take(0.0), 0.1, remaining=69)
+    scout = window.take(50.0)
+    assert not window.admits(50.0)
+    answered(window, scout, 50.1, remaining=60)
+    assert window.admits(50.1)
+    window.take(50.1)
+    assert window.admits(50.1)

@@ -240,3 +240,22 @@ async def test_the_budget_holds_the_plan():
     assert 60 <= clock() < 62
     assert 90 == len(emulator.requests)
     assert 429 not in {request.status for request in emulator.requests}
+
+
+async def test_a_deadline_ends_a_wait_that_nobody_could_foresee():
+    """Behind a bulk row that hangs a single call leaves at its deadline, and nothing of it is left in the queue."""
+    clock = asyncio.get_running_loop().time
+    async with Emulator() as emulator:
+        emulator.fail("*", how="slow", seconds=1000.0)
+        options = {"base_url": emulator.base_url, "max_in_flight": 1, "deadline": 5.0}
+        async with HindsightSession(emulator.api_key, **options) as hindsight:
+            async with hindsight.interviews.create_many([REQUEST]):
+                await asyncio.sleep(1)
+                with pytest.raises(DeadlineExceededError) as raised:
+                    await hindsight.interviews.create(REQUEST)
+                assert 6 == pytest.approx(clock(), abs=0.1)
+                assert Delivery.NOT_SENT is raised.value.delivery
+                assert raised.value.retry_after >= 0
+                assert {"interactive": 0, "bulk": 0} == hindsight.budget.snapshot().queued
+            assert 0 == hindsight.budget.snapshot().in_flight
+        assert 1 == len(emulator.requests)

@@ -145,7 +145,11 @@ class Admission:
             return QuotaExceededError(f"{why}: nothing is sent {until}", reset_at=gate.reset_at)
         if deadline is None or earliest <= deadline:
             return None
-        wait = earliest - now
+        return self.too_late(earliest - now)
+
+    @staticmethod
+    def too_late(wait: float) -> DeadlineExceededError:
+        """Make the error for a caller who cannot have a slot before its deadline."""
         text = f"no request may leave for another {wait:.1f} s, which is past the deadline"
         return DeadlineExceededError(text, retry_after=wait)
 

@@ -102,7 +102,7 @@ class Dispatcher:
             self._pump(now)
             if self._on_wait is not None and not turn.done():
                 self._on_wait(*self._outlook(waiter, now), len(lanes))
-            outcome = await turn
+            outcome = await self._turn_of(waiter)
             served = True
         finally:
             if not served:
@@ -110,6 +110,16 @@ class Dispatcher:
         if not isinstance(outcome, Grant):
             raise outcome
         return outcome
+
+    async def _turn_of(self, waiter: Waiter) -> "Grant | HindsightError":
+        if waiter.deadline is None:
+            return await waiter.turn
+        try:
+            async with asyncio.timeout_at(waiter.deadline):
+                return await waiter.turn
+        except TimeoutError:
+            now = self.now()
+            raise self.admission.too_late(self.next_slot_at(now) - now) from None
 
     def _forget(self, waiter: Waiter, lanes: Lanes) -> None:
         """Let go of a caller that was cancelled, be it in line or just after it was granted a slot."""
