@@ -16,6 +16,9 @@ def normalised(address: str) -> str:
 
     A plus-tag stays: the API tells such addresses apart.
     """
+    if address.isascii():
+        # Composition and the domain's alphabet make no difference here, and most addresses come this way.
+        return address.strip().casefold()
     local, _, domain = unicodedata.normalize("NFC", address.strip()).casefold().rpartition("@")
     # Where no host name has this form the API may still take it: then only its exact twin is the same.
     with suppress(UnicodeError):

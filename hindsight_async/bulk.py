@@ -22,6 +22,9 @@ DEFAULT_ABORT_AFTER_FAILURES = 20
 ROWS_PER_IN_FLIGHT = 2
 """How many rows are taken from the input, and not yet handed out as outcomes, per request in flight."""
 
+MOST_ROWS_AHEAD = 500
+"""How many rows more are looked up at once while an earlier run has done them all, so that resuming is quick."""
+
 BeforeSend = Callable[[], Awaitable[None]]
 
 
@@ -30,6 +33,7 @@ class _Task(Generic[Row]):
     index: int
     key: str
     request: Row
+    ahead: bool = False
     attempts: int = 0
 
 
@@ -65,7 +69,7 @@ class BulkRun(Generic[Row, Response]):
         self._abort_after_failures = abort_after_failures
         self._room = asyncio.Semaphore(ROWS_PER_IN_FLIGHT * max_in_flight)
         self._todo: asyncio.Queue[_Task[Row] | None] = asyncio.Queue()
-        self._outcomes: asyncio.Queue[Outcome[Row, Response] | None] = asyncio.Queue()
+        self._outcomes: asyncio.Queue[tuple[Outcome[Row, Response], bool] | None] = asyncio.Queue()
         self._supervisor: asyncio.Task[None] | None = None
         self._feeder: asyncio.Task[None] | None = None
         self._stopping = False
@@ -93,12 +97,14 @@ class BulkRun(Generic[Row, Response]):
     async def __anext__(self) -> Outcome[Row, Response]:
         if self._supervisor is None:
             await self.__aenter__()
-        outcome = await self._outcomes.get()
-        if outcome is None:
+        delivered = await self._outcomes.get()
+        if delivered is None:
             self._outcomes.put_nowait(None)
             self._raise_failure()
             raise StopAsyncIteration
-        self._room.release()
+        outcome, was_ahead = delivered
+        if not was_ahead:
+            self._room.release()
         return outcome
 
     async def stop(self) -> None:
@@ -152,47 +158,57 @@ class BulkRun(Generic[Row, Response]):
     async def _feed(self) -> None:
         try:
             with SeenKeys() as seen:
-                index = 0
-                while batch := await self._next_batch(index):
+                index = ahead = 0
+                while batch := await self._next_batch(index, ahead):
                     index = batch[-1].index + 1
-                    await self._admit(batch, seen)
+                    any_to_send = await self._admit(batch, seen)
+                    ahead = 0 if any_to_send else min(2 * len(batch), MOST_ROWS_AHEAD)
         except LedgerError as error:
             self._end_with(error)
         finally:
             for _ in range(self._max_in_flight):
                 self._todo.put_nowait(None)
 
-    async def _next_batch(self, index: int) -> list[_Task[Row]]:
-        """Wait for one row, and take as many more as there is room for and as come without waiting."""
+    async def _next_batch(self, index: int, ahead: int) -> list[_Task[Row]]:
+        """Wait for one row, and take as many more as there is room for, and so many ahead, that come at once."""
         batch: list[_Task[Row]] = []
-        while not batch or (self._rows.at_once and not self._room.locked()):
-            await self._room.acquire()
+        while not batch or self._rows.at_once:
+            is_ahead = bool(batch) and self._room.locked()
+            if is_ahead and not ahead:
+                break
+            if is_ahead:
+                ahead -= 1
+            else:
+                await self._room.acquire()
             try:
                 request = await anext(self._rows)
+                batch.append(_Task(index + len(batch), self._key_of(request), request, is_ahead))
             except StopAsyncIteration:
                 break
             except Exception as error:  # noqa: BLE001  the caller's own iterable failed; nothing is being sent here
                 self._end_with(error)
                 break
-            batch.append(_Task(index + len(batch), self._key_of(request), request))
         return batch
 
-    async def _admit(self, batch: list[_Task[Row]], seen: SeenKeys) -> None:
-        """Let new rows through to the workers; give the others their verdict."""
+    async def _admit(self, batch: list[_Task[Row]], seen: SeenKeys) -> bool:
+        """Let new rows through to the workers, and give the others their verdict; return whether any was new."""
+        any_to_send = False
         new: dict[str, _Task[Row]] = {}
         for task in batch:
             first = seen.first_index(task.key, task.index)
             if first == task.index:
                 new[task.key] = task
             else:
-                self._deliver(_outcome(task, OutcomeStatus.DUPLICATE, duplicate_of=first))
+                self._deliver(task, _outcome(task, OutcomeStatus.DUPLICATE, duplicate_of=first))
         known = await self._journal.plan({key: (task.index, task.request) for key, task in new.items()})
         for key, task in new.items():
             verdict = _verdict_of_earlier_run(task, known.get(key))
             if verdict is None:
+                any_to_send = True
                 self._todo.put_nowait(task)
             else:
-                self._deliver(verdict)
+                self._deliver(task, verdict)
+        return any_to_send
 
     # Rows go out
 
@@ -205,7 +221,7 @@ class BulkRun(Generic[Row, Response]):
                 await self._journal.finished(outcome)
             except LedgerError as error:
                 self._end_with(error)
-            self._deliver(outcome)
+            self._deliver(task, outcome)
             self._judge_the_run(outcome)
 
     async def _perform(self, task: _Task[Row]) -> Outcome[Row, Response]:
@@ -236,9 +252,9 @@ class BulkRun(Generic[Row, Response]):
                 )
             )
 
-    def _deliver(self, outcome: Outcome[Row, Response]) -> None:
+    def _deliver(self, task: _Task[Row], outcome: Outcome[Row, Response]) -> None:
         self.counts[outcome.status] += 1
-        self._outcomes.put_nowait(outcome)
+        self._outcomes.put_nowait((outcome, task.ahead))
 
 
 @define

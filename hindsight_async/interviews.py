@@ -98,7 +98,7 @@ class Interviews:
         """
         return BulkRun(
             requests,
-            key_of=interview_key,
+            key_of=lambda request: interview_key(_of_type(request, CreateInterview)),
             send=lambda request, before_send: self._create(request, "bulk", self._row_deadline, before_send),
             success=OutcomeStatus.CREATED,
             journal=_journal(ledger),
@@ -118,7 +118,7 @@ class Interviews:
         """
         return BulkRun(
             updates,
-            key_of=lambda update: str(update[0]),
+            key_of=_update_key,
             send=lambda update, before_send: self._update(update, "bulk", self._row_deadline, before_send),
             success=OutcomeStatus.UPDATED,
             journal=NoJournal[Update](),
@@ -176,6 +176,12 @@ def _of_type(request: T, expected: type[T]) -> T:
     if not isinstance(request, expected):
         raise TypeError(f"request must be {expected.__name__}, not {type(request).__name__}")
     return request
+
+
+def _update_key(update: Update) -> str:
+    interview_request_id, request = update
+    _of_type(request, UpdateInterview)
+    return _item_path(interview_request_id)
 
 
 def _item_path(interview_request_id: int) -> str:

@@ -284,21 +284,27 @@ async def test_a_first_cancel_finishes_and_a_second_cuts_off(emulator):
 
 
 async def test_an_input_that_fails_ends_the_run_with_its_own_error(emulator, hindsight):
-    """What was read before is done, and the caller sees what broke."""
+    """The caller sees what broke, and what was in flight is finished."""
 
-    def rows():
-        yield from requests(3)
+    async def rows():
+        for each in requests(3):
+            yield each
+        await asyncio.sleep(0.05)
         raise LookupError("the file went away")
 
     with pytest.raises(LookupError, match="the file went away"):
         async with hindsight.interviews.create_many(rows()) as run:
             await all_outcomes(run)
+    assert 3 == run.counts[OutcomeStatus.CREATED] == len(emulator.outbox)
 
 
 async def test_a_row_that_is_no_request_ends_the_run(emulator, hindsight):
     """A mistake in the program is raised, not turned into a verdict."""
-    with pytest.raises((TypeError, AttributeError)):
+    with pytest.raises(TypeError, match="request must be CreateInterview, not dict"):
         async with hindsight.interviews.create_many([{"contact_email": "a@x.example"}]) as run:
+            await all_outcomes(run)
+    with pytest.raises(TypeError, match="request must be UpdateInterview, not str"):
+        async with hindsight.interviews.update_many([(1, "objective")]) as run:
             await all_outcomes(run)
     assert [] == emulator.requests
 
