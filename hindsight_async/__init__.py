@@ -11,6 +11,7 @@ The rooms, in the order in which a call travels:
     bulk          many requests: checked, written down, sent by a fixed set of workers
     journal       what a bulk run writes down about each row
     outcomes      the verdict on one row
+    incoming      the rows of a bulk run as they come in
     seen          which rows stood in the input before
     addresses     who may be emailed, and when two rows mean the same
     pipeline      the only loop: budget, send, judge, wait or return

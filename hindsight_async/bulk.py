@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar
 
-from attrs import define, field
+from attrs import define
 
 from hindsight_async.errors import BulkAbortedError, HindsightError, LedgerError, OutcomeUnknownError
+from hindsight_async.incoming import IncomingRows
 from hindsight_async.journal import Journal, LedgerEntry, LedgerStatus
 from hindsight_async.outcomes import ENDS_THE_RUN, Outcome, OutcomeStatus, status_of
 from hindsight_async.seen import SeenKeys
@@ -60,7 +61,7 @@ class BulkRun(Generic[Row, Response]):
         if type(abort_after_failures) is not int or abort_after_failures < 1:
             raise ValueError("abort_after_failures must be a whole number of at least 1")
         self.counts: Counter[OutcomeStatus] = Counter(dict.fromkeys(OutcomeStatus, 0))
-        self._rows = _AnyIterator(rows)
+        self._rows = IncomingRows(rows)
         self._key_of = key_of
         self._send = send
         self._success = success
@@ -117,7 +118,7 @@ class BulkRun(Generic[Row, Response]):
             return
         self._halt()
         try:
-            await asyncio.shield(self._supervisor)
+            await asyncio.wait([self._supervisor])
         except asyncio.CancelledError:
             self._supervisor.cancel()
             await asyncio.wait([self._supervisor])
@@ -143,15 +144,22 @@ class BulkRun(Generic[Row, Response]):
         try:
             async with asyncio.TaskGroup() as group:
                 self._feeder = group.create_task(self._feed())
-                if self._stopping:
-                    self._feeder.cancel()
+                self._feeder.add_done_callback(self._dismiss_workers)
                 for _ in range(self._max_in_flight):
                     group.create_task(self._work())
         except BaseExceptionGroup as failures:
             self._end_with(failures.exceptions[0])
         finally:
+            try:
+                await self._journal.close()
+            except LedgerError as error:
+                self._end_with(error)
             self._outcomes.put_nowait(None)
-            await self._journal.close()
+
+    def _dismiss_workers(self, _feeder: object) -> None:
+        # Called also where the feeder was cancelled before its first step.
+        for _ in range(self._max_in_flight):
+            self._todo.put_nowait(None)
 
     # Rows come in
 
@@ -159,15 +167,12 @@ class BulkRun(Generic[Row, Response]):
         try:
             with SeenKeys() as seen:
                 index = ahead = 0
-                while batch := await self._next_batch(index, ahead):
+                while not self._stopping and (batch := await self._next_batch(index, ahead)):
                     index = batch[-1].index + 1
                     any_to_send = await self._admit(batch, seen)
                     ahead = 0 if any_to_send else min(2 * len(batch), MOST_ROWS_AHEAD)
         except LedgerError as error:
             self._end_with(error)
-        finally:
-            for _ in range(self._max_in_flight):
-                self._todo.put_nowait(None)
 
     async def _next_batch(self, index: int, ahead: int) -> list[_Task[Row]]:
         """Wait for one row, and take as many more as there is room for, and so many ahead, that come at once."""
@@ -255,27 +260,6 @@ class BulkRun(Generic[Row, Response]):
     def _deliver(self, task: _Task[Row], outcome: Outcome[Row, Response]) -> None:
         self.counts[outcome.status] += 1
         self._outcomes.put_nowait((outcome, task.ahead))
-
-
-@define
-class _AnyIterator(AsyncIterator[Row]):
-    """Any iterable as an async iterator; `at_once` says that its rows come without waiting."""
-
-    _rows: Iterable[Row] | AsyncIterable[Row]
-    at_once: bool = field(init=False)
-    _iterator: Any = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.at_once = isinstance(self._rows, Iterable)
-        self._iterator = iter(self._rows) if isinstance(self._rows, Iterable) else aiter(self._rows)
-
-    async def __anext__(self) -> Row:
-        if not self.at_once:
-            return cast("Row", await anext(self._iterator))
-        try:
-            return cast("Row", next(self._iterator))
-        except StopIteration:
-            raise StopAsyncIteration from None
 
 
 def _outcome(task: _Task[Row], status: OutcomeStatus, **fields: Any) -> Outcome[Row, Any]:

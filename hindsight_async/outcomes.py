@@ -76,10 +76,11 @@ def status_of(error: HindsightError) -> OutcomeStatus:
     """Say what a failed call means for its row."""
     if isinstance(error, (*ENDS_THE_RUN, RateLimitExceededError)):
         return OutcomeStatus.NOT_SENT
-    match error.delivery:
-        case Delivery.NOT_SENT:
-            return OutcomeStatus.NOT_SENT
-        case Delivery.REJECTED:
-            return OutcomeStatus.REJECTED
-        case Delivery.UNKNOWN:
-            return OutcomeStatus.UNKNOWN
+    return _BY_DELIVERY[error.delivery]
+
+
+_BY_DELIVERY = {
+    Delivery.NOT_SENT: OutcomeStatus.NOT_SENT,
+    Delivery.REJECTED: OutcomeStatus.REJECTED,
+    Delivery.UNKNOWN: OutcomeStatus.UNKNOWN,
+}

@@ -20,6 +20,7 @@ from hindsight_async import (
     OutcomeUnknownError,
     Plan,
     QuotaExceededError,
+    RateBudget,
     RecipientNotAllowedError,
     RetryPolicy,
     SessionClosedError,
@@ -27,8 +28,9 @@ from hindsight_async import (
     UpdateInterview,
 )
 from hindsight_async.addresses import interview_key, normalised
-from hindsight_async.bulk import ROWS_PER_IN_FLIGHT
+from hindsight_async.bulk import ROWS_PER_IN_FLIGHT, BulkRun
 from hindsight_async.emulator import Emulator
+from hindsight_async.journal import NoJournal
 from hindsight_async.ledger import Ledger
 from hindsight_async.seen import SeenKeys
 
@@ -247,6 +249,49 @@ async def test_stop_takes_no_more_rows_and_what_is_done_can_still_be_read(emulat
         rest = [outcome async for outcome in run]
         await run.stop()
     assert sent == len(emulator.requests) == len(rest) + 1
+
+
+async def test_leaving_at_once_sends_nothing(emulator, hindsight):
+    """A block that is left before the run has taken its first step ends."""
+    async with hindsight.interviews.create_many(requests(3)):
+        pass
+    async with hindsight.interviews.create_many(requests(3)) as run:
+        await asyncio.sleep(0)
+        await run.stop()
+    assert len(emulator.requests) <= 3
+
+
+async def test_a_hook_that_fails_ends_the_run_with_its_own_error():
+    """A mistake in the program's own callback is not turned into a verdict."""
+    budget = RateBudget(1, on_wait=lambda *_: 1 / 0)
+    async with (
+        Emulator(requests_per_minute=1) as emulator,
+        session(emulator, plan=None, budget=budget) as hindsight,
+    ):
+        with pytest.raises(ZeroDivisionError):
+            async with hindsight.interviews.create_many(requests(3)) as run:
+                await all_outcomes(run)
+
+
+def test_plan_and_budget_together_are_refused():
+    """Two limits would be one too many."""
+    with pytest.raises(ValueError, match="give plan or budget, not both"):
+        HindsightSession("key", plan=Plan.GROWTH, budget=RateBudget(5))
+
+
+async def test_sessions_can_share_one_budget():
+    """Two sessions of one organisation stay within its plan together."""
+    budget = RateBudget.for_plan(Plan.ESSENTIALS)
+    async with (
+        Emulator() as emulator,
+        session(emulator, plan=None, budget=budget) as one,
+        session(emulator, plan=None, budget=budget) as other,
+    ):
+        async with asyncio.TaskGroup() as group:
+            for number, hindsight in enumerate([one, other] * 45):
+                group.create_task(hindsight.interviews.create(request(f"c{number}")))
+    assert 90 == len(emulator.requests) == len(emulator.outbox)
+    assert budget is one.budget is other.budget
 
 
 async def test_stop_before_the_start_is_nothing(hindsight):
@@ -493,3 +538,67 @@ def test_a_ledger_that_cannot_be_written_ends_the_run_before_anything_is_sent(tm
             assert 3 == len(emulator.requests)
 
     asyncio.run(enrol())
+
+
+def test_many_finished_rows_are_passed_over_and_the_rest_is_sent(tmp_path):
+    """Rows that an earlier run has done need no place in the window, and every one has its outcome."""
+    path = tmp_path / "autumn.db"
+
+    async def enrol(count):
+        async with Emulator(plan=Plan.ENTERPRISE) as emulator, session(emulator) as hindsight:
+            async with hindsight.interviews.create_many(requests(count), ledger=path) as run:
+                outcomes = await all_outcomes(run)
+            assert list(range(count)) == [outcome.index for outcome in outcomes]
+            return run.counts[OutcomeStatus.ALREADY_DONE], len(emulator.outbox)
+
+    assert (0, 100) == asyncio.run(enrol(100))
+    assert (100, 20) == asyncio.run(enrol(120))
+
+
+class FailingJournal(NoJournal):
+    """A ledger whose disk fills up at one step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    async def fail_at(self, step):
+        if step == self.step:
+            raise LedgerError(f"the disk is full ({step})")
+
+    async def plan(self, rows):
+        await self.fail_at("plan")
+        return await super().plan(rows)
+
+    async def sending(self, key):
+        await self.fail_at("sending")
+
+    async def finished(self, outcome):
+        await self.fail_at("finished")
+
+    async def close(self):
+        await self.fail_at("close")
+
+
+@pytest.mark.parametrize(
+    ("step", "sent", "status"),
+    [("plan", 0, None), ("sending", 0, "not_sent"), ("finished", 4, "created"), ("close", 10, "created")],
+)
+async def test_a_disk_that_fills_up_ends_the_run_with_every_sent_row_accounted_for(
+    emulator, hindsight, step, sent, status
+):
+    """Nothing leaves that could not be written down, and what left has its outcome, though not in the ledger."""
+    interviews = hindsight.interviews
+    run = BulkRun(
+        requests(10),
+        key_of=interview_key,
+        send=lambda request, before_send: interviews._create(request, "bulk", None, before_send),
+        success=OutcomeStatus.CREATED,
+        journal=FailingJournal(step),
+        max_in_flight=4,
+        abort_after_failures=20,
+    )
+    with pytest.raises(LedgerError, match="the disk is full"):
+        async with run:
+            await all_outcomes(run)
+    assert sent == len(emulator.requests) == run.counts[OutcomeStatus.CREATED]
+    assert {found for found, count in run.counts.items() if count} <= {status}

@@ -194,3 +194,13 @@ def test_the_sample_is_25_contacts_with_a_context_each():
         contacts = contacts_in(file)
     assert 25 == len({contact.contact_email for contact in contacts})
     assert all(contact.contact_context["company"] for contact in contacts)
+
+
+def test_without_its_extra_a_ledger_says_what_to_install():
+    """Whoever installed only the core learns the one thing to do for a ledger."""
+    code = "import sys; sys.modules['sqlalchemy'] = None\nimport hindsight_async.ledger"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert 1 == done.returncode
+    assert "sqlalchemy is not installed: a ledger needs pip install 'hindsight-async[bulk]'" in done.stderr

@@ -1,10 +1,12 @@
 """`hindsight-async enroll`, `update`, `get` and `ledger`, run as a user runs them."""
 
+import asyncio
 import csv
 import io
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 
@@ -12,12 +14,14 @@ import pytest
 
 from hindsight_async.budget import Plan
 from hindsight_async.emulator import Emulator
+from hindsight_async.ledger import Ledger
 from hindsight_async.testing import _on_a_thread
 
 COMMAND = [sys.executable, "-W", "error", "-m", "hindsight_async"]
 CONTACTS = (
     "Work Email,Full Name,Deal ID,Title\njane@acme.example,Jane Smith,deal_1,=VP\njoe@acme.example,Joe,,\n"
 )
+DUPLICATE = "JANE@acme.example,Jane S.,deal_1,\n"
 
 
 @pytest.fixture
@@ -66,9 +70,14 @@ def rows(text):
 
 def test_a_crm_export_is_enrolled_as_it_is(run, emulator, contacts):
     """Headings are understood, the rest becomes context, and each row comes back with its verdict."""
+    contacts.write_text(CONTACTS + DUPLICATE)
     done = run("enroll", "contacts.csv", "--sequence", "seq_1", "--context", "title")
-    assert (0, "2 created") == (done.returncode, done.stderr.splitlines()[-1])
-    jane, joe = rows(done.stdout)
+    assert (0, "2 created, 1 duplicate") == (done.returncode, done.stderr.splitlines()[-1])
+    duplicate, jane, joe = rows(done.stdout)
+    assert ("duplicate", "the same contact and interview as row 1") == (
+        duplicate["status"],
+        duplicate["error"],
+    )
     assert ("created", "'=VP") == (jane["status"], jane["Title"])
     assert jane["survey_url"].startswith("http://127.0.0.1")
     assert {jane["interview_request_id"], joe["interview_request_id"]} == {"1", "2"}
@@ -292,3 +301,68 @@ def test_progress_in_a_pipe_is_a_plain_line(run, contacts):
     assert 0 == done.returncode
     assert "0 of 2 done; 0 of 1000 in the last minute" in done.stderr
     assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(("signals", "left_after"), [(1, "2 created"), (2, "no rows")])
+def test_interrupts_finish_what_is_in_flight_or_leave_at_once(run, contacts, signals, left_after):
+    """The first Ctrl-C waits for the answers, the second does not; both print how to go on."""
+    with _on_a_thread(Emulator(plan=Plan.ENTERPRISE)) as slow:
+        slow.fail(
+            "POST /interviews",
+            how="slow",
+            seconds=2.0 if signals == 1 else 600.0,
+            at="after_commit",
+            times=None,
+        )
+        variables = {"HINDSIGHT_BASE_URL": slow.base_url, "HINDSIGHT_API_KEY": slow.api_key}
+        command = [*COMMAND, "enroll", "contacts.csv", "--sequence", "seq_1", "--ledger", "my ledger.db"]
+        with subprocess.Popen(
+            command,
+            cwd=contacts.parent,
+            env={**run.environment, **variables},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as running:
+            while len(slow.outbox) < 1:
+                assert running.poll() is None
+            running.send_signal(signal.SIGINT)
+            assert "stopping: no more rows are taken" in running.stderr.readline()
+            if signals == 2:
+                running.send_signal(signal.SIGINT)
+            _, said = running.communicate(timeout=60)
+    assert 130 == running.returncode
+    assert left_after in said
+    assert (
+        "\nto go on where it stopped: hindsight-async enroll contacts.csv --sequence seq_1 --ledger 'my ledger.db'\n"
+        in f"\n{said}"
+    )
+    assert "Traceback" not in said
+
+
+def test_more_failures_than_fit_are_counted(run, tmp_path):
+    """The summary names the first ten of a kind and says how many more there are."""
+    (tmp_path / "many.csv").write_text(
+        "Email\n" + "".join(f"c{number}@acme.example\n" for number in range(12))
+    )
+    with _on_a_thread(Emulator(sequences=["seq_known"])) as strict:
+        variables = {"HINDSIGHT_BASE_URL": strict.base_url, "HINDSIGHT_API_KEY": strict.api_key}
+        done = run("enroll", "many.csv", "--sequence", "seq_1", **variables)
+    assert 1 == done.returncode
+    assert "12 rejected: correct them" in done.stderr
+    assert "and 2 more, in the results" in done.stderr
+
+
+def test_a_ledger_in_use_is_a_usage_error(run, emulator, contacts):
+    """The second run on one ledger is told so, and sends nothing."""
+
+    async def meanwhile():
+        async with Ledger(contacts.parent / "a.db").run():
+            return await asyncio.to_thread(
+                run, "enroll", "contacts.csv", "--sequence", "s", "--ledger", "a.db"
+            )
+
+    done = asyncio.run(meanwhile())
+    assert 2 == done.returncode
+    assert "a.db is used by another run" in done.stderr
+    assert [] == emulator.requests

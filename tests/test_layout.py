@@ -26,6 +26,7 @@ IN_READING_ORDER = [
     "bulk",
     "journal",
     "outcomes",
+    "incoming",
     "seen",
     "addresses",
     "pipeline",

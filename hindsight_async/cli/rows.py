@@ -3,8 +3,8 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Generic, TextIO, TypeVar
 
@@ -97,10 +97,9 @@ class RowRun(Generic[Row, Request]):
             # Begun inside, so that results on a terminal and the live line do not write over each other.
             self._written = self.results()
             try:
-                async with start(self.requests()) as run:
-                    with self._stopped_by_signals(run):
-                        async for outcome in run:
-                            self._take(outcome)
+                async with start(self.requests()) as run, self._stopped_by_signals(run):
+                    async for outcome in run:
+                        self._take(outcome)
             except HindsightError as error:
                 if not self.pace.done and isinstance(error, LedgerError):
                     return exits.refuse(str(error))
@@ -124,21 +123,20 @@ class RowRun(Generic[Row, Request]):
         if listed is not None and len(listed) < FAILURES_LISTED:
             listed.append(f"  line {row.line}, key {outcome.key[:KEY_SHOWN]}: {error}")
 
-    @contextmanager
-    def _stopped_by_signals(self, run: BulkRun[Request, Any]) -> Generator[None]:
+    @asynccontextmanager
+    async def _stopped_by_signals(self, run: BulkRun[Request, Any]) -> AsyncGenerator[None]:
         """First signal: take no more rows and finish what is in flight; second: leave now."""
         loop = asyncio.get_running_loop()
-        main = asyncio.current_task()
-        stops: set[asyncio.Task[None]] = set()
+        stops: list[asyncio.Task[None]] = []
 
         def stop() -> None:
-            if self._interrupted:
-                if main is not None:
-                    main.cancel()
+            if stops:
+                # A stop that is cancelled cuts off what it waits for.
+                stops[0].cancel()
                 return
             self._interrupted = True
             say("stopping: no more rows are taken, those in flight are finished; once more to leave now")
-            stops.add(asyncio.create_task(run.stop()))
+            stops.append(asyncio.create_task(run.stop()))
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
@@ -147,6 +145,7 @@ class RowRun(Generic[Row, Request]):
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
+            await asyncio.gather(*stops, return_exceptions=True)
 
     def _sum_up(self, failure: HindsightError | None) -> int:
         counts = self.pace.counts
