@@ -4,14 +4,23 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, cast
 
 from attrs import define
 
-from hindsight_async.errors import BulkAbortedError, HindsightError, LedgerError, OutcomeUnknownError
+from hindsight_async.errors import (
+    BulkAbortedError,
+    Delivery,
+    HindsightError,
+    LedgerError,
+    NotSentError,
+    OutcomeUnknownError,
+    RecipientNotAllowedError,
+)
 from hindsight_async.incoming import IncomingRows
 from hindsight_async.journal import Journal, LedgerEntry, LedgerStatus
-from hindsight_async.outcomes import ENDS_THE_RUN, Outcome, OutcomeStatus, status_of
+from hindsight_async.outcomes import Outcome, OutcomeStatus, ends_the_run, status_of
+from hindsight_async.pipeline import Watcher
 from hindsight_async.seen import SeenKeys
 
 Row = TypeVar("Row")
@@ -26,16 +35,41 @@ ROWS_PER_IN_FLIGHT = 2
 MOST_ROWS_AHEAD = 500
 """How many rows more are looked up at once while an earlier run has done them all, so that resuming is quick."""
 
-BeforeSend = Callable[[], Awaitable[None]]
 
-
-@define
+@define(eq=False)
 class _Task(Generic[Row]):
+    """One row on its way; the pipeline tells it, and it tells the journal."""
+
     index: int
     key: str
     request: Row
-    ahead: bool = False
+    ahead: bool
+    journal: Journal[Row]
     attempts: int = 0
+    in_flight: bool = False
+    given_up: bool = False
+
+    async def about_to_send(self) -> None:
+        """Write down, before the first byte leaves, that it will."""
+        await self.journal.sending(self.key)
+        self.in_flight = True
+        self.attempts += 1
+
+    async def not_processed(self) -> None:
+        """Write down that nothing came of it, so that waiting to send it again is no doubt."""
+        await self.journal.finished(self.outcome(OutcomeStatus.NOT_SENT))
+        self.in_flight = False
+
+    def outcome(self, status: OutcomeStatus, **fields: Any) -> Outcome[Row, Any]:
+        """Return the verdict on this row."""
+        return Outcome(
+            index=self.index,
+            key=self.key,
+            request=self.request,
+            status=status,
+            attempts=self.attempts,
+            **fields,
+        )
 
 
 class BulkRun(Generic[Row, Response]):
@@ -52,7 +86,7 @@ class BulkRun(Generic[Row, Response]):
         rows: Iterable[Row] | AsyncIterable[Row],
         *,
         key_of: Callable[[Row], str],
-        send: Callable[[Row, BeforeSend], Awaitable[Response]],
+        send: Callable[[Row, Watcher], Awaitable[Response]],
         success: OutcomeStatus,
         journal: Journal[Row],
         max_in_flight: int,
@@ -74,6 +108,7 @@ class BulkRun(Generic[Row, Response]):
         self._supervisor: asyncio.Task[None] | None = None
         self._feeder: asyncio.Task[None] | None = None
         self._stopping = False
+        self._at_work: dict[asyncio.Task[None], _Task[Row]] = {}
         self._failures_in_a_row = 0
         self._failure: BaseException | None = None
 
@@ -128,6 +163,11 @@ class BulkRun(Generic[Row, Response]):
         self._stopping = True
         if self._feeder is not None:
             self._feeder.cancel()
+        for worker, task in self._at_work.items():
+            # What has not left, or provably came to nothing, is not in flight: it does not leave any more.
+            if not (task.in_flight or task.given_up):
+                task.given_up = True
+                worker.cancel()
 
     def _end_with(self, failure: BaseException) -> None:
         if self._failure is None:
@@ -187,7 +227,9 @@ class BulkRun(Generic[Row, Response]):
                 await self._room.acquire()
             try:
                 request = await anext(self._rows)
-                batch.append(_Task(index + len(batch), self._key_of(request), request, is_ahead))
+                batch.append(
+                    _Task(index + len(batch), self._key_of(request), request, is_ahead, self._journal)
+                )
             except StopAsyncIteration:
                 break
             except Exception as error:  # noqa: BLE001  the caller's own iterable failed; nothing is being sent here
@@ -204,7 +246,7 @@ class BulkRun(Generic[Row, Response]):
             if first == task.index:
                 new[task.key] = task
             else:
-                self._deliver(task, _outcome(task, OutcomeStatus.DUPLICATE, duplicate_of=first))
+                self._deliver(task, task.outcome(OutcomeStatus.DUPLICATE, duplicate_of=first))
         known = await self._journal.plan({key: (task.index, task.request) for key, task in new.items()})
         for key, task in new.items():
             verdict = _verdict_of_earlier_run(task, known.get(key))
@@ -218,35 +260,48 @@ class BulkRun(Generic[Row, Response]):
     # Rows go out
 
     async def _work(self) -> None:
+        worker = cast("asyncio.Task[None]", asyncio.current_task())
         while (task := await self._todo.get()) is not None:
             if self._stopping:
                 continue
-            outcome = await self._perform(task)
+            self._at_work[worker] = task
             try:
-                await self._journal.finished(outcome)
-            except LedgerError as error:
-                self._end_with(error)
+                outcome = await self._perform(task)
+                await self._record(outcome)
+            except asyncio.CancelledError:
+                if not task.given_up:
+                    # Cut off: only one that had left is in doubt.
+                    self._deliver(task, _cut_off(task))
+                    raise
+                worker.uncancel()
+                outcome = task.outcome(
+                    OutcomeStatus.NOT_SENT, error=NotSentError("the run was stopped before")
+                )
+            del self._at_work[worker]
             self._deliver(task, outcome)
             self._judge_the_run(outcome)
 
     async def _perform(self, task: _Task[Row]) -> Outcome[Row, Response]:
-        async def before_send() -> None:
-            if task.attempts == 0:
-                await self._journal.sending(task.key)
-            task.attempts += 1
-
+        creating = self._success is OutcomeStatus.CREATED
         try:
-            response = await self._send(task.request, before_send)
+            response = await self._send(task.request, task)
         except HindsightError as error:
-            if isinstance(error, ENDS_THE_RUN):
+            if ends_the_run(error, creating=creating):
                 self._end_with(error)
-            return _outcome(task, status_of(error), error=error)
+            return task.outcome(status_of(error, creating=creating), error=error)
         interview_request_id: int | None = getattr(response, "interview_request_id", None)
-        return _outcome(task, self._success, response=response, interview_request_id=interview_request_id)
+        return task.outcome(self._success, response=response, interview_request_id=interview_request_id)
+
+    async def _record(self, outcome: Outcome[Row, Response]) -> None:
+        try:
+            await self._journal.finished(outcome)
+        except LedgerError as error:
+            self._end_with(error)
 
     def _judge_the_run(self, outcome: Outcome[Row, Response]) -> None:
         if outcome.status is self._success:
             self._failures_in_a_row = 0
+        if outcome.status is self._success or isinstance(outcome.error, RecipientNotAllowedError):
             return
         self._failures_in_a_row += 1
         if self._failures_in_a_row >= self._abort_after_failures:
@@ -262,21 +317,28 @@ class BulkRun(Generic[Row, Response]):
         self._outcomes.put_nowait((outcome, task.ahead))
 
 
-def _outcome(task: _Task[Row], status: OutcomeStatus, **fields: Any) -> Outcome[Row, Any]:
-    return Outcome(
-        index=task.index, key=task.key, request=task.request, status=status, attempts=task.attempts, **fields
-    )
+def _cut_off(task: _Task[Row]) -> Outcome[Row, Any]:
+    if not task.in_flight:
+        return task.outcome(OutcomeStatus.NOT_SENT, error=NotSentError("the run was cut off before"))
+    error = OutcomeUnknownError("the run was cut off before the answer was there", attempts=task.attempts)
+    return task.outcome(OutcomeStatus.UNKNOWN, error=error)
 
 
 def _verdict_of_earlier_run(task: _Task[Row], entry: LedgerEntry | None) -> Outcome[Row, Any] | None:
     """Return the outcome of a row that must not be sent (again), or None for one that may be."""
     if entry is None or entry.status in {LedgerStatus.PLANNED, LedgerStatus.NOT_SENT}:
         return None
-    known = {"interview_request_id": entry.interview_request_id}
-    if entry.status in {LedgerStatus.CREATED, LedgerStatus.REJECTED}:
-        return _outcome(task, OutcomeStatus.ALREADY_DONE, **known)
+    if entry.status is LedgerStatus.CREATED:
+        return task.outcome(OutcomeStatus.ALREADY_DONE, interview_request_id=entry.interview_request_id)
+    if entry.status is LedgerStatus.REJECTED:
+        refusal = HindsightError(
+            f"an earlier run sent it and the API said no ({entry.error_code})",
+            attempts=entry.attempts,
+            delivery=Delivery.REJECTED,
+        )
+        return task.outcome(OutcomeStatus.ALREADY_DONE, error=refusal)
     error = OutcomeUnknownError(
         "an earlier run sent it and had no answer; look it up, then resolve it in the ledger",
         attempts=entry.attempts or 1,
     )
-    return _outcome(task, OutcomeStatus.UNKNOWN, error=error, **known)
+    return task.outcome(OutcomeStatus.UNKNOWN, error=error)

@@ -133,7 +133,12 @@ def _describe_body(reply: Reply) -> str:
 
 
 def _redirect_message(reply: Reply) -> str:
-    target = urlsplit(reply.headers.get("Location", ""))
-    # The query may carry a login's secrets.
-    where = target._replace(query="", fragment="").geturl() or "an unnamed place"
+    location = reply.headers.get("Location")
+    if location is None:
+        return "the API promises no such answer: check base_url"
+    try:
+        # The query may carry a login's secrets.
+        where = urlsplit(location)._replace(query="", fragment="").geturl()
+    except ValueError:
+        where = "an unreadable place"
     return f"redirected to {where}, which is not followed: check base_url"

@@ -25,7 +25,7 @@ Wrong arguments are ValueError and TypeError, raised before any of this.
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -70,10 +70,15 @@ class HindsightError(Exception):
     def __str__(self) -> str:
         call = f"{self.method} {self.path}: " if self.method else ""
         tried = f" (after {self.attempts} {'attempt' if self.attempts == 1 else 'attempts'})"
-        return f"{call}{without_addresses(self._what_happened())}{_WHAT_IT_MEANS[self.delivery]}{tried}"
+        return f"{call}{without_addresses(self._what_happened()[:LONGEST_TEXT])}{_WHAT_IT_MEANS[self.delivery]}{tried}"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
+
+    def hide(self, secret: str) -> None:
+        """Replace a secret wherever it stands in this error."""
+        self.args = _hidden(self.args, secret)
+        self.__dict__.update(_hidden(self.__dict__, secret))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are rebuilt by calling the class with `args`, which keyword-only fields break.
@@ -89,12 +94,33 @@ _WHAT_IT_MEANS = {
     Delivery.UNKNOWN: "; it may have taken effect and was not sent again",
 }
 
-_ADDRESS = re.compile(r"[^\s@<>\"'(),;:=]+@[^\s@<>\"'(),;:=]+")
+_ADDRESS = re.compile(r"[^\s@<>\"'(),;:=]{1,64}@[^\s@<>\"'(),;:=]{1,255}")
+
+LONGEST_TEXT = 1000
+"""How many characters of what a server says go into an error's text; its field has them all."""
 
 
 def without_addresses(text: str) -> str:
     """Return `text` with every email address replaced, for logs and error texts."""
     return _ADDRESS.sub("<address>", text)
+
+
+def _hidden(value: Any, secret: str) -> Any:
+    match value:
+        case str():
+            return value.replace(secret, "<api key>")
+        case dict():
+            return dict(_hidden_each(value.items(), secret))
+        case list():
+            return list(_hidden_each(value, secret))
+        case tuple():
+            return tuple(_hidden_each(value, secret))
+        case _:
+            return value
+
+
+def _hidden_each(values: Any, secret: str) -> Iterable[Any]:
+    return (_hidden(value, secret) for value in values)
 
 
 def _rebuild(cls: type[HindsightError], args: tuple[Any, ...], state: dict[str, Any]) -> HindsightError:
@@ -167,6 +193,8 @@ class QuotaExceededError(RateLimitExceededError):
 
     Raised at once, without waiting; `reset_at` is when requests are let through again, where that is known.
     """
+
+    _usual_delivery = Delivery.NOT_SENT
 
     def __init__(self, message: str, *, status: int = 429, **fields: Any) -> None:
         super().__init__(message, status=status, **fields)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hindsight_async.addresses import AllowedRecipients, interview_key
 from hindsight_async.budget import Lane
-from hindsight_async.bulk import DEFAULT_ABORT_AFTER_FAILURES, BeforeSend, BulkRun
+from hindsight_async.bulk import DEFAULT_ABORT_AFTER_FAILURES, BulkRun
 from hindsight_async.call import Call
 from hindsight_async.codec import encode
 from hindsight_async.errors import CreateLimitReachedError
@@ -18,7 +18,7 @@ from hindsight_async.models import (
     UpdateInterview,
 )
 from hindsight_async.outcomes import OutcomeStatus
-from hindsight_async.pipeline import Pipeline
+from hindsight_async.pipeline import Pipeline, Watcher
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -99,7 +99,7 @@ class Interviews:
         return BulkRun(
             requests,
             key_of=lambda request: interview_key(_of_type(request, CreateInterview)),
-            send=lambda request, before_send: self._create(request, "bulk", self._row_deadline, before_send),
+            send=lambda request, watcher: self._create(request, "bulk", self._row_deadline, watcher),
             success=OutcomeStatus.CREATED,
             journal=_journal(ledger),
             max_in_flight=self._max_in_flight,
@@ -119,7 +119,7 @@ class Interviews:
         return BulkRun(
             updates,
             key_of=_update_key,
-            send=lambda update, before_send: self._update(update, "bulk", self._row_deadline, before_send),
+            send=lambda update, watcher: self._update(update, "bulk", self._row_deadline, watcher),
             success=OutcomeStatus.UPDATED,
             journal=NoJournal[Update](),
             max_in_flight=self._max_in_flight,
@@ -136,7 +136,7 @@ class Interviews:
         request: CreateInterview,
         lane: Lane,
         deadline: float | None,
-        before_send: BeforeSend | None = None,
+        watcher: Watcher | None = None,
     ) -> CreatedInterview:
         call = Call(
             method="POST",
@@ -155,10 +155,10 @@ class Interviews:
                     path=call.path,
                 )
             self._creates += 1
-        return await self._pipeline.run(call, lane=lane, deadline=deadline, before_send=before_send)
+        return await self._pipeline.run(call, lane=lane, deadline=deadline, watcher=watcher)
 
     async def _update(
-        self, update: Update, lane: Lane, deadline: float | None, before_send: BeforeSend | None = None
+        self, update: Update, lane: Lane, deadline: float | None, watcher: Watcher | None = None
     ) -> UpdatedInterview:
         interview_request_id, request = update
         call = Call(
@@ -169,7 +169,7 @@ class Interviews:
             reply_type=UpdatedInterview,
             repeatable=True,
         )
-        return await self._pipeline.run(call, lane=lane, deadline=deadline, before_send=before_send)
+        return await self._pipeline.run(call, lane=lane, deadline=deadline, watcher=watcher)
 
 
 def _of_type(request: T, expected: type[T]) -> T:

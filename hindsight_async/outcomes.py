@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 from attrs import frozen
 
 from hindsight_async.errors import (
+    APIError,
     CreateLimitReachedError,
     Delivery,
     ForbiddenError,
@@ -20,7 +21,7 @@ from hindsight_async.errors import (
 Row = TypeVar("Row")
 Response = TypeVar("Response")
 
-ENDS_THE_RUN = (
+_ENDS_THE_RUN = (
     UnauthorizedError,
     ForbiddenError,
     QuotaExceededError,
@@ -28,7 +29,7 @@ ENDS_THE_RUN = (
     SessionClosedError,
     LedgerError,
 )
-"""What no other row would escape; it is not the row's fault, so the row is safe to run again."""
+_WRONG_ADDRESS = (301, 307, 308, 404, 405)
 
 
 class OutcomeStatus(enum.StrEnum):
@@ -72,9 +73,19 @@ class Outcome(Generic[Row, Response]):
     interview_request_id: int | None = None
 
 
-def status_of(error: HindsightError) -> OutcomeStatus:
+def ends_the_run(error: HindsightError, *, creating: bool) -> bool:
+    """Return whether no other row would escape this; it is not the row's fault then."""
+    if isinstance(error, _ENDS_THE_RUN):
+        return True
+    # A create names no object that could be missing: such an answer comes from a wrong base URL or a proxy.
+    return creating and isinstance(error, APIError) and error.status in _WRONG_ADDRESS
+
+
+def status_of(error: HindsightError, *, creating: bool) -> OutcomeStatus:
     """Say what a failed call means for its row."""
-    if isinstance(error, (*ENDS_THE_RUN, RateLimitExceededError)):
+    if error.delivery is not Delivery.UNKNOWN and (
+        ends_the_run(error, creating=creating) or isinstance(error, RateLimitExceededError)
+    ):
         return OutcomeStatus.NOT_SENT
     return _BY_DELIVERY[error.delivery]
 

@@ -1,23 +1,37 @@
 """The only loop: budget, send, judge, then return, raise, or wait and try again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from hindsight_async.budget import Door, Lane
 from hindsight_async.call import Call, judge
 from hindsight_async.errors import (
     DeadlineExceededError,
+    Delivery,
     HindsightError,
     NotSentError,
     OutcomeUnknownError,
     QuotaExceededError,
     RateLimitExceededError,
+    SessionClosedError,
 )
 from hindsight_async.retry import RetryPolicy, pause_before_next
 from hindsight_async.transport import Transport
 
 T = TypeVar("T")
+
+
+class Watcher(Protocol):
+    """Is told, and may write down, when a request is about to leave and when it provably was not processed."""
+
+    async def about_to_send(self) -> None:
+        """Be told each time just before the request leaves; what this raises keeps it from leaving."""
+        ...
+
+    async def not_processed(self) -> None:
+        """Be told that it will be sent again later, since nothing came of it."""
+        ...
 
 
 class Pipeline:
@@ -47,22 +61,23 @@ class Pipeline:
         *,
         lane: Lane,
         deadline: float | None,
-        before_send: Callable[[], Awaitable[None]] | None = None,
+        watcher: Watcher | None = None,
     ) -> T:
         """Return what the call's answer carries; raise a HindsightError for everything else.
 
-        `deadline` is in seconds from now; `before_send` is awaited each time just before the request leaves.
+        `deadline` is in seconds from now.
         """
         clock = asyncio.get_running_loop().time
         ends_at = None if deadline is None else clock() + deadline
         sent = failed = 0
         error: HindsightError | None = None
+        doubtful = False
         while True:
-            self._transport.open(call)
             try:
+                self._transport.open(call)
                 async with self._door.slot(route=call.route, lane=lane, deadline=ends_at) as slot:
-                    if before_send is not None:
-                        await before_send()
+                    if watcher is not None:
+                        await watcher.about_to_send()
                     sent += 1
                     reply = await self._transport.send(call, deadline=ends_at)
                     slot.answered(reply.status, reply.headers)
@@ -72,9 +87,15 @@ class Pipeline:
                 error = verdict
             except (NotSentError, OutcomeUnknownError) as failure:
                 error = failure
-            except (DeadlineExceededError, QuotaExceededError) as refusal:
+            except (DeadlineExceededError, QuotaExceededError, SessionClosedError) as refusal:
                 raise _on_behalf_of(call, refusal, sent, error) from error
+            self._transport.hide_key(error)
+            # What one attempt may have done, a later one cannot undo.
+            doubtful = doubtful or error.delivery is Delivery.UNKNOWN
+            error.delivery = Delivery.UNKNOWN if doubtful else error.delivery
             error.attempts = sent
+            if watcher is not None and error.delivery is not Delivery.UNKNOWN:
+                await watcher.not_processed()
             if isinstance(error, RateLimitExceededError):
                 # The budget has closed its gate for everyone; it does the waiting, or refuses to.
                 continue
@@ -96,5 +117,5 @@ def _on_behalf_of(
 ) -> HindsightError:
     """Say on which call and after how many attempts the refusal came, and what the last attempt may have done."""
     refusal.method, refusal.path, refusal.attempts = call.method, call.path, sent
-    refusal.delivery = refusal.delivery if last is None else last.delivery
+    refusal.delivery = Delivery.NOT_SENT if last is None else last.delivery
     return refusal

@@ -4,6 +4,8 @@ import sqlite3
 from types import TracebackType
 from typing import Self
 
+from hindsight_async.errors import LedgerError
+
 
 class SeenKeys:
     """Remembers the index of each key's first row, in a temporary file that SQLite removes by itself."""
@@ -26,8 +28,14 @@ class SeenKeys:
         self._database.close()
 
     def first_index(self, key: str, index: int) -> int:
-        """Return the index of the first row with this key; `index` where this is the first."""
-        if self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, index)).rowcount:
-            return index
-        (first,) = self._database.execute("SELECT row_index FROM seen WHERE key = ?", (key,)).fetchone()
+        """Return the index of the first row with this key; `index` where this is the first.
+
+        Raises LedgerError where the temporary file cannot be written.
+        """
+        try:
+            if self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, index)).rowcount:
+                return index
+            (first,) = self._database.execute("SELECT row_index FROM seen WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise LedgerError(f"the temporary file in which duplicates are found: {error}") from error
         return int(first)

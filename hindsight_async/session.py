@@ -4,7 +4,7 @@ import os
 import random
 import warnings
 from collections.abc import Iterable
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import Any, Self
 
 import aiohttp
@@ -70,6 +70,11 @@ class HindsightSession:
         _check_whole_number("max_in_flight", max_in_flight, least=1)
         if max_creates is not None:
             _check_whole_number("max_creates", max_creates, least=0)
+        _check_type("timeouts", timeouts, Timeouts)
+        _check_type("retry", retry, RetryPolicy)
+        _check_type("http", http, (aiohttp.ClientSession, NoneType))
+        _check_type("base_url", base_url, (str, NoneType))
+        _check_type("deadline", deadline, (int, float, NoneType))
         if deadline is not None and not deadline > 0:
             raise ValueError("deadline must be more than 0 seconds, or None for no end")
         self._base_url = (base_url or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL).rstrip("/")
@@ -80,9 +85,10 @@ class HindsightSession:
             max_in_flight=max_in_flight,
             http=http,
         )
+        self._door = self.budget.join(max_in_flight)
         pipeline = Pipeline(
             self._transport,
-            self.budget.join(max_in_flight),
+            self._door,
             policy=retry,
             deadline=deadline,
             random=random.random,
@@ -112,11 +118,15 @@ class HindsightSession:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections, unless they are borrowed. Idempotent; later calls raise SessionClosedError."""
+        """Close the connections, unless they are borrowed; idempotent.
+
+        Calls that wait, and later ones, raise SessionClosedError.
+        """
+        self._door.close()
         await self._transport.close()
 
     def __repr__(self) -> str:
-        return f"<HindsightSession {self._base_url} {self.budget.snapshot().limit} requests per minute>"
+        return f"<HindsightSession {self._base_url} {self.budget.limit} requests per minute>"
 
     def __del__(self, warn: Any = warnings.warn) -> None:
         transport: Transport | None = getattr(self, "_transport", None)
@@ -140,6 +150,7 @@ def _checked_api_key(given: str | None) -> str:
 def _checked_budget(budget: RateBudget | None, plan: Plan | None) -> RateBudget:
     if budget is None:
         return RateBudget.for_plan(_checked_plan(plan))
+    _check_type("budget", budget, RateBudget)
     if plan is not None:
         raise ValueError("give plan or budget, not both: a budget has its own limit")
     return budget
@@ -148,6 +159,13 @@ def _checked_budget(budget: RateBudget | None, plan: Plan | None) -> RateBudget:
 def _check_whole_number(name: str, value: object, *, least: int) -> None:
     if type(value) is not int or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}")
+
+
+def _check_type(name: str, value: object, expected: type | tuple[type, ...]) -> None:
+    if not isinstance(value, expected) or isinstance(value, bool):
+        kinds = expected if isinstance(expected, tuple) else (expected,)
+        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+        raise TypeError(f"{name} must be {names}, not {type(value).__name__}")
 
 
 def _patterns(patterns: Iterable[str] | None) -> list[str] | None:

@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 from datetime import UTC, datetime
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,12 +13,15 @@ from aiohttp.abc import AbstractStreamWriter
 from attrs import field, frozen, validators
 
 from hindsight_async.call import Call, Reply
-from hindsight_async.errors import NotSentError, OutcomeUnknownError, SessionClosedError
+from hindsight_async.errors import HindsightError, NotSentError, OutcomeUnknownError, SessionClosedError
 
 IDLE_SECONDS = 4.0
 """How long an idle connection is kept: less than the 5 s after which Node-based servers drop theirs."""
 
 USER_AGENT = f"hindsight-async/{version('hindsight-async')}"
+
+# ValueError and RuntimeError are what aiohttp raises about options of a borrowed session.
+_FAILURES = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
 
 _NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
@@ -46,7 +50,7 @@ class Transport:
         http: aiohttp.ClientSession | None,
     ) -> None:
         self._base_url = _checked_base_url(base_url)
-        self._secret = api_key.encode()
+        self._api_key = api_key
         self._headers = {
             "Accept": "application/json",
             "Authorization": f"Bearer {api_key}",
@@ -59,6 +63,7 @@ class Transport:
         self._max_in_flight = max_in_flight
         self._borrowed = http
         self._own: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
     @property
@@ -69,16 +74,23 @@ class Transport:
     def open(self, call: Call[Any] | None = None) -> aiohttp.ClientSession:
         """Return the pool, made on first use; raises SessionClosedError, on behalf of `call`, once it is closed."""
         http = self._borrowed or self._own
+        if self._own is not None and self._loop is not asyncio.get_running_loop():
+            raise SessionClosedError("the session was opened on another event loop: open a new one here")
         if self._closed or (http is not None and http.closed):
             whose = "the session" if self._closed else "the aiohttp session passed as http="
             named: dict[str, Any] = {} if call is None else {"method": call.method, "path": call.path}
             raise SessionClosedError(f"{whose} is closed", **named)
         if http is None:
+            self._loop = asyncio.get_running_loop()
             http = self._own = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._max_in_flight, keepalive_timeout=IDLE_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return http
+
+    def hide_key(self, error: HindsightError) -> None:
+        """Take the API key out of an error, should the server have repeated it."""
+        error.hide(self._api_key)
 
     async def close(self) -> None:
         """Close the pool, unless it is borrowed. Idempotent."""
@@ -95,6 +107,7 @@ class Transport:
         """
         http = self.open(call)
         body = None if call.body is None else _WatchedBody(call.body)
+        response: aiohttp.ClientResponse | None = None
         try:
             async with (
                 asyncio.timeout_at(deadline),
@@ -110,19 +123,26 @@ class Transport:
                 ) as response,
             ):
                 content = await response.read()
-        except (aiohttp.ClientError, OSError) as error:
+        except _FAILURES as error:
+            if response is not None and response.status >= HTTPStatus.MULTIPLE_CHOICES:
+                # The status says what became of it, though its explanation broke off.
+                return _reply(response, b"")
             left = body.left if body is not None else not isinstance(error, _NOT_CONNECTED)
-            kind = OutcomeUnknownError if left else NotSentError
-            failure = kind(_describe(error, self._base_url), method=call.method, path=call.path)
+            what = _describe(error, self._base_url)
+            failure = OutcomeUnknownError(what) if left else NotSentError(what)
+            failure.method, failure.path = call.method, call.path
+            if response is not None and isinstance(failure, OutcomeUnknownError):
+                failure.status = response.status
         else:
-            return Reply(
-                status=response.status,
-                headers=response.headers,
-                body=content.replace(self._secret, b"<api key>"),
-                received_at=datetime.now(UTC),
-            )
+            return _reply(response, content)
         # Raised out here so that no aiohttp error, whose repr shows the headers, hangs on to it.
         raise failure
+
+
+def _reply(response: aiohttp.ClientResponse, content: bytes) -> Reply:
+    return Reply(
+        status=response.status, headers=response.headers, body=content, received_at=datetime.now(UTC)
+    )
 
 
 class _WatchedBody(aiohttp.BytesPayload):

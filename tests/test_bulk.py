@@ -15,6 +15,7 @@ from hindsight_async import (
     HindsightSession,
     LedgerError,
     LedgerInUseError,
+    NotFoundError,
     Outcome,
     OutcomeStatus,
     OutcomeUnknownError,
@@ -193,7 +194,8 @@ async def test_a_refused_key_ends_the_run_once(emulator, hindsight, status, erro
     with pytest.raises(error):
         await all_outcomes(run)
     assert [] == [outcome async for outcome in run]
-    assert 4 >= len(emulator.requests) == run.counts[OutcomeStatus.NOT_SENT] > 0
+    assert 1 == len(emulator.requests)
+    assert {OutcomeStatus.NOT_SENT} == {status for status, count in run.counts.items() if count}
 
 
 async def test_an_exhausted_month_ends_the_run():
@@ -303,9 +305,10 @@ async def test_stop_before_the_start_is_nothing(hindsight):
 
 async def test_a_first_cancel_finishes_and_a_second_cuts_off(emulator):
     """Ctrl-C lets calls in flight end; another does not wait for them."""
-    emulator.fail("POST /interviews", how="slow", seconds=20.0, at="after_commit", times=None)
     clock = asyncio.get_running_loop().time
     async with session(emulator) as hindsight:
+        await hindsight.interviews.create(request("first"))
+        emulator.fail("POST /interviews", how="slow", seconds=20.0, at="after_commit", times=None)
 
         async def work():
             async with hindsight.interviews.create_many(requests(100)) as run:
@@ -324,8 +327,8 @@ async def test_a_first_cancel_finishes_and_a_second_cuts_off(emulator):
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert (clock() - began < 1) is second
-            assert (0 if second else 4) == runs[0].counts[OutcomeStatus.CREATED]
-        assert 4 == hindsight.budget.snapshot().in_flight + 4
+            assert 4 == runs[0].counts[OutcomeStatus.UNKNOWN if second else OutcomeStatus.CREATED]
+        assert 0 == hindsight.budget.snapshot().in_flight
 
 
 async def test_an_input_that_fails_ends_the_run_with_its_own_error(emulator, hindsight):
@@ -334,13 +337,13 @@ async def test_an_input_that_fails_ends_the_run_with_its_own_error(emulator, hin
     async def rows():
         for each in requests(3):
             yield each
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.15)
         raise LookupError("the file went away")
 
     with pytest.raises(LookupError, match="the file went away"):
         async with hindsight.interviews.create_many(rows()) as run:
             await all_outcomes(run)
-    assert 3 == run.counts[OutcomeStatus.CREATED] == len(emulator.outbox)
+    assert 3 == run.counts[OutcomeStatus.CREATED] == len(emulator.outbox) == sum(run.counts.values())
 
 
 async def test_a_row_that_is_no_request_ends_the_run(emulator, hindsight):
@@ -581,7 +584,7 @@ class FailingJournal(NoJournal):
 
 @pytest.mark.parametrize(
     ("step", "sent", "status"),
-    [("plan", 0, None), ("sending", 0, "not_sent"), ("finished", 4, "created"), ("close", 10, "created")],
+    [("plan", 0, None), ("sending", 0, "not_sent"), ("finished", 1, "created"), ("close", 10, "created")],
 )
 async def test_a_disk_that_fills_up_ends_the_run_with_every_sent_row_accounted_for(
     emulator, hindsight, step, sent, status
@@ -591,7 +594,7 @@ async def test_a_disk_that_fills_up_ends_the_run_with_every_sent_row_accounted_f
     run = BulkRun(
         requests(10),
         key_of=interview_key,
-        send=lambda request, before_send: interviews._create(request, "bulk", None, before_send),
+        send=lambda request, watcher: interviews._create(request, "bulk", None, watcher),
         success=OutcomeStatus.CREATED,
         journal=FailingJournal(step),
         max_in_flight=4,
@@ -601,4 +604,89 @@ async def test_a_disk_that_fills_up_ends_the_run_with_every_sent_row_accounted_f
         async with run:
             await all_outcomes(run)
     assert sent == len(emulator.requests) == run.counts[OutcomeStatus.CREATED]
-    assert {found for found, count in run.counts.items() if count} <= {status}
+    assert {found for found, count in run.counts.items() if count} - {"not_sent"} <= {status}
+
+
+async def test_stopping_keeps_back_what_waits_for_the_budget():
+    """Rows that have not left do not leave any more, and the stop does not wait for the window."""
+    clock = asyncio.get_running_loop().time
+    async with (
+        Emulator(plan=Plan.ESSENTIALS) as emulator,
+        session(emulator, plan=Plan.ESSENTIALS) as hindsight,
+    ):
+        async with hindsight.interviews.create_many(requests(200)) as run:
+            drain = asyncio.create_task(all_outcomes(run))
+            await asyncio.sleep(5)
+            assert 60 == len(emulator.outbox)
+            await run.stop()
+            assert clock() < 6
+            await drain
+        assert 60 == len(emulator.outbox) == run.counts[OutcomeStatus.CREATED]
+        assert 4 == run.counts[OutcomeStatus.NOT_SENT]
+
+
+async def test_a_wrong_address_is_not_taken_for_the_rows_fault(emulator):
+    """A 404 on a create comes from a wrong base URL: the run ends, and its rows are safe to run again."""
+    wrong = {"base_url": emulator.base_url + "/oops"}
+    async with HindsightSession(emulator.api_key, **wrong) as hindsight:
+        with pytest.raises(NotFoundError):
+            async with hindsight.interviews.create_many(requests(50)) as run:
+                await all_outcomes(run)
+    assert {OutcomeStatus.NOT_SENT} == {status for status, count in run.counts.items() if count}
+
+
+async def test_rows_that_may_not_be_emailed_do_not_end_the_run(emulator):
+    """The rails keep their rows back, however many, and let the others through."""
+    rows = [*requests(30), CreateInterview(contact_email="me@ours.test", sequence_id="s")]
+    async with session(emulator, allowed_recipients=["*@ours.test"]) as hindsight:
+        async with hindsight.interviews.create_many(rows) as run:
+            await all_outcomes(run)
+    assert (30, 1) == (run.counts[OutcomeStatus.NOT_SENT], run.counts[OutcomeStatus.CREATED])
+
+
+class RecordingJournal(NoJournal):
+    """Remembers what was written down, in order."""
+
+    def __init__(self):
+        self.written = []
+
+    async def sending(self, key):
+        self.written.append("sending")
+
+    async def finished(self, outcome):
+        self.written.append(outcome.status.value)
+
+
+async def test_a_row_that_waits_after_a_429_is_in_no_doubt(emulator, hindsight):
+    """What provably came to nothing is written down as not sent before the wait, and as sending before the next try."""
+    emulator.fail("POST /interviews", how=429, headers={"Retry-After": "30"})
+    journal = RecordingJournal()
+    run = BulkRun(
+        requests(1),
+        key_of=interview_key,
+        send=lambda request, watcher: hindsight.interviews._create(request, "bulk", None, watcher),
+        success=OutcomeStatus.CREATED,
+        journal=journal,
+        max_in_flight=4,
+        abort_after_failures=20,
+    )
+    async with run:
+        (outcome,) = await all_outcomes(run)
+    assert ["sending", "not_sent", "sending", "created"] == journal.written
+    assert 2 == outcome.attempts
+
+
+def test_a_rejected_row_of_an_earlier_run_says_so(tmp_path):
+    """It is not sent again, and it does not look as if it were done."""
+
+    async def enrol():
+        async with Emulator(sequences=["seq_known"]) as emulator, session(emulator) as hindsight:
+            for _ in range(2):
+                async with hindsight.interviews.create_many(requests(1), ledger=tmp_path / "a.db") as run:
+                    (outcome,) = await all_outcomes(run)
+            return outcome
+
+    outcome = asyncio.run(enrol())
+    assert OutcomeStatus.ALREADY_DONE is outcome.status
+    assert Delivery.REJECTED is outcome.error.delivery
+    assert "the API said no (bad_request)" in str(outcome.error)

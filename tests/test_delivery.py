@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from hindsight_async import (
+    BadRequestError,
     CreateInterview,
     DeadlineExceededError,
     Delivery,
@@ -385,3 +386,43 @@ async def test_a_cancelled_call_gets_out_at_once_and_leaves_the_session_usable(m
         assert clock() - cancelled_at < 0.1
         server.requests.append(b"the slow one is over")
         assert 7 == (await hindsight.interviews.create(REQUEST)).interview_request_id
+
+
+@pytest.mark.parametrize(
+    ("head", "error", "delivery"),
+    [
+        (b"HTTP/1.1 201 Created", OutcomeUnknownError, Delivery.UNKNOWN),
+        (b"HTTP/1.1 400 Bad Request", BadRequestError, Delivery.REJECTED),
+    ],
+)
+async def test_an_answer_that_breaks_off_still_says_its_status(head, error, delivery):
+    """What the status says is kept, though the words after it are lost."""
+
+    async def break_off(connection):
+        await connection.request()
+        connection.writer.write(head + b"\r\nContent-Length: 500\r\n\r\n{")
+
+    async with raw_server(break_off) as server, session(server.base_url) as hindsight:
+        with pytest.raises(error) as raised:
+            await hindsight.interviews.create(REQUEST)
+    assert delivery is raised.value.delivery
+    assert int(head.split()[1]) == raised.value.status
+
+
+async def test_an_option_of_a_borrowed_pool_that_does_not_fit_is_our_own_error(tmp_path, monkeypatch):
+    """A login from a netrc file beside our key is refused by the HTTP library before anything is sent."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password pw\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    async with raw_server(answer_created) as server:
+        async with aiohttp.ClientSession(trust_env=True) as http:
+            async with session(server.base_url, http=http, retry=RetryPolicy(attempts=1)) as hindsight:
+                with pytest.raises(NotSentError):
+                    await hindsight.interviews.create(REQUEST)
+    assert [] == server.requests
+
+
+async def test_an_answer_keeps_what_looks_like_the_key():
+    """Only errors are searched for the key: ids and links of a good answer stay whole."""
+    async with raw_server(answer_created) as server:
+        async with HindsightSession("c", base_url=server.base_url) as hindsight:
+            assert "c" == (await hindsight.interviews.create(REQUEST)).contact_id

@@ -88,3 +88,18 @@ def test_every_error_is_public_and_drawn_in_the_tree():
     for cls in classes:
         assert cls is getattr(hindsight_async, cls.__name__)
         assert cls.__name__ in errors.__doc__
+
+
+def test_a_long_text_of_a_server_is_cut():
+    """A page of words in one error neither fills the log nor holds up the program."""
+    error = BadRequestError("x" * 5_000_000, status=400, **CALL)
+    assert len(str(error)) < 1200
+    assert 5_000_000 == len(error.message)
+
+
+def test_a_secret_is_hidden_wherever_it_stands():
+    """Text, code, details and lists in them."""
+    error = BadRequestError("bad k3y", status=400, code="k3y", details={"k3y": ["k3y", ("k3y", 1)]}, **CALL)
+    error.hide("k3y")
+    assert "k3y" not in f"{error!r}{error.__dict__}"
+    assert {"<api key>": ["<api key>", ("<api key>", 1)]} == error.details

@@ -16,8 +16,10 @@ from hindsight_async import (
     NotFoundError,
     OutcomeUnknownError,
     Plan,
+    QuotaExceededError,
     RateLimitExceededError,
     RetryPolicy,
+    SessionClosedError,
     UnauthorizedError,
     UpdateInterview,
     merge_context,
@@ -259,3 +261,65 @@ async def test_a_deadline_ends_a_wait_that_nobody_could_foresee():
                 assert {"interactive": 0, "bulk": 0} == hindsight.budget.snapshot().queued
             assert 0 == hindsight.budget.snapshot().in_flight
         assert 1 == len(emulator.requests)
+
+
+async def test_429s_count_against_the_deadline_and_not_against_attempts(emulator):
+    """More refusals than the policy has attempts are waited out."""
+    emulator.fail("POST /interviews", how=429, times=6, headers={"Retry-After": "1"})
+    async with HindsightSession(emulator.api_key, base_url=emulator.base_url, deadline=None) as hindsight:
+        assert 1 == (await hindsight.interviews.create(REQUEST)).interview_request_id
+    assert 7 == len(emulator.requests)
+
+
+async def test_a_doubt_is_not_undone_by_a_later_attempt(emulator, hindsight):
+    """An update that was lost once may have taken effect, whatever the next attempt says."""
+    emulator.fail("PATCH /interviews/{id}", how="disconnect", times=1)
+    with pytest.raises(NotFoundError) as raised:
+        await hindsight.interviews.update(99, UpdateInterview(objective="x"))
+    assert (Delivery.UNKNOWN, 2) == (raised.value.delivery, raised.value.attempts)
+
+
+async def test_a_quota_that_is_known_to_be_used_up_sends_nothing():
+    """The second create is refused without a request, and says so."""
+    async with Emulator(plan=Plan.ENTERPRISE, monthly_limit=1) as emulator:
+        async with HindsightSession(emulator.api_key, base_url=emulator.base_url) as hindsight:
+            await hindsight.interviews.create(REQUEST)
+            deliveries = []
+            for _ in range(2):
+                with pytest.raises(QuotaExceededError) as raised:
+                    await hindsight.interviews.create(REQUEST)
+                deliveries.append(raised.value.delivery)
+    assert [Delivery.REJECTED, Delivery.NOT_SENT] == deliveries
+
+
+async def test_closing_turns_those_away_who_wait():
+    """A call that waits for the budget ends with the session, and not with the window."""
+    clock = asyncio.get_running_loop().time
+    async with Emulator(plan=Plan.ESSENTIALS) as emulator:
+        emulator.spend(60)
+        hindsight = HindsightSession(emulator.api_key, base_url=emulator.base_url)
+        call = asyncio.create_task(hindsight.interviews.create(REQUEST))
+        await asyncio.sleep(5)
+        await hindsight.close()
+        with pytest.raises(SessionClosedError) as raised:
+            await call
+    assert clock() < 6
+    assert Delivery.REJECTED is raised.value.delivery
+
+
+def test_a_session_of_another_loop_says_so():
+    """A pool belongs to its loop; on another one nothing is sent."""
+
+    async def create(hindsight):
+        return await hindsight.interviews.create(REQUEST)
+
+    async def twice():
+        async with Emulator() as emulator:
+            hindsight = HindsightSession(emulator.api_key, base_url=emulator.base_url)
+            await create(hindsight)
+            with pytest.raises(SessionClosedError, match="opened on another event loop"):
+                await asyncio.to_thread(asyncio.run, create(hindsight))
+            await hindsight.close()
+            return len(emulator.requests)
+
+    assert 1 == asyncio.run(twice())

@@ -136,7 +136,8 @@ def test_a_redirect_names_its_target_without_the_query():
     error = judge(CREATE, reply(307, Location="https://login.example/start?token=secret#x"))
     assert "redirected to https://login.example/start, which is not followed" in str(error)
     assert "secret" not in str(error)
-    assert "an unnamed place" in str(judge(CREATE, reply(307)))
+    assert "the API promises no such answer: check base_url" in str(judge(CREATE, reply(304)))
+    assert "redirected to an unreadable place" in str(judge(CREATE, reply(307, Location="http://[::1")))
 
 
 def test_a_429_says_when_the_server_opens_again():

@@ -268,6 +268,33 @@ async def test_a_person_says_that_it_may_be_sent_again(ledger):
     assert LedgerStatus.CREATED == await status_of(ledger, 0)
 
 
+async def test_a_person_sends_again_what_was_refused_and_is_corrected(ledger):
+    """A rejected row may leave once more, but nobody can say that it was created."""
+    async with ledger.run() as run:
+        await bring_to(run, 0, LedgerStatus.REJECTED)
+    with pytest.raises(LedgerError, match="is rejected, not unknown;"):
+        await ledger.resolve(row(0).key, created=1)
+    await ledger.resolve(row(0).key, resend=True)
+    assert LedgerStatus.NOT_SENT == await status_of(ledger, 0)
+
+
+@pytest.mark.parametrize("status", [LedgerStatus.PLANNED, LedgerStatus.CREATED, LedgerStatus.NOT_SENT])
+async def test_no_other_row_is_sent_again(ledger, status):
+    """Least of all one that was created."""
+    async with ledger.run() as run:
+        await bring_to(run, 0, status)
+    with pytest.raises(LedgerError, match=f"is {status}, not unknown or rejected"):
+        await ledger.resolve(row(0).key, resend=True)
+    assert status == await status_of(ledger, 0)
+
+
+@pytest.mark.parametrize("created", [0, -1])
+async def test_an_id_that_no_request_has_is_a_wrong_argument(ledger, created):
+    """Ids start at 1."""
+    with pytest.raises(ValueError, match=f"created={created} is no interview request id"):
+        await ledger.resolve("any", created=created)
+
+
 @pytest.mark.parametrize("words", [{}, {"created": 1, "resend": True}, {"created": 0, "resend": True}])
 async def test_a_decision_is_one_of_two(ledger, words):
     """Neither or both is an error before anything is read."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -11,7 +12,7 @@ from contextlib import closing
 
 import pytest
 
-from hindsight_async.errors import LedgerInUseError
+from hindsight_async.errors import LedgerError, LedgerInUseError
 from hindsight_async.ledger import Ledger, LedgerRow, LedgerStatus
 
 pytestmark = pytest.mark.slow
@@ -60,8 +61,12 @@ def kill_after(lines, path):
 
 
 def on_disk(path):
-    """Return the status of each row as the dead process left it."""
-    with closing(sqlite3.connect(path)) as opened:
+    """Return the status of each row as the dead process left it; a copy is read, for reading merges the log."""
+    copied = path.parent / "copied"
+    copied.mkdir(exist_ok=True)
+    for each in path.parent.glob("autumn.db*"):
+        shutil.copy(each, copied)
+    with closing(sqlite3.connect(copied / path.name)) as opened:
         return dict(opened.execute("SELECT row_index, status FROM interviews"))
 
 
@@ -85,6 +90,18 @@ def test_killed_at_random_moments_no_row_claims_too_little(tmp_path, seed):
         assert IN_FLIGHT >= len(in_flight)
         unknown |= in_flight | {n for n, status in left.items() if status == "unknown"}
         assert unknown == asyncio.run(unknown_rows(path))
+
+
+def test_a_killed_runs_ledger_moved_without_its_log_is_refused(tmp_path):
+    """Nobody is emailed again by a run that sees only a part of the rows; the log put beside it heals that."""
+    path = tmp_path / "autumn.db"
+    kill_after(50, path)
+    (tmp_path / "moved").mkdir()
+    moved = path.rename(tmp_path / "moved" / path.name)
+    with pytest.raises(LedgerError, match="moved or copied without"):
+        asyncio.run(unknown_rows(moved))
+    path.with_name("autumn.db-wal").rename(moved.with_name("autumn.db-wal"))
+    assert len(ROWS) == sum(asyncio.run(Ledger(moved).counts()).values())
 
 
 async def unknown_rows(path):

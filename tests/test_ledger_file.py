@@ -14,6 +14,7 @@ import pytest
 
 from hindsight_async.errors import Delivery, HindsightError, LedgerError, LedgerInUseError
 from hindsight_async.ledger import Ledger, LedgerRow, LedgerStatus
+from hindsight_async.ledger.file import LedgerFile
 
 NOBODY = 65534
 ROWS = [LedgerRow(key=f"key-{n:06}", row_index=n, contact_email=f"person{n}@ours.test") for n in range(3000)]
@@ -167,7 +168,7 @@ async def test_a_ledger_says_what_it_is(path):
     """Its version and owner can be read in a table, and by `file` from its header."""
     await open_a_run(Ledger(path))
     with closing(sqlite3.connect(path)) as opened:
-        assert {"application": "hindsight-async", "schema_version": "1"} == dict(
+        assert {"application": "hindsight-async", "schema_version": "1", "run_open": "0"} == dict(
             opened.execute("SELECT name, value FROM meta")
         )
         assert (0x48494C47,) == opened.execute("PRAGMA application_id").fetchone()
@@ -327,6 +328,131 @@ async def test_a_kill_in_the_middle_of_a_checkpoint_loses_nothing(path, tmp_path
     assert len(older) < len(newest)
     (copied / "autumn.db").write_bytes(newest[:4096] + older[4096:])
     assert 1000 == (await Ledger(copied / "autumn.db").counts())[LedgerStatus.PLANNED]
+
+
+def copy_as_a_kill_leaves_it(path, directory, *, log):
+    """Copy a ledger that a run has open; its lock is not held there."""
+    directory.mkdir()
+    shutil.copy(path, directory)
+    if log:
+        shutil.copy(f"{path}-wal", directory)
+    return directory / path.name
+
+
+def run_open_in(path):
+    """Return the flag of a ledger, its log included, and leave every file as it is."""
+    with tempfile.TemporaryDirectory() as other:
+        for each in path.parent.glob(f"{path.name}*"):
+            shutil.copy(each, other)
+        with closing(sqlite3.connect(f"{other}/{path.name}")) as opened:
+            return opened.execute("SELECT value FROM meta WHERE name = 'run_open'").fetchone()[0]
+
+
+@pytest.mark.parametrize("use", USES, ids=["run", "entries", "counts", "known", "resolve"])
+@pytest.mark.parametrize("rows", [0, 10])
+async def test_a_ledger_without_the_log_of_a_dead_run_is_refused(path, tmp_path, use, rows):
+    """Rows may be missing in it, so it is not used, from the first row on, and nothing in it changes."""
+    async with Ledger(path).run() as run:
+        await run.claim(ROWS[:rows])
+        copied = copy_as_a_kill_leaves_it(path, tmp_path / "copied", log=False)
+    before = files_in(copied.parent)
+    with pytest.raises(
+        LedgerError, match=r"copied/autumn\.db: it was moved or copied without autumn\.db-wal"
+    ):
+        await use(Ledger(copied))
+    assert before == files_in(copied.parent)
+    copied.with_name("autumn.db-wal").touch()
+    await open_a_run(Ledger(copied))
+    assert "0" == run_open_in(copied)
+
+
+@pytest.mark.parametrize("use", [open_a_run, read_entries, lambda x: x.counts(), lambda x: x.known(["key"])])
+async def test_who_comes_first_after_a_kill_clears_up(path, tmp_path, use):
+    """With its log the ledger has every row; a reader, which merges the log, leaves a ledger that opens."""
+    async with Ledger(path).run() as run:
+        await run.claim(ROWS[:10])
+        copied = copy_as_a_kill_leaves_it(path, tmp_path / "copied", log=True)
+    await use(Ledger(copied))
+    assert "0" == run_open_in(copied)
+    assert 10 == (await Ledger(copied).counts())[LedgerStatus.PLANNED]
+    await open_a_run(Ledger(copied))
+
+
+async def test_a_reader_leaves_a_living_runs_flag(path):
+    """Only the run itself says that it has ended."""
+    async with Ledger(path).run():
+        await read_entries(Ledger(path))
+        assert "1" == run_open_in(path)
+    assert "0" == run_open_in(path)
+
+
+async def test_a_ledger_from_before_the_flag_opens(path):
+    """No flag says that no run is on."""
+    await open_a_run(Ledger(path))
+    change(path, "DELETE FROM meta WHERE name = 'run_open'")
+    assert 0 == (await Ledger(path).counts())[LedgerStatus.PLANNED]
+    await open_a_run(Ledger(path))
+    assert "0" == run_open_in(path)
+
+
+async def test_an_end_that_cannot_be_noted_does_no_harm(path):
+    """All is on disk already: the run ends without an error, and the ledger opens."""
+    async with contextlib.AsyncExitStack() as full_disk:
+        async with Ledger(path).run() as run:
+            await run.claim(ROWS[:10])
+            full_disk.enter_context(files_no_longer_than(0))
+    assert "1" == run_open_in(path)
+    assert 10 == (await Ledger(path).counts())[LedgerStatus.PLANNED]
+    assert "0" == run_open_in(path)
+
+
+async def test_an_end_is_noted_on_a_disk_that_has_filled_up(path):
+    """Where the log cannot grow it starts over, and the ledger is not taken for a dead run's."""
+    async with contextlib.AsyncExitStack() as full_disk:
+        async with Ledger(path).run() as run:
+            await run.claim(ROWS[:300])
+            for row in ROWS[:20]:  # the log is then longer than the file that it is merged into
+                await run.sending(row.key)
+            full_disk.enter_context(files_no_longer_than(path.with_name("autumn.db-wal").stat().st_size))
+            with pytest.raises(LedgerError, match="the disk "):
+                await run.claim(ROWS)
+    assert "0" == run_open_in(path)
+
+
+async def test_a_flag_that_cannot_reach_the_file_stops_the_run(path):
+    """Another program that reads an old state for long prevents it, and is named."""
+    file = LedgerFile(path)
+    async with Ledger(path).run() as run:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT * FROM interviews").fetchall()
+            await run.claim(ROWS[:1])
+            async with contextlib.aclosing(await file.open()) as connection:
+                await connection.exec_driver_sql("PRAGMA busy_timeout=0")
+                await connection.rollback()
+                with pytest.raises(LedgerError, match=r"autumn\.db: another program keeps it locked"):
+                    await file.merge_log(connection)
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+async def test_the_log_of_a_ledger_that_is_gone_is_not_replayed(path, suffix):
+    """A new ledger is refused until the person has decided, and the log stays."""
+    path.with_name(f"autumn.db{suffix}").write_bytes(b"the only copy")
+    with pytest.raises(
+        LedgerError, match=rf"autumn\.db is gone but autumn\.db{suffix} is there: put the ledger back"
+    ):
+        await open_a_run(Ledger(path))
+    assert {"autumn.db-lock": b"", f"autumn.db{suffix}": b"the only copy"} == files_in(path.parent)
+
+
+@pytest.mark.parametrize("name", ["autumn.db", "other.db"])
+@pytest.mark.parametrize("use", USES, ids=["run", "entries", "counts", "known", "resolve"])
+async def test_a_hard_link_is_refused(path, use, name):
+    """Under two names one file would have two locks and two logs."""
+    await open_a_run(Ledger(path))
+    path.with_name("other.db").hardlink_to(path)
+    with pytest.raises(LedgerError, match=rf"{name} has a second name \(a hard link\)"):
+        await use(Ledger(path.with_name(name)))
 
 
 async def test_a_second_run_is_refused_at_once_under_every_spelling(path, tmp_path):

@@ -8,13 +8,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from math import inf
-from typing import TYPE_CHECKING
 
 from hindsight_async.budget.admission import Admission, logger
 from hindsight_async.budget.lanes import Grant, Lane, Lanes, Member, Waiter
-
-if TYPE_CHECKING:
-    from hindsight_async.errors import HindsightError
+from hindsight_async.errors import HindsightError, SessionClosedError
 
 LONG_WAIT = 5.0
 """Seconds of waiting after which one warning is logged; also of nobody waiting before there is another."""
@@ -202,6 +199,13 @@ class Dispatcher:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def turn_away(self, member: Member) -> None:
+        """Refuse all of one session who wait: it was closed."""
+        for waiter in list(self.lanes):
+            if waiter.member is member and not waiter.turn.done():
+                waiter.turn.set_result(SessionClosedError("the session was closed while the request waited"))
+                self.lanes.leave(waiter)
 
     def _turn_away(self, waiting: list[Waiter]) -> None:
         """Refuse those who cannot wait until the gate opens, some at a time."""

@@ -1,5 +1,6 @@
 """The token bucket that sets the pace, without waiting in it."""
 
+import asyncio
 from contextlib import suppress
 
 from aiolimiter import AsyncLimiter
@@ -17,23 +18,25 @@ class Pacer:
     waiter takes along when it is cancelled is gone.
     """
 
-    __slots__ = ("_limiter", "_returned", "_token_seconds", "burst")
+    __slots__ = ("_limiter", "_loop", "_returned", "_token_seconds", "burst")
 
     def __init__(self, requests_per_minute: int, burst: int | None) -> None:
         self.burst = min(burst or requests_per_minute, requests_per_minute)
         self._token_seconds = MINUTE / requests_per_minute
         self._limiter = AsyncLimiter(self.burst, self.burst * self._token_seconds)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._returned = 0
 
     def ready(self) -> bool:
-        """Tell whether there is a token."""
-        return self._returned > 0 or self._limiter.has_capacity()
+        """Tell whether there is a token; a bucket that nobody has used on this event loop is full."""
+        return self._returned > 0 or not self._is_in_use() or self._limiter.has_capacity()
 
     def take(self) -> None:
         """Take a token; ask `ready` first."""
         if self._returned:
             self._returned -= 1
             return
+        self._loop = asyncio.get_running_loop()
         acquiring = self._limiter.acquire()
         with suppress(StopIteration):
             # Where there is capacity this runs to its end without waiting, so that no task is needed for it.
@@ -56,6 +59,9 @@ class Pacer:
             else:
                 missing = middle
         return (1.0 - there) * self._token_seconds
+
+    def _is_in_use(self) -> bool:
+        return self._loop is not None and self._loop is asyncio._get_running_loop()  # noqa: SLF001  the documented one raises
 
     def seconds_for(self, ahead: int) -> float:
         """Tell how long it takes at least until those ahead and one more have their tokens."""

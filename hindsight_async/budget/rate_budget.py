@@ -81,6 +81,11 @@ class RateBudget:
         """Make the budget of a plan; the options as above."""
         return cls(plan.requests_per_minute, burst=burst, max_rate_wait=max_rate_wait, on_wait=on_wait)
 
+    @property
+    def limit(self) -> int:
+        """Requests per minute, as the plan or the server says."""
+        return self._dispatcher.admission.limits.whole.limit
+
     def join(self, max_in_flight: int) -> "Door":
         """Give a session its own door, through which at most `max_in_flight` requests are under way at once."""
         if max_in_flight < 1:
@@ -93,7 +98,7 @@ class RateBudget:
         now, admission = dispatcher.latest(), dispatcher.admission
         gate, whole = admission.gate, admission.limits.whole
         closed_for = max(0.0, gate.opens_at - now)
-        free_now = 0 if closed_for else max(0, whole.room(now))
+        free_now = 0 if closed_for or gate.probing else max(0, whole.room(now))
         return BudgetSnapshot(
             limit=whole.limit,
             free_now=free_now,
@@ -121,6 +126,10 @@ class Door:
         server has refused for a month's quota or for longer than the budget's `max_rate_wait`.
         """
         return Slot(self._dispatcher, self._member, route, lane, deadline)
+
+    def close(self) -> None:
+        """Turn away with SessionClosedError those of this session who wait."""
+        self._dispatcher.turn_away(self._member)
 
 
 class Slot:

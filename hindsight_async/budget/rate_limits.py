@@ -5,6 +5,8 @@ smaller one has a window of its own inside the organisation's. A limit lower tha
 once, a higher one after two answers that agree, the second to a request sent after the first arrived.
 """
 
+from math import inf
+
 from attrs import define
 
 from hindsight_async.budget.window import Hold, Window
@@ -18,15 +20,19 @@ class NamedLimit:
     limit: int
     _higher: int | None = None
     _higher_since: float = 0.0
+    _adopted_at: float = -inf
 
     def learn(self, limit: int, *, sent_at: float, now: float) -> None:
         """Take in the limit that one answer names."""
+        if sent_at < self._adopted_at:
+            # Sent before what is in use was learned, so it tells of an older time.
+            return
         if limit <= self.limit:
             self.limit, self._higher = limit, None
         elif limit != self._higher:
             self._higher, self._higher_since = limit, now
         elif sent_at >= self._higher_since:
-            self.limit, self._higher = limit, None
+            self.limit, self._higher, self._adopted_at = limit, None, now
 
 
 class RateLimits:

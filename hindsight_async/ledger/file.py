@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from hindsight_async.errors import LedgerError, LedgerInUseError
-from hindsight_async.ledger.rows import META, SCHEMA
+from hindsight_async.ledger.rows import META, RUN_OPEN, SCHEMA
 
 APPLICATION_ID: Final = 0x48494C47
 SCHEMA_VERSION: Final = 1
@@ -33,7 +33,7 @@ class LedgerFile:
         self._engine = _engine_at(self.path, journal_mode="WAL")
 
     def exists(self) -> bool:
-        """Return whether a ledger is there; LedgerError where the file is something else.
+        """Return whether a ledger is there; LedgerError where the file is something else, or not all of it.
 
         The file is read as it stands: another program's is neither locked nor altered.
         """
@@ -45,12 +45,36 @@ class LedgerFile:
             raise LedgerError(
                 f"{self.path} is no ledger (it is empty, no plain file, or another program's): name another file"
             )
+        with self.failures():
+            linked = self.path.stat().st_nlink > 1
+            log_is_missing = self._log_is_missing()
+        if linked:
+            raise LedgerError(
+                f"{self.path} has a second name (a hard link), under which another run could use it too:"
+                " remove that name, or make it a symbolic link"
+            )
+        if log_is_missing:
+            log = self._beside("-wal").name
+            raise LedgerError(
+                f"{self.path}: it was moved or copied without {log} after a run that did not end: put that file"
+                " beside it, or use the original (only where another program has opened it here since, which"
+                f" merges that file: put an empty {log} beside it)"
+            )
         return True
 
     async def create(self) -> None:
-        """Make an empty ledger, which appears whole or not at all. Needs the run lock."""
+        """Make an empty ledger, which appears whole or not at all. Needs the run lock.
+
+        Raises LedgerError where the log of a ledger that is gone would be taken for the new one's.
+        """
         unfinished = self._beside("-new")
         with self.failures():
+            for orphan in (self._beside("-wal"), self._beside("-journal")):
+                if orphan.exists():
+                    raise LedgerError(
+                        f"{self.path} is gone but {orphan.name} is there: put the ledger back, or remove"
+                        " that file too"
+                    )
             _remove(unfinished)
             try:
                 await _lay_out(_engine_at(unfinished, journal_mode="DELETE"))
@@ -68,6 +92,14 @@ class LedgerFile:
                 await connection.close()
                 raise
         return connection
+
+    async def merge_log(self, connection: AsyncConnection) -> None:
+        """Bring all that is committed into the file itself; LedgerError where another program's reading prevents it."""
+        async with connection.begin():
+            merged = await connection.exec_driver_sql("PRAGMA wal_checkpoint(FULL)")
+            prevented = merged.scalar_one()
+        if prevented:
+            raise LedgerError(f"{self.path}: {_MEANINGS[sqlite3.SQLITE_BUSY]}")
 
     def lock(self) -> closing[sqlite3.Connection]:
         """Take the one run lock and hold it until closed; LedgerInUseError at once where it is held.
@@ -106,6 +138,16 @@ class LedgerFile:
             opened.execute("PRAGMA writable_schema=ON")
             (application_id,) = opened.execute("PRAGMA application_id").fetchone()
         return application_id
+
+    def _log_is_missing(self) -> bool:
+        log = self._beside("-wal")
+        # Asked again after reading: a run may have begun meanwhile, which makes the log before it sets the flag.
+        return not log.exists() and self._says_that_a_run_is_open() and not log.exists()
+
+    def _says_that_a_run_is_open(self) -> bool:
+        with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
+            found = opened.execute("SELECT value FROM meta WHERE name = ?", (RUN_OPEN,)).fetchone()
+        return bool(found == ("1",))
 
     async def _check_version(self, connection: AsyncConnection) -> None:
         async with connection.begin():

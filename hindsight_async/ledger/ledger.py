@@ -2,7 +2,7 @@
 
 A row goes from `planned` to `sending` before the first byte of its request leaves, and from there to
 `created`, `rejected`, `not_sent` or `unknown`. Rows that a dead run left in `sending` become
-`unknown`: only `resolve`, called by a person, makes these sendable again.
+`unknown`: only `resolve`, called by a person, makes these and `rejected` ones sendable again.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from hindsight_async.errors import Delivery, LedgerError, LedgerInUseError
 from hindsight_async.journal import LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.ledger import rows as ledger_rows
 from hindsight_async.ledger.file import LedgerFile
-from hindsight_async.ledger.rows import FINISHED, INTERVIEWS, MAY_BE_SENT, MAY_FINISH
+from hindsight_async.ledger.rows import FINISHED, INTERVIEWS, MAY_BE_RESENT, MAY_BE_SENT, MAY_FINISH
 from hindsight_async.ledger.writer import Work, Writer
 
 PAGE_ROWS: Final = 1000
@@ -100,17 +100,21 @@ class Ledger:
         return {status: counted.get(status, 0) for status in LedgerStatus}
 
     async def resolve(self, key: str, *, created: int | None = None, resend: bool = False) -> None:
-        """Say what became of an `unknown` row: `created` with this interview request id, or `resend` it.
+        """Say that an `unknown` row was `created` with this interview request id, or may be sent again.
 
-        Raises ValueError unless exactly one of the two is given, and LedgerError where the ledger
-        has no such row or the row is not `unknown`.
+        `resend=True` also takes a `rejected` row: a person corrected what the API refused. Raises
+        ValueError unless exactly one of the two is given, or where `created` is below 1, and
+        LedgerError where the ledger has no such row or the row has another status.
         """
         if (created is None) is not resend:
             raise ValueError("give either created=ID or resend=True")
+        if created is not None and created < 1:
+            raise ValueError(f"created={created} is no interview request id: these start at 1")
+        since = MAY_BE_RESENT if resend else (LedgerStatus.UNKNOWN,)
         status = LedgerStatus.NOT_SENT if resend else LedgerStatus.CREATED
         values = {"interview_request_id": created, "error_code": None, "finished_at": self._now()}
         await self._with_connection(
-            lambda connection: ledger_rows.move(connection, key, (LedgerStatus.UNKNOWN,), status, values)
+            lambda connection: ledger_rows.move(connection, key, since, status, values)
         )
 
     async def _with_connection(self, work: Work[T]) -> T:
@@ -133,10 +137,13 @@ class Ledger:
             sending = await connection.scalar(
                 sa.select(sa.exists().where(INTERVIEWS.c.status == LedgerStatus.SENDING))
             )
-        if sending:
+            # Closing may merge a dead run's log and delete it: the flag must not outlive it.
+            run_open = await ledger_rows.is_run_open(connection)
+        if sending or run_open:
             with suppress(LedgerInUseError), self._file.lock():
                 async with connection.begin():
                     await ledger_rows.settle(connection, self._now())
+                    await ledger_rows.note_run_open(connection, is_open=False)
 
 
 class LedgerRun:

@@ -13,9 +13,12 @@ from hindsight_async.journal import LedgerEntry, LedgerRow, LedgerStatus
 
 LOOKUP_KEYS: Final = 500
 """How many keys one query looks up."""
+RUN_OPEN: Final = "run_open"
+"""The name of the meta row that says "1" from a run's start to its end; where it is missing none is on."""
 
 
 MAY_BE_SENT = (LedgerStatus.PLANNED, LedgerStatus.NOT_SENT)
+MAY_BE_RESENT = (LedgerStatus.UNKNOWN, LedgerStatus.REJECTED)
 MAY_FINISH = (*MAY_BE_SENT, LedgerStatus.SENDING)
 FINISHED = (LedgerStatus.CREATED, LedgerStatus.REJECTED, LedgerStatus.NOT_SENT, LedgerStatus.UNKNOWN)
 
@@ -116,6 +119,18 @@ async def move(
         raise LedgerError(
             f"row {key} is {found}, not {' or '.join(since)}" if found else f"there is no row {key}"
         )
+
+
+async def is_run_open(connection: AsyncConnection) -> bool:
+    """Return whether a run is on, or died."""
+    return await connection.scalar(sa.select(META.c.value).where(META.c.name == RUN_OPEN)) == "1"
+
+
+async def note_run_open(connection: AsyncConnection, *, is_open: bool) -> None:
+    """Write down that a run has begun, or that none is on."""
+    await connection.execute(
+        sa.insert(META).prefix_with("OR REPLACE").values(name=RUN_OPEN, value="1" if is_open else "0")
+    )
 
 
 async def settle(connection: AsyncConnection, settled_at: datetime) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hindsight_async.errors import Delivery, LedgerError
 from hindsight_async.ledger.file import LedgerFile
-from hindsight_async.ledger.rows import settle
+from hindsight_async.ledger.rows import note_run_open, settle
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
@@ -45,6 +45,9 @@ class Writer:
         with self._file.failures():
             async with self._connection.begin():
                 await settle(self._connection, now)
+                await note_run_open(self._connection, is_open=True)
+            # In the file itself before the first row: a copy without the log then tells that it is one.
+            await self._file.merge_log(self._connection)
 
     async def close(self) -> None:
         """Write what was asked for, and close."""
@@ -53,7 +56,17 @@ class Writer:
         if self._connection:
             connection, self._connection = self._connection, None
             with self._file.failures():
-                await connection.close()
+                async with aclosing(connection):
+                    await self._note_end(connection)
+
+    async def _note_end(self, connection: AsyncConnection) -> None:
+        # All rows are on disk: where this fails, the next run takes this one for dead and settles what is settled.
+        with suppress(LedgerError), self._file.failures():
+            async with connection.begin():
+                # The log then starts over, so that the note needs no room on a full disk.
+                await connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+            async with connection.begin():
+                await note_run_open(connection, is_open=False)
 
     async def write(
         self, work: Work[T], *, delivery: Delivery = Delivery.NOT_SENT, undo: Work[None] | None = None
