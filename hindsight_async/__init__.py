@@ -9,6 +9,7 @@ The rooms, in the order in which a call travels:
     interviews    typed arguments to a call
     ledger        what was about to be sent, and what became of it, on disk
     bulk          many requests: checked, written down, sent by a fixed set of workers
+    bulk_row      one row of it on its way to its verdict
     journal       what a bulk run writes down about each row
     outcomes      the verdict on one row
     incoming      the rows of a bulk run as they come in

@@ -4,21 +4,18 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Generic, Self, TypeVar, cast
 
-from attrs import define
-
+from hindsight_async.bulk_row import BulkRow, cut_off, verdict_of_earlier_run
 from hindsight_async.errors import (
     BulkAbortedError,
-    Delivery,
     HindsightError,
     LedgerError,
     NotSentError,
-    OutcomeUnknownError,
     RecipientNotAllowedError,
 )
 from hindsight_async.incoming import IncomingRows
-from hindsight_async.journal import Journal, LedgerEntry, LedgerStatus
+from hindsight_async.journal import Journal
 from hindsight_async.outcomes import Outcome, OutcomeStatus, ends_the_run, status_of
 from hindsight_async.pipeline import Watcher
 from hindsight_async.seen import SeenKeys
@@ -34,42 +31,6 @@ ROWS_PER_IN_FLIGHT = 2
 
 MOST_ROWS_AHEAD = 500
 """How many rows more are looked up at once while an earlier run has done them all, so that resuming is quick."""
-
-
-@define(eq=False)
-class _Task(Generic[Row]):
-    """One row on its way; the pipeline tells it, and it tells the journal."""
-
-    index: int
-    key: str
-    request: Row
-    ahead: bool
-    journal: Journal[Row]
-    attempts: int = 0
-    in_flight: bool = False
-    given_up: bool = False
-
-    async def about_to_send(self) -> None:
-        """Write down, before the first byte leaves, that it will."""
-        await self.journal.sending(self.key)
-        self.in_flight = True
-        self.attempts += 1
-
-    async def not_processed(self) -> None:
-        """Write down that nothing came of it, so that waiting to send it again is no doubt."""
-        await self.journal.finished(self.outcome(OutcomeStatus.NOT_SENT))
-        self.in_flight = False
-
-    def outcome(self, status: OutcomeStatus, **fields: Any) -> Outcome[Row, Any]:
-        """Return the verdict on this row."""
-        return Outcome(
-            index=self.index,
-            key=self.key,
-            request=self.request,
-            status=status,
-            attempts=self.attempts,
-            **fields,
-        )
 
 
 class BulkRun(Generic[Row, Response]):
@@ -103,12 +64,12 @@ class BulkRun(Generic[Row, Response]):
         self._max_in_flight = max_in_flight
         self._abort_after_failures = abort_after_failures
         self._room = asyncio.Semaphore(ROWS_PER_IN_FLIGHT * max_in_flight)
-        self._todo: asyncio.Queue[_Task[Row] | None] = asyncio.Queue()
+        self._todo: asyncio.Queue[BulkRow[Row] | None] = asyncio.Queue()
         self._outcomes: asyncio.Queue[tuple[Outcome[Row, Response], bool] | None] = asyncio.Queue()
         self._supervisor: asyncio.Task[None] | None = None
         self._feeder: asyncio.Task[None] | None = None
         self._stopping = False
-        self._at_work: dict[asyncio.Task[None], _Task[Row]] = {}
+        self._at_work: dict[asyncio.Task[None], BulkRow[Row]] = {}
         self._failures_in_a_row = 0
         self._failure: BaseException | None = None
 
@@ -158,6 +119,10 @@ class BulkRun(Generic[Row, Response]):
             self._supervisor.cancel()
             await asyncio.wait([self._supervisor])
             raise
+
+    def begin_stop(self) -> None:
+        """Take no more rows, as `stop` does, and do not wait for those in flight."""
+        self._halt()
 
     def _halt(self) -> None:
         self._stopping = True
@@ -214,9 +179,9 @@ class BulkRun(Generic[Row, Response]):
         except LedgerError as error:
             self._end_with(error)
 
-    async def _next_batch(self, index: int, ahead: int) -> list[_Task[Row]]:
+    async def _next_batch(self, index: int, ahead: int) -> list[BulkRow[Row]]:
         """Wait for one row, and take as many more as there is room for, and so many ahead, that come at once."""
-        batch: list[_Task[Row]] = []
+        batch: list[BulkRow[Row]] = []
         while not batch or self._rows.at_once:
             is_ahead = bool(batch) and self._room.locked()
             if is_ahead and not ahead:
@@ -228,7 +193,7 @@ class BulkRun(Generic[Row, Response]):
             try:
                 request = await anext(self._rows)
                 batch.append(
-                    _Task(index + len(batch), self._key_of(request), request, is_ahead, self._journal)
+                    BulkRow(index + len(batch), self._key_of(request), request, is_ahead, self._journal)
                 )
             except StopAsyncIteration:
                 break
@@ -237,10 +202,10 @@ class BulkRun(Generic[Row, Response]):
                 break
         return batch
 
-    async def _admit(self, batch: list[_Task[Row]], seen: SeenKeys) -> bool:
+    async def _admit(self, batch: list[BulkRow[Row]], seen: SeenKeys) -> bool:
         """Let new rows through to the workers, and give the others their verdict; return whether any was new."""
         any_to_send = False
-        new: dict[str, _Task[Row]] = {}
+        new: dict[str, BulkRow[Row]] = {}
         for task in batch:
             first = seen.first_index(task.key, task.index)
             if first == task.index:
@@ -249,7 +214,7 @@ class BulkRun(Generic[Row, Response]):
                 self._deliver(task, task.outcome(OutcomeStatus.DUPLICATE, duplicate_of=first))
         known = await self._journal.plan({key: (task.index, task.request) for key, task in new.items()})
         for key, task in new.items():
-            verdict = _verdict_of_earlier_run(task, known.get(key))
+            verdict = verdict_of_earlier_run(task, known.get(key))
             if verdict is None:
                 any_to_send = True
                 self._todo.put_nowait(task)
@@ -271,7 +236,7 @@ class BulkRun(Generic[Row, Response]):
             except asyncio.CancelledError:
                 if not task.given_up:
                     # Cut off: only one that had left is in doubt.
-                    self._deliver(task, _cut_off(task))
+                    self._deliver(task, cut_off(task))
                     raise
                 worker.uncancel()
                 outcome = task.outcome(
@@ -281,7 +246,7 @@ class BulkRun(Generic[Row, Response]):
             self._deliver(task, outcome)
             self._judge_the_run(outcome)
 
-    async def _perform(self, task: _Task[Row]) -> Outcome[Row, Response]:
+    async def _perform(self, task: BulkRow[Row]) -> Outcome[Row, Response]:
         creating = self._success is OutcomeStatus.CREATED
         try:
             response = await self._send(task.request, task)
@@ -312,33 +277,6 @@ class BulkRun(Generic[Row, Response]):
                 )
             )
 
-    def _deliver(self, task: _Task[Row], outcome: Outcome[Row, Response]) -> None:
+    def _deliver(self, task: BulkRow[Row], outcome: Outcome[Row, Response]) -> None:
         self.counts[outcome.status] += 1
         self._outcomes.put_nowait((outcome, task.ahead))
-
-
-def _cut_off(task: _Task[Row]) -> Outcome[Row, Any]:
-    if not task.in_flight:
-        return task.outcome(OutcomeStatus.NOT_SENT, error=NotSentError("the run was cut off before"))
-    error = OutcomeUnknownError("the run was cut off before the answer was there", attempts=task.attempts)
-    return task.outcome(OutcomeStatus.UNKNOWN, error=error)
-
-
-def _verdict_of_earlier_run(task: _Task[Row], entry: LedgerEntry | None) -> Outcome[Row, Any] | None:
-    """Return the outcome of a row that must not be sent (again), or None for one that may be."""
-    if entry is None or entry.status in {LedgerStatus.PLANNED, LedgerStatus.NOT_SENT}:
-        return None
-    if entry.status is LedgerStatus.CREATED:
-        return task.outcome(OutcomeStatus.ALREADY_DONE, interview_request_id=entry.interview_request_id)
-    if entry.status is LedgerStatus.REJECTED:
-        refusal = HindsightError(
-            f"an earlier run sent it and the API said no ({entry.error_code})",
-            attempts=entry.attempts,
-            delivery=Delivery.REJECTED,
-        )
-        return task.outcome(OutcomeStatus.ALREADY_DONE, error=refusal)
-    error = OutcomeUnknownError(
-        "an earlier run sent it and had no answer; look it up, then resolve it in the ledger",
-        attempts=entry.attempts or 1,
-    )
-    return task.outcome(OutcomeStatus.UNKNOWN, error=error)

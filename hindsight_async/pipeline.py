@@ -89,12 +89,11 @@ class Pipeline:
                 error = failure
             except (DeadlineExceededError, QuotaExceededError, SessionClosedError) as refusal:
                 raise _on_behalf_of(call, refusal, sent, error) from error
-            self._transport.hide_key(error)
             # What one attempt may have done, a later one cannot undo.
             doubtful = doubtful or error.delivery is Delivery.UNKNOWN
-            error.delivery = Delivery.UNKNOWN if doubtful else error.delivery
-            error.attempts = sent
-            if watcher is not None and error.delivery is not Delivery.UNKNOWN:
+            error.attempts, error.delivery = sent, Delivery.UNKNOWN if doubtful else error.delivery
+            self._transport.hide_key(error)
+            if watcher is not None and not doubtful:
                 await watcher.not_processed()
             if isinstance(error, RateLimitExceededError):
                 # The budget has closed its gate for everyone; it does the waiting, or refuses to.
@@ -106,10 +105,13 @@ class Pipeline:
             if pause is None:
                 raise error
             if ends_at is not None and clock() + pause >= ends_at:
-                what = f"the next attempt is due in {pause:.1f} s, which is past the deadline"
-                late = DeadlineExceededError(f"{what} ({error.args[0]})", retry_after=pause)
-                raise _on_behalf_of(call, late, sent, error) from error
+                raise _on_behalf_of(call, _too_late(error, pause), sent, error) from error
             await asyncio.sleep(pause)
+
+
+def _too_late(last: HindsightError, pause: float) -> DeadlineExceededError:
+    what = f"the next attempt is due in {pause:.1f} s, which is past the deadline ({last.args[0]})"
+    return DeadlineExceededError(what, retry_after=pause)
 
 
 def _on_behalf_of(

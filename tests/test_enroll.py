@@ -131,7 +131,7 @@ def test_bad_rows_are_named_and_nothing_is_sent(run, emulator, contacts):
     assert "line 5: contact_email is empty" in refused.stderr
     assert [] == emulator.requests
     skipped = run("enroll", "contacts.csv", "--sequence", "seq_1", "--skip-invalid")
-    assert 0 == skipped.returncode
+    assert (1, "2 created, 2 invalid") == (skipped.returncode, skipped.stderr.splitlines()[-1])
     assert ["invalid", "created", "created", "invalid"] == [row["status"] for row in rows(skipped.stdout)]
     assert 2 == len(emulator.requests)
 
@@ -237,7 +237,7 @@ WRONG_USAGE = [
     ("enroll contacts.csv --sequence s --ledger no/such/a.db", "no/such"),
     ("enroll contacts.csv --sequence s --output no/such/r.csv", "no/such/r.csv cannot be written"),
     ("ledger show contacts.csv", "contacts.csv"),
-    ("ledger resolve none.db abc --resend", "there is no ledger at"),
+    ("ledger resolve none.db abcdef --resend", "there is no ledger at"),
     ("update contacts.csv", "interview_request_id"),
 ]
 
@@ -303,7 +303,9 @@ def test_progress_in_a_pipe_is_a_plain_line(run, contacts):
     assert "\x1b" not in done.stderr
 
 
-@pytest.mark.parametrize(("signals", "left_after"), [(1, "2 created"), (2, "no rows")])
+@pytest.mark.parametrize(
+    ("signals", "left_after"), [(1, "1 created, 1 not_sent"), (2, "1 not_sent, 1 unknown")]
+)
 def test_interrupts_finish_what_is_in_flight_or_leave_at_once(run, contacts, signals, left_after):
     """The first Ctrl-C waits for the answers, the second does not; both print how to go on."""
     with _on_a_thread(Emulator(plan=Plan.ENTERPRISE)) as slow:
@@ -366,3 +368,65 @@ def test_a_ledger_in_use_is_a_usage_error(run, emulator, contacts):
     assert 2 == done.returncode
     assert "a.db is used by another run" in done.stderr
     assert [] == emulator.requests
+
+
+def test_the_output_may_not_be_the_input_or_the_ledger(run, emulator, contacts):
+    """Neither the contacts nor the memory of who was sent is overwritten."""
+    command = ("enroll", "contacts.csv", "--sequence", "seq_1", "--ledger", "a.db", "--output")
+    assert 0 == run(*command, "results.csv").returncode
+    for other in ("contacts.csv", "a.db", "./a.db", "a.db-lock"):
+        refused = run(*command, other)
+        assert 2 == refused.returncode
+        assert f"{other.removeprefix('./')} cannot be the output too" in refused.stderr
+    assert CONTACTS == contacts.read_text()
+    assert "2 already_done" in run(*command, "results.csv").stderr
+
+
+def test_earlier_results_are_kept(run, emulator, contacts, tmp_path):
+    """The links of the first run are nowhere else, so a second run moves its file aside."""
+    command = (
+        "enroll",
+        "contacts.csv",
+        "--interview-type",
+        "t",
+        "--ledger",
+        "a.db",
+        "--output",
+        "results.csv",
+    )
+    first = (run(*command), (tmp_path / "results.csv").read_text())[1]
+    again = run(*command)
+    assert "the earlier results.csv is now results.csv.1" in again.stderr
+    assert first == (tmp_path / "results.csv.1").read_text()
+    assert "results.csv is now results.csv.2" in run(*command).stderr
+
+
+def test_results_that_cannot_be_written_stop_the_run_and_are_said(run, emulator, tmp_path):
+    """A full disk or a reader that has left is no traceback, and what was sent is summed up."""
+    (tmp_path / "many.csv").write_text(
+        "Email\n" + "".join(f"c{number}@acme.example\n" for number in range(300))
+    )
+    for target, code, complaint in (
+        ("> /dev/full", 2, "stdout cannot be written: No space left on device"),
+        ("| head -c 1", 1, "the results cannot be written any more"),
+    ):
+        line = f"{' '.join(COMMAND)} enroll many.csv --sequence s --ledger '{target[0]}.db' --yes {target}"
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            cwd=tmp_path, env=run.environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert code == done.returncode, done.stderr
+        assert complaint in done.stderr
+        assert (" created" in done.stderr) is (code == 1)
+        assert "Traceback" not in done.stderr
+
+
+def test_without_a_ledger_the_advice_is_another(run, emulator, contacts):
+    """Nobody is told to run a file again that would email its contacts twice."""
+    emulator.fail("POST /interviews", how="disconnect", at="after_commit", times=1)
+    done = run("enroll", "contacts.csv", "--sequence", "seq_1")
+    assert 3 == done.returncode
+    assert "look them up in Hindsight before anybody sends them again" in done.stderr
+    both = run("enroll", "contacts.csv", "--sequence", "seq_1", "--interview-type", "t")
+    assert 2 == both.returncode
+    assert "not both" in both.stderr

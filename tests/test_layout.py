@@ -24,6 +24,7 @@ IN_READING_ORDER = [
     "interviews",
     "ledger",
     "bulk",
+    "bulk_row",
     "journal",
     "outcomes",
     "incoming",

@@ -9,6 +9,7 @@ progress   how far it is
 exits      exit codes
 """
 
+import os
 import sys
 from importlib.metadata import version
 
@@ -45,6 +46,10 @@ def run() -> int:
         return exits.USAGE
     except (HindsightError, ValueError) as error:
         return exits.refuse(str(error))
+    except BrokenPipeError:
+        # Whoever read the output has left; the interpreter must not try to flush the rest of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.SOME_FAILED
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     return code or exits.DONE

@@ -16,13 +16,12 @@ from hindsight_async.budget import Plan
 from hindsight_async.cli import exits
 from hindsight_async.cli.exits import say
 from hindsight_async.cli.progress import Pace
-from hindsight_async.cli.rows import RowRun, results_in
+from hindsight_async.cli.rows import ResultsFile, RowRun
 from hindsight_async.cli.stock import Stock, take_stock
 from hindsight_async.codec import encode
 from hindsight_async.contacts import (
     REST,
     BadRow,
-    CheckedRows,
     ContactFileError,
     ContactRow,
     UpdateRow,
@@ -38,15 +37,30 @@ CONFIRM_ABOVE = 25
 
 STDIN = "-"
 
-_ADVICE = {
-    OutcomeStatus.REJECTED: "correct them in the file; with the same contact, sequence and deal they are not sent again",
-    OutcomeStatus.NOT_SENT: "safe to run again",
-    OutcomeStatus.UNKNOWN: "they may have been emailed: look them up in Hindsight, then "
-    "hindsight-async ledger resolve LEDGER KEY --created ID, or --resend",
-}
+LEDGER_SUFFIXES = ("-lock", "-wal", "-shm")
+"""What lies beside a ledger and belongs to it."""
+
+
+def _advice(ledger: Path | None) -> dict[OutcomeStatus, str]:
+    if ledger is None:
+        again = "nothing remembers the rows that were sent, so run these alone again, and not the whole file"
+        settle = "look them up in Hindsight before anybody sends them again"
+    else:
+        again = "safe to run again with this ledger"
+        settle = (
+            "look them up in Hindsight, then hindsight-async ledger resolve "
+            f"{shlex.quote(str(ledger))} KEY --created ID, or --resend"
+        )
+    return {
+        OutcomeStatus.REJECTED: "correct them in the file, or see hindsight-async ledger resolve --resend",
+        OutcomeStatus.NOT_SENT: again,
+        OutcomeStatus.UNKNOWN: f"they may have been emailed: {settle}",
+    }
+
+
 _UPDATE_ADVICE = {
-    **_ADVICE,
     OutcomeStatus.REJECTED: "correct them in the file",
+    OutcomeStatus.NOT_SENT: "safe to run again",
     OutcomeStatus.UNKNOWN: "they may have been made; making them again does no harm",
 }
 
@@ -101,6 +115,8 @@ def enroll(
         Do not ask before many people are emailed.
 
     """
+    if sequence is not None and interview_type is not None:
+        return exits.refuse("give --sequence, which emails, or --interview-type, which makes links; not both")
     book = None if ledger is None else Ledger(ledger)
     with _opened(file) as opened:
         rows = read_contacts(
@@ -121,9 +137,23 @@ def enroll(
             return exits.DONE
         if stock.emails > CONFIRM_ABOVE and not yes and not _confirmed(stock, from_stdin=file == STDIN):
             return exits.refuse("nothing was sent")
-        code = asyncio.run(_enroll(rows, hindsight, book, output, stock))
+        kept = (
+            []
+            if ledger is None
+            else [ledger, *(ledger.with_name(ledger.name + end) for end in LEDGER_SUFFIXES)]
+        )
+        results = ResultsFile(output, rows.columns, apart_from=[Path(file), *kept])
+        total = stock.to_send + stock.duplicates + sum(stock.in_ledger.values())
+        row_run = RowRun[ContactRow, Any](
+            rows, lambda row: row.request, results, _advice(ledger), Pace(total)
+        )
+        code = asyncio.run(_enroll(row_run, hindsight, book))
     if code == exits.INTERRUPTED and book is not None:
         say(f"to go on where it stopped: {shlex.join(['hindsight-async', *sys.argv[1:]])}")
+    elif code == exits.INTERRUPTED:
+        say(
+            "do not run this file again as it is: without --ledger nothing remembers who was sent; the results do"
+        )
     return code
 
 
@@ -171,49 +201,39 @@ def update(
             return exits.refuse(
                 f"{bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
             )
-        return asyncio.run(_update(rows, HindsightSession(plan=plan), output, good))
+        results = ResultsFile(output, rows.columns, apart_from=[Path(file)])
+        row_run = RowRun[UpdateRow, Any](
+            rows, lambda row: (row.interview_request_id, row.update), results, _UPDATE_ADVICE, Pace(good)
+        )
+        return asyncio.run(_update(row_run, HindsightSession(plan=plan)))
 
 
 async def _enroll(
-    rows: CheckedRows[ContactRow],
-    hindsight: HindsightSession,
-    ledger: Ledger | None,
-    output: Path | None,
-    stock: Stock,
+    row_run: RowRun[ContactRow, Any], hindsight: HindsightSession, ledger: Ledger | None
 ) -> int:
-    total = stock.to_send + stock.duplicates + sum(stock.in_ledger.values())
-    with results_in(output, rows.columns) as results:
-        row_run = RowRun[ContactRow, Any](rows, lambda row: row.request, results, _ADVICE, Pace(total))
-        async with hindsight:
-            return await row_run.run(
-                hindsight, lambda requests: hindsight.interviews.create_many(requests, ledger=ledger)
-            )
-
-
-async def _update(
-    rows: CheckedRows[UpdateRow], hindsight: HindsightSession, output: Path | None, total: int
-) -> int:
-    with results_in(output, rows.columns) as results:
-        row_run = RowRun[UpdateRow, Any](
-            rows, lambda row: (row.interview_request_id, row.update), results, _UPDATE_ADVICE, Pace(total)
+    async with hindsight:
+        return await row_run.run(
+            hindsight, lambda requests: hindsight.interviews.create_many(requests, ledger=ledger)
         )
-        async with hindsight:
-            return await row_run.run(hindsight, hindsight.interviews.update_many)
+
+
+async def _update(row_run: RowRun[UpdateRow, Any], hindsight: HindsightSession) -> int:
+    async with hindsight:
+        return await row_run.run(hindsight, hindsight.interviews.update_many)
 
 
 @contextmanager
 def _opened(file: str) -> Generator[BinaryIO]:
-    """Open the input for two passes; stdin is copied to a temporary file first."""
-    if file != STDIN:
+    """Copy the input: it is read twice, and what is sent must be what was checked."""
+    with tempfile.TemporaryFile() as copy:
         try:
-            opened = Path(file).open("rb")  # noqa: SIM115  closed below
+            if file != STDIN:
+                with Path(file).open("rb") as opened:
+                    shutil.copyfileobj(opened, copy)
+            elif sys.stdin is not None:
+                shutil.copyfileobj(sys.stdin.buffer, copy)
         except OSError as error:
             raise ContactFileError(f"{file} cannot be read: {error.strerror}") from None
-        with opened:
-            yield opened
-        return
-    with tempfile.TemporaryFile() as copy:
-        shutil.copyfileobj(sys.stdin.buffer, copy)
         copy.seek(0)
         yield copy
 

@@ -1,6 +1,7 @@
 """How a command ends: its exit code, and what it says on the way out."""
 
 import sys
+from contextlib import suppress
 
 DONE = 0
 SOME_FAILED = 1
@@ -11,8 +12,9 @@ INTERRUPTED = 130
 
 def say(text: str) -> None:
     """Write a line for the person at the terminal."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    with suppress(OSError, AttributeError):  # nobody may be listening any more
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def refuse(text: str) -> int:

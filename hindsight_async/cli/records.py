@@ -18,6 +18,9 @@ from hindsight_async.ledger import Ledger
 from hindsight_async.models import Interview
 from hindsight_async.session import HindsightSession
 
+SHORTEST_KEY = 6
+"""How much of a key must be given, so that no slip resolves another row."""
+
 ledger_app = App(name="ledger", help="Look into a ledger, or say what became of a row.")
 
 
@@ -59,7 +62,7 @@ def resolve(
     created: int | None = None,
     resend: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Say what became of a row whose outcome is unknown.
+    """Say what became of a row whose outcome is unknown, or have a rejected one sent again.
 
     Parameters
     ----------
@@ -120,13 +123,16 @@ def _cells(entry: LedgerEntry) -> tuple[object, ...]:
 
 
 async def _resolve(ledger: Ledger, beginning: str, created: int | None, *, resend: bool) -> int:
+    if len(beginning) < SHORTEST_KEY:
+        return exits.refuse(f"give at least {SHORTEST_KEY} characters of the key")
     keys = [
         entry.key
-        async for entry in ledger.entries(status=LedgerStatus.UNKNOWN)
+        for status in (LedgerStatus.UNKNOWN, LedgerStatus.REJECTED)
+        async for entry in ledger.entries(status=status)
         if entry.key.startswith(beginning)
     ]
     if len(keys) != 1:
-        found = f"{len(keys)} rows of unknown outcome have" if keys else "no row of unknown outcome has"
+        found = f"{len(keys)} unknown or rejected rows have" if keys else "no unknown or rejected row has"
         return exits.refuse(f"{found} a key that begins with {beginning}")
     await ledger.resolve(keys[0], created=created, resend=resend)
     exits.say("resolved: it will be sent by the next run" if resend else f"resolved: created as {created}")

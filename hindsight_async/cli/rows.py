@@ -1,10 +1,12 @@
 """The run over a file's rows: signals, progress, results beside each row, and what to do next."""
 
 import asyncio
+import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, Generic, TextIO, TypeVar
 
@@ -16,7 +18,7 @@ from hindsight_async.cli.exits import say
 from hindsight_async.cli.progress import Pace, shown
 from hindsight_async.cli.results import CsvResults, JsonLinesResults, RowResult
 from hindsight_async.contacts import BadRow, ContactRow, UpdateRow
-from hindsight_async.errors import HindsightError, LedgerError
+from hindsight_async.errors import Delivery, HindsightError, LedgerError
 from hindsight_async.outcomes import Outcome, OutcomeStatus
 from hindsight_async.session import HindsightSession
 
@@ -26,7 +28,7 @@ FAILURES_LISTED = 10
 KEY_SHOWN = 12
 """How many characters of a key are shown; `ledger resolve` takes as few."""
 
-JSON_LINES_SUFFIX = ".jsonl"
+JSON_LINES_SUFFIXES = (".jsonl", ".json", ".ndjson")
 
 INVALID = "invalid"
 """The status of a row that could not be read, in the results."""
@@ -37,29 +39,65 @@ Request = TypeVar("Request")
 
 
 Row = TypeVar("Row", ContactRow, UpdateRow)
-Results = CsvResults | JsonLinesResults
 
 
-@contextmanager
-def results_in(output: Path | None, columns: tuple[str, ...]) -> Generator[Callable[[], Results]]:
-    """Open the results file, or stdout; the results begin when the yielded function is called.
+class ResultsFile:
+    """The results, in a file or on stdout; not touched before the run has its ledger.
 
-    Raises ValueError where the file cannot be written.
+    Raises ValueError where `output` is one of the files that the run reads or keeps its memory in.
     """
 
-    def begin(file: TextIO) -> Results:
-        json_lines = output is not None and output.suffix == JSON_LINES_SUFFIX
-        return JsonLinesResults(file, columns) if json_lines else CsvResults(file, columns)
+    def __init__(self, output: Path | None, columns: tuple[str, ...], *, apart_from: Iterable[Path]) -> None:
+        self._output = output
+        self._columns = columns
+        self._file: TextIO | None = None
+        self._results: CsvResults | JsonLinesResults | None = None
+        self._failure: OSError | None = None
+        for other in apart_from:
+            if output is not None and os.path.realpath(output) == os.path.realpath(other):
+                raise ValueError(f"{output} cannot be the output too: it would be overwritten")
 
-    if output is None:
-        yield lambda: begin(sys.stdout)
+    def begin(self) -> None:
+        """Open the file; one that is there already is kept beside it. Raises ValueError where it cannot be written."""
+        where = self._output or Path("stdout")
+        kind = JsonLinesResults if where.suffix in JSON_LINES_SUFFIXES else CsvResults
+        try:
+            self._results = kind(self._open(), self._columns)
+        except OSError as error:
+            raise ValueError(f"{where} cannot be written: {error.strerror}") from None
+
+    def _open(self) -> TextIO:
+        if self._output is None:
+            return sys.stdout
+        _keep(self._output)
+        self._file = self._output.open("w", encoding="utf-8", newline="")
+        return self._file
+
+    def write(self, cells: Mapping[str, Any], result: RowResult) -> bool:
+        """Write one row; False where the file takes no more, which is said once."""
+        if self._failure is None and self._results is not None:
+            try:
+                self._results.write(cells, result)
+            except OSError as error:
+                self._failure = error
+                say(f"the results cannot be written any more ({error.strerror}); the run is stopped")
+        return self._failure is None
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+
+
+def _keep(output: Path) -> None:
+    """Move a file of earlier results out of the way: their links are nowhere else."""
+    if not output.is_file():
         return
-    try:
-        opened = output.open("w", encoding="utf-8", newline="")
-    except OSError as error:
-        raise ValueError(f"{output} cannot be written: {error.strerror}") from None
-    with opened:
-        yield lambda: begin(opened)
+    names = (output.with_name(f"{output.name}.{number}") for number in count(1))
+    kept = next(name for name in names if not name.exists())
+    output.rename(kept)
+    say(f"the earlier {output.name} is now {kept.name}")
 
 
 @define(eq=False)
@@ -68,11 +106,13 @@ class RowRun(Generic[Row, Request]):
 
     rows: Iterable[Row | BadRow]
     request_of: Callable[[Row], Request]
-    results: Callable[[], Results]
+    results: ResultsFile
     advice: Mapping[OutcomeStatus, str]
     pace: Pace
-    _written: Results = field(init=False)
     _in_hand: dict[int, Row] = field(init=False, factory=dict[int, Any])
+    _refused_before: int = field(init=False, default=0)
+    _invalid: int = field(init=False, default=0)
+    _unwritable: bool = field(init=False, default=False)
     _problems: dict[OutcomeStatus, list[str]] = field(init=False)
     _interrupted: bool = field(init=False, default=False)
 
@@ -81,7 +121,8 @@ class RowRun(Generic[Row, Request]):
         index = 0
         for row in self.rows:
             if isinstance(row, BadRow):
-                self._written.write(row.cells, RowResult(status=INVALID, error=row.problem))
+                self._invalid += 1
+                self.results.write(row.cells, RowResult(status=INVALID, error=row.problem))
                 continue
             self._in_hand[index] = row
             index += 1
@@ -93,20 +134,24 @@ class RowRun(Generic[Row, Request]):
         """Send every row; return the exit code."""
         self._problems = {status: [] for status in _PROBLEMS}
         failure: HindsightError | None = None
+        # Begun inside, so that results on a terminal and the live line do not write over each other.
         async with shown(self.pace, hindsight.budget.snapshot):
-            # Begun inside, so that results on a terminal and the live line do not write over each other.
-            self._written = self.results()
             try:
                 async with start(self.requests()) as run, self._stopped_by_signals(run):
+                    self.results.begin()
                     async for outcome in run:
-                        self._take(outcome)
+                        if not self._take(outcome) and not self._unwritable:
+                            self._unwritable = True
+                            run.begin_stop()
             except HindsightError as error:
                 if not self.pace.done and isinstance(error, LedgerError):
                     return exits.refuse(str(error))
                 failure = error
+            finally:
+                self.results.close()
         return self._sum_up(failure)
 
-    def _take(self, outcome: Outcome[Request, Any]) -> None:
+    def _take(self, outcome: Outcome[Request, Any]) -> bool:
         self.pace.advance(outcome.status, outcome.attempts)
         row = self._in_hand.pop(outcome.index)
         error = None if outcome.error is None else str(outcome.error)
@@ -118,10 +163,12 @@ class RowRun(Generic[Row, Request]):
             survey_url=getattr(outcome.response, "survey_url", None),
             error=error,
         )
-        self._written.write(row.cells, result)
+        written = self.results.write(row.cells, result)
         listed = self._problems.get(outcome.status)
         if listed is not None and len(listed) < FAILURES_LISTED:
             listed.append(f"  line {row.line}, key {outcome.key[:KEY_SHOWN]}: {error}")
+        self._refused_before += outcome.status is OutcomeStatus.ALREADY_DONE and outcome.error is not None
+        return written
 
     @asynccontextmanager
     async def _stopped_by_signals(self, run: BulkRun[Request, Any]) -> AsyncGenerator[None]:
@@ -149,21 +196,30 @@ class RowRun(Generic[Row, Request]):
 
     def _sum_up(self, failure: HindsightError | None) -> int:
         counts = self.pace.counts
-        say(
-            ", ".join(f"{counts[status]} {status.value}" for status in OutcomeStatus if counts[status])
-            or "no rows"
-        )
+        parts = [f"{counts[status]} {status.value}" for status in OutcomeStatus if counts[status]]
+        if self._invalid:
+            parts.append(f"{self._invalid} {INVALID}")
+        say(", ".join(parts) or "no rows")
         for status, lines in self._problems.items():
             if counts[status]:
                 say(f"{counts[status]} {status.value}: {self.advice[status]}")
                 say("\n".join(lines))
             if counts[status] > len(lines):
                 say(f"  and {counts[status] - len(lines)} more, in the results")
+        if self._refused_before:
+            say(f"{self._refused_before} of those already done had been rejected: see the results")
         if failure is not None:
             say(f"the run ended early: {failure}")
+        return self._exit_code(failure)
+
+    def _exit_code(self, failure: HindsightError | None) -> int:
+        counts = self.pace.counts
         if self._interrupted:
             return exits.INTERRUPTED
-        if counts[OutcomeStatus.UNKNOWN]:
+        unrecorded = isinstance(failure, LedgerError) and failure.delivery is Delivery.UNKNOWN
+        if counts[OutcomeStatus.UNKNOWN] or unrecorded:
             return exits.UNKNOWN_OUTCOMES
-        failed = failure or counts[OutcomeStatus.REJECTED] or counts[OutcomeStatus.NOT_SENT]
-        return exits.SOME_FAILED if failed else exits.DONE
+        failed = counts[OutcomeStatus.REJECTED] + counts[OutcomeStatus.NOT_SENT] + self._invalid
+        if failure or failed or self._refused_before or self._unwritable:
+            return exits.SOME_FAILED
+        return exits.DONE
