@@ -603,30 +603,6 @@ async def test_nonsense_is_warned_of_once(caplog: pytest.LogCaptureFixture):
     ] == [record.getMessage() for record in caplog.records]
 
 
-async def test_a_request_sent_twice_counts_twice():
-    """What the connection pool repeats by itself takes a slot of its own."""
-    budget = make(5)
-    door = budget.join(1)
-    async with door.slot(route=ROUTE) as slot:
-        slot.sent_again()
-        slot.answered(200, headers())
-    assert 3 == budget.snapshot().free_now
-    await asyncio.sleep(61)
-    assert 5 == budget.snapshot().free_now
-
-
-async def test_a_repeated_request_counts_twice_on_its_route_too():
-    """Both windows, the organisation's and the route's, count what left again."""
-    budget = make(300)
-    door = budget.join(1)
-    await send(door, 0.0, route="GET /x", said=headers(limit=300))
-    await send(door, 0.0, said=headers(limit=6))
-    async with door.slot(route=ROUTE) as slot:
-        slot.sent_again()
-    left = [await send(door, 0.0) for _ in range(3)]
-    assert [True, True, False] == [moment < 1 for moment in left]
-
-
 async def test_whoever_waits_learns_for_how_long_and_why():
     """The hook gets seconds, reason and number queued, once for each caller that waits."""
     told: list[tuple[float, str, int]] = []
@@ -751,7 +727,6 @@ def test_what_a_dead_loop_left_behind_is_of_no_consequence():
     async def go_on() -> None:
         await send(door, 0.0)
         slot.answered(200, headers())
-        slot.sent_again()
         await slot.__aexit__(None, None, None)
 
     asyncio.run(go_on())

@@ -87,11 +87,6 @@ class Admission:
             window.put_back(hold)
         self.gate.leave(grant.closing, sent=False)
 
-    def repeat(self, grant: Grant, now: float) -> None:
-        """Count one more request, sent without asking."""
-        windows = {id(window): window for window, _ in grant.holds}
-        grant.holds[:0] = [(window, window.take(now)) for window in windows.values()]
-
     def leave(self, grant: Grant, now: float) -> None:
         """Note that a request is over, answered or not: its slots come back when the server's window has grant."""
         for window, hold in grant.holds:

@@ -135,11 +135,6 @@ class Dispatcher:
 
     # A request ends
 
-    def repeat(self, grant: Grant) -> None:
-        """Count one more request that was sent under this grant."""
-        if grant.era == self._era:
-            self.admission.repeat(grant, self.latest())
-
     def answer(self, grant: Grant, status: int, headers: Mapping[str, str]) -> None:
         """Take in what the answer says."""
         if grant.era != self._era:

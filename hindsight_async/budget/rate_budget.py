@@ -168,7 +168,3 @@ class Slot:
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         """Report the answer's HTTP status and headers (keys without regard to case). Raises nothing."""
         self._dispatcher.answer(self._grant, status, headers)
-
-    def sent_again(self) -> None:
-        """Report that the request left once more under this slot, so that it counts twice."""
-        self._dispatcher.repeat(self._grant)

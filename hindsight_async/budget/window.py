@@ -3,7 +3,8 @@
 Why no 60 seconds at the server ever hold more than N of our requests: a slot is held from just before sending
 (t) until 60 s after the answer (r), and the server counts the request at some s between t and r. If more than N
 were counted within 60 s, look at the one taken last: each of the others was taken before it and is not given
-back until s + 60 at the earliest, so more than N slots were held at once, and there are only N.
+back until s + 60 at the earliest, so more than N slots were held at once, and there are only N. What it takes for
+granted: a request that is given up (cancelled, or too late) is counted before that, or never.
 
 Pure: the caller hands in the time, in seconds of one clock that never goes back.
 """
