@@ -2,6 +2,7 @@
 
 import pytest
 
+from hindsight_async.budget.rate_limits import NamedLimit
 from hindsight_async.budget.window import HELD_AFTER_ANSWER, Hold, Window
 from hindsight_async.rate_headers import RateHeaders
 
@@ -103,3 +104,14 @@ def test_after_a_silence_one_goes_first_where_others_were_seen():
     assert window.admits(50.1)
     window.take(50.1)
     assert window.admits(50.1)
+
+
+def test_an_answer_from_before_the_limit_was_raised_changes_nothing():
+    """A late answer tells of an older time; one sent since is believed at once."""
+    named = NamedLimit(60)
+    named.learn(300, sent_at=0.0, now=1.0)
+    named.learn(300, sent_at=2.0, now=3.0)
+    named.learn(60, sent_at=2.5, now=4.0)
+    assert 300 == named.limit
+    named.learn(60, sent_at=3.5, now=5.0)
+    assert 60 == named.limit

@@ -690,3 +690,19 @@ def test_a_rejected_row_of_an_earlier_run_says_so(tmp_path):
     assert OutcomeStatus.ALREADY_DONE is outcome.status
     assert Delivery.REJECTED is outcome.error.delivery
     assert "the API said no (bad_request)" in str(outcome.error)
+
+
+async def test_closing_one_session_leaves_the_others_in_line():
+    """Of two sessions on one budget only the closed one's calls are turned away."""
+    budget = RateBudget.for_plan(Plan.ESSENTIALS)
+    async with Emulator() as emulator, session(emulator, plan=None, budget=budget) as other:
+        one = session(emulator, plan=None, budget=budget)
+        async with asyncio.TaskGroup() as group:
+            for number in range(60):
+                group.create_task(other.interviews.create(request(f"c{number}")))
+        waiting = [asyncio.create_task(each.interviews.create(request("late"))) for each in (one, other)]
+        await asyncio.sleep(1)
+        await one.close()
+        with pytest.raises(SessionClosedError):
+            await waiting[0]
+        assert 61 == (await waiting[1]).interview_request_id

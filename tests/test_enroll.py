@@ -430,3 +430,35 @@ def test_without_a_ledger_the_advice_is_another(run, emulator, contacts):
     both = run("enroll", "contacts.csv", "--sequence", "seq_1", "--interview-type", "t")
     assert 2 == both.returncode
     assert "not both" in both.stderr
+
+
+def test_closed_ends_are_no_traceback(run, emulator, contacts):
+    """A reader that leaves early, and an input that is not there, end a command quietly."""
+    run("enroll", "contacts.csv", "--sequence", "seq_1", "--ledger", "a.db")
+    for words, code in (("ledger show a.db | head -c 0", 1), ("enroll - --sequence s <&-", 2)):
+        line = f"{' '.join(COMMAND)} {words}"
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            cwd=contacts.parent, env=run.environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert code == done.returncode, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "BrokenPipe" not in done.stderr
+
+
+def test_an_interrupt_without_a_ledger_warns(run, contacts):
+    """Nobody is told to run the same command again where nothing remembers who was sent."""
+    with _on_a_thread(Emulator(plan=Plan.ENTERPRISE)) as slow:
+        slow.fail("POST /interviews", how="slow", seconds=1.0, at="after_commit", times=None)
+        variables = {"HINDSIGHT_BASE_URL": slow.base_url, "HINDSIGHT_API_KEY": slow.api_key}
+        with subprocess.Popen(
+            [*COMMAND, "enroll", "contacts.csv", "--sequence", "seq_1"],
+            cwd=contacts.parent, env={**run.environment, **variables},
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        ) as running:  # fmt: skip
+            while len(slow.outbox) < 1:
+                assert running.poll() is None
+            running.send_signal(signal.SIGTERM)
+            _, said = running.communicate(timeout=60)
+    assert 130 == running.returncode
+    assert "do not run this file again as it is" in said

@@ -25,6 +25,7 @@ app = App(
     result_action="return_value",
     exit_on_error=False,
     print_error=True,
+    suppress_keyboard_interrupt=False,
 )
 # Named and not imported: each command loads what it needs when it is used.
 for name, place in {
@@ -42,6 +43,7 @@ def run() -> int:
     """Run the command of `sys.argv`; return the exit code."""
     try:
         code: int | None = app(sys.argv[1:])
+        sys.stdout.flush()
     except CycloptsError:
         return exits.USAGE
     except (HindsightError, ValueError) as error:

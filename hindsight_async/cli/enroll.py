@@ -230,10 +230,12 @@ def _opened(file: str) -> Generator[BinaryIO]:
             if file != STDIN:
                 with Path(file).open("rb") as opened:
                     shutil.copyfileobj(opened, copy)
-            elif sys.stdin is not None:
+            else:
                 shutil.copyfileobj(sys.stdin.buffer, copy)
-        except OSError as error:
-            raise ContactFileError(f"{file} cannot be read: {error.strerror}") from None
+        except (OSError, AttributeError) as error:
+            # Python has no stdin at all where it is closed.
+            why = getattr(error, "strerror", "it is closed")
+            raise ContactFileError(f"{file} cannot be read: {why}") from None
         copy.seek(0)
         yield copy
 
