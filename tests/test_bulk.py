@@ -30,6 +30,7 @@ from hindsight_async import (
 )
 from hindsight_async.addresses import interview_key, normalised
 from hindsight_async.bulk import ROWS_PER_IN_FLIGHT, BulkRun
+from hindsight_async.bulk_row import BulkRow, cut_off
 from hindsight_async.emulator import Emulator
 from hindsight_async.journal import NoJournal
 from hindsight_async.ledger import Ledger
@@ -706,3 +707,19 @@ async def test_closing_one_session_leaves_the_others_in_line():
         with pytest.raises(SessionClosedError):
             await waiting[0]
         assert 61 == (await waiting[1]).interview_request_id
+
+
+def test_a_row_that_is_cut_off_is_in_doubt_only_if_it_had_left():
+    """Cancelled before its request left it is safe to run again, afterwards it is unknown."""
+    row = BulkRow(0, "key", request("a"), ahead=False, journal=NoJournal())
+    assert OutcomeStatus.NOT_SENT is cut_off(row).status
+    row.in_flight = True
+    assert OutcomeStatus.UNKNOWN is cut_off(row).status
+
+
+def test_a_full_disk_under_the_duplicates_is_a_ledger_error():
+    """What fails there ends the run by name, and not as an error of SQLite."""
+    with SeenKeys() as seen:
+        seen.first_index("a", 0)
+    with pytest.raises(LedgerError, match="the temporary file in which duplicates are found"):
+        seen.first_index("b", 1)

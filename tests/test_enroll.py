@@ -238,6 +238,7 @@ WRONG_USAGE = [
     ("enroll contacts.csv --sequence s --output no/such/r.csv", "no/such/r.csv cannot be written"),
     ("ledger show contacts.csv", "contacts.csv"),
     ("ledger resolve none.db abcdef --resend", "there is no ledger at"),
+    ("ledger resolve none.db abc --resend", "give at least 6 characters of the key"),
     ("update contacts.csv", "interview_request_id"),
 ]
 
