@@ -5,11 +5,11 @@ import multiprocessing
 import os
 import random
 import signal
-import sys
 from collections import Counter
 
 import pytest
 
+from enrol_process import enrol
 from hindsight_async.emulator import Emulator
 from hindsight_async.journal import LedgerStatus
 from hindsight_async.ledger import Ledger
@@ -30,18 +30,6 @@ UNLIMITED = 1_000_000
 # Children start from a server that has the command line loaded, so that they are killed at work and not at start-up.
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["hindsight_async.cli"])
-
-
-def enrol(folder, environment):
-    """Become `hindsight-async enroll`."""
-    from hindsight_async.cli import run
-
-    os.environ.update(environment)
-    os.chdir(folder)
-    sys.stderr = open("stderr.txt", "w")
-    options = ["--sequence", "seq_1", "--ledger", "autumn.db", "--output", "results.csv", "--yes"]
-    sys.argv = ["hindsight-async", "enroll", "contacts.csv", *options]
-    os._exit(run())
 
 
 def start(folder, emulator):
