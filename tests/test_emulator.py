@@ -339,6 +339,8 @@ async def test_an_idle_connection_is_closed_after_five_seconds():
     """As servers built on Node do by default."""
     async with served() as (emulator, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(emulator.base_url.split(":")[2][:-7]))
+        writer.write(b"GET / HTTP/1.1\r\nHost: emulator\r\n\r\n")
+        assert b"HTTP/1.1 401" == (await reader.read(4096))[:12]
         loop = asyncio.get_running_loop()
         before = loop.time()
         assert b"" == await reader.read()
