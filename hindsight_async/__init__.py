@@ -54,6 +54,7 @@ from hindsight_async.errors import (
     RecipientNotAllowedError,
     SessionClosedError,
     UnauthorizedError,
+    WrongEventLoopError,
 )
 from hindsight_async.models import (
     CreatedInterview,
@@ -107,5 +108,6 @@ __all__ = [
     "UnauthorizedError",
     "UpdateInterview",
     "UpdatedInterview",
+    "WrongEventLoopError",
     "merge_context",
 ]

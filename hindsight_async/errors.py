@@ -18,6 +18,7 @@ HindsightError
 ├── BulkAbortedError                too many rows of a bulk run failed one after another
 ├── LedgerError                     the ledger could not be opened, read or written
 │   └── LedgerInUseError            another run has it
+├── WrongEventLoopError             a session or budget was used on two event loops that both live
 └── SessionClosedError              the session was used after close()
 
 Wrong arguments are ValueError and TypeError, raised before any of this.
@@ -274,6 +275,10 @@ class LedgerError(HindsightError):
 
 class LedgerInUseError(LedgerError):
     """Another run has the ledger."""
+
+
+class WrongEventLoopError(HindsightError):
+    """A session or budget that one living event loop uses was used on another; the text names both."""
 
 
 class SessionClosedError(HindsightError):
