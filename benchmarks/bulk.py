@@ -37,12 +37,12 @@ class StubTransport:
     def __init__(self) -> None:
         self.sent = 0
 
-    def open(self, call: Call[Any]) -> None:
+    def open(self) -> None:
         """Be open."""
 
-    async def send(self, call: Call[Any], *, deadline: float | None) -> Reply:
+    async def send(self, call: Call[Any], *, deadline: float | None, attempt: int) -> Reply:
         """Answer 201."""
-        del call, deadline
+        del call, deadline, attempt
         self.sent += 1
         body = b'{"interview_request_id":%d,"contact_id":"c","status":"sent"}' % self.sent
         return Reply(status=201, headers={}, body=body, received_at=datetime.now(UTC))

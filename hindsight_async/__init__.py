@@ -19,6 +19,7 @@ The rooms, in the order in which a call travels:
     retry         whether to send again, and after how long
     budget        when a request may leave
     transport     a call to a reply over aiohttp, at most once
+    pool          the connections: one event loop in one process at a time
     call          the call, the reply, and what a reply means
     codec         JSON to models and back, strictly
     models        requests and responses

@@ -42,7 +42,7 @@ _SENT_ELSEWHERE = frozenset({301, 307, 308})
 class Call(Generic[T]):
     """One request to make: where, with what body, and what its answer is.
 
-    `repeatable` says that sending it twice does what sending it once does.
+    `repeatable` says that sending it twice does what sending it once does; `request` is what the caller passed.
     """
 
     method: str
@@ -51,6 +51,7 @@ class Call(Generic[T]):
     reply_type: type[T]
     repeatable: bool
     body: bytes | None = field(default=None, repr=False)
+    request: object = field(default=None, repr=False)
 
 
 @frozen(kw_only=True)
@@ -76,6 +77,7 @@ def judge(call: Call[T], reply: Reply) -> T | HindsightError:
         unknown = OutcomeUnknownError(
             f"the server answered {reply.status}, so it was done, but {error.args[0]}",
             status=reply.status,
+            request=call.request,
             method=call.method,
             path=call.path,
         )

@@ -218,14 +218,17 @@ class OutcomeUnknownError(HindsightError):
     """The request left, and no readable answer came: it may or may not have taken effect.
 
     `status` is the HTTP status where at least that arrived (a 2xx means that it did take
-    effect), else None.
+    effect), else None; `request` is the CreateInterview or UpdateInterview that left.
     """
 
     _usual_delivery = Delivery.UNKNOWN
 
-    def __init__(self, summary: str, *, status: int | None = None, **fields: Any) -> None:
+    def __init__(
+        self, summary: str, *, status: int | None = None, request: object = None, **fields: Any
+    ) -> None:
         super().__init__(summary, **fields)
         self.status = status
+        self.request = request
 
 
 class DecodeError(HindsightError):

@@ -15,11 +15,14 @@ from hindsight_async.errors import (
     QuotaExceededError,
     RateLimitExceededError,
     SessionClosedError,
+    WrongEventLoopError,
 )
 from hindsight_async.retry import RetryPolicy, pause_before_next
 from hindsight_async.transport import Transport
 
 T = TypeVar("T")
+
+_REFUSALS = (DeadlineExceededError, QuotaExceededError, SessionClosedError, WrongEventLoopError)
 
 
 class Watcher(Protocol):
@@ -74,12 +77,12 @@ class Pipeline:
         doubtful = False
         while True:
             try:
-                self._transport.open(call)
+                self._transport.open()
                 async with self._door.slot(route=call.route, lane=lane, deadline=ends_at) as slot:
                     if watcher is not None:
                         await watcher.about_to_send()
                     sent += 1
-                    reply = await self._transport.send(call, deadline=ends_at)
+                    reply = await self._transport.send(call, deadline=ends_at, attempt=sent)
                     slot.answered(reply.status, reply.headers)
                 verdict = judge(call, reply)
                 if not isinstance(verdict, HindsightError):
@@ -87,7 +90,7 @@ class Pipeline:
                 error = verdict
             except (NotSentError, OutcomeUnknownError) as failure:
                 error = failure
-            except (DeadlineExceededError, QuotaExceededError, SessionClosedError) as refusal:
+            except _REFUSALS as refusal:
                 raise _on_behalf_of(call, refusal, sent, error) from error
             # What one attempt may have done, a later one cannot undo.
             doubtful = doubtful or error.delivery is Delivery.UNKNOWN

@@ -3,7 +3,7 @@
 import os
 import random
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import NoneType, TracebackType
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import aiohttp
 
 from hindsight_async.addresses import AllowedRecipients
 from hindsight_async.budget import Plan, RateBudget
+from hindsight_async.errors import OutcomeUnknownError
 from hindsight_async.interviews import Interviews
 from hindsight_async.pipeline import Pipeline
 from hindsight_async.retry import RetryPolicy
@@ -46,6 +47,11 @@ class HindsightSession:
       RecipientNotAllowedError. The variable HINDSIGHT_ALLOWED_RECIPIENTS (comma-separated) must allow them too.
     - `max_creates`: how many creates this session may make; one more raises CreateLimitReachedError.
     - `http`: an aiohttp session to borrow; it is never closed here.
+    - `on_outcome_unknown`: called with an OutcomeUnknownError when a create is cancelled after it left, since
+      its caller hears nothing then; without it a warning is logged.
+
+    It serves one event loop at a time, and starts afresh once that one is gone or the process has forked; on a second
+    one that runs, calls raise WrongEventLoopError.
 
     Raises ValueError or TypeError, naming the argument or the variable, for a missing or wrong value.
     """
@@ -64,6 +70,7 @@ class HindsightSession:
         allowed_recipients: Iterable[str] | None = None,
         max_creates: int | None = None,
         http: aiohttp.ClientSession | None = None,
+        on_outcome_unknown: Callable[[OutcomeUnknownError], object] | None = None,
     ) -> None:
         key = _checked_api_key(api_key)
         self.budget = _checked_budget(budget, plan)
@@ -74,9 +81,9 @@ class HindsightSession:
         _check_type("retry", retry, RetryPolicy)
         _check_type("http", http, (aiohttp.ClientSession, NoneType))
         _check_type("base_url", base_url, (str, NoneType))
-        _check_type("deadline", deadline, (int, float, NoneType))
-        if deadline is not None and not deadline > 0:
-            raise ValueError("deadline must be more than 0 seconds, or None for no end")
+        if on_outcome_unknown is not None and not callable(on_outcome_unknown):
+            raise TypeError(f"on_outcome_unknown must be callable, not {type(on_outcome_unknown).__name__}")
+        _check_deadline(deadline)
         self._base_url = (base_url or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL).rstrip("/")
         self._transport = Transport(
             base_url=self._base_url,
@@ -84,6 +91,7 @@ class HindsightSession:
             timeouts=timeouts,
             max_in_flight=max_in_flight,
             http=http,
+            on_outcome_unknown=on_outcome_unknown,
         )
         self._door = self.budget.join(max_in_flight)
         pipeline = Pipeline(
@@ -117,13 +125,14 @@ class HindsightSession:
     ) -> None:
         await self.close()
 
-    async def close(self) -> None:
+    async def close(self, *, drain: float = 0.0) -> None:
         """Close the connections, unless they are borrowed; idempotent.
 
-        Calls that wait, and later ones, raise SessionClosedError.
+        New calls, and those still waiting to be sent, raise SessionClosedError. Those in flight have `drain` seconds to
+        end; then they are cut off, and raise what is known of them.
         """
         self._door.close()
-        await self._transport.close()
+        await self._transport.close(drain=drain)
 
     def __repr__(self) -> str:
         return f"<HindsightSession {self._base_url} {self.budget.limit} requests per minute>"
@@ -159,6 +168,12 @@ def _checked_budget(budget: RateBudget | None, plan: Plan | None) -> RateBudget:
 def _check_whole_number(name: str, value: object, *, least: int) -> None:
     if type(value) is not int or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}")
+
+
+def _check_deadline(deadline: object) -> None:
+    _check_type("deadline", deadline, (int, float, NoneType))
+    if isinstance(deadline, int | float) and not deadline > 0:
+        raise ValueError("deadline must be more than 0 seconds, or None for no end")
 
 
 def _check_type(name: str, value: object, expected: type | tuple[type, ...]) -> None:

@@ -2,6 +2,9 @@
 
 import asyncio
 import ipaddress
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from http import HTTPStatus
 from importlib.metadata import version
@@ -13,10 +16,10 @@ from aiohttp.abc import AbstractStreamWriter
 from attrs import field, frozen, validators
 
 from hindsight_async.call import Call, Reply
-from hindsight_async.errors import HindsightError, NotSentError, OutcomeUnknownError, SessionClosedError
+from hindsight_async.errors import HindsightError, NotSentError, OutcomeUnknownError
+from hindsight_async.pool import Pool
 
-IDLE_SECONDS = 4.0
-"""How long an idle connection is kept: less than the 5 s after which Node-based servers drop theirs."""
+logger = logging.getLogger("hindsight_async.transport")
 
 USER_AGENT = f"hindsight-async/{version('hindsight-async')}"
 
@@ -35,7 +38,7 @@ class Timeouts:
 
 
 class Transport:
-    """The connection pool to one address with one key; opens itself on first use.
+    """Sends to one address with one key; its `pool` opens itself on first use.
 
     Raises ValueError for a base URL that is not https (or http to this very machine).
     """
@@ -48,6 +51,7 @@ class Transport:
         timeouts: Timeouts,
         max_in_flight: int,
         http: aiohttp.ClientSession | None,
+        on_outcome_unknown: Callable[[OutcomeUnknownError], object] | None,
     ) -> None:
         self._base_url = _checked_base_url(base_url)
         self._api_key = api_key
@@ -60,68 +64,38 @@ class Transport:
         self._timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=timeouts.connect, sock_read=timeouts.read
         )
-        self._max_in_flight = max_in_flight
-        self._borrowed = http
-        self._own: aiohttp.ClientSession | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
+        self._on_outcome_unknown = on_outcome_unknown
+        self._pool = Pool(size=max_in_flight, borrowed=http)
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a pool of our own to close."""
-        return self._own is not None
+        """Whether there are connections of our own to close."""
+        return self._pool.is_open
 
-    def open(self, call: Call[Any] | None = None) -> aiohttp.ClientSession:
-        """Return the pool, made on first use; raises SessionClosedError, on behalf of `call`, once it is closed."""
-        http = self._borrowed or self._own
-        if self._own is not None and self._loop is not asyncio.get_running_loop():
-            raise SessionClosedError("the session was opened on another event loop: open a new one here")
-        if self._closed or (http is not None and http.closed):
-            whose = "the session" if self._closed else "the aiohttp session passed as http="
-            named: dict[str, Any] = {} if call is None else {"method": call.method, "path": call.path}
-            raise SessionClosedError(f"{whose} is closed", **named)
-        if http is None:
-            self._loop = asyncio.get_running_loop()
-            http = self._own = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._max_in_flight, keepalive_timeout=IDLE_SECONDS),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return http
+    def open(self) -> None:
+        """Open the pool where it is not; raises SessionClosedError and WrongEventLoopError."""
+        self._pool.open()
+
+    async def close(self, *, drain: float) -> None:
+        """Refuse new requests, wait up to `drain` seconds for those in flight, then close the pool."""
+        await self._pool.close(drain=drain)
 
     def hide_key(self, error: HindsightError) -> None:
         """Take the API key out of an error, should the server have repeated it."""
         error.hide(self._api_key)
 
-    async def close(self) -> None:
-        """Close the pool, unless it is borrowed. Idempotent."""
-        self._closed = True
-        own, self._own = self._own, None
-        if own is not None:
-            await own.close()
-
-    async def send(self, call: Call[Any], *, deadline: float | None) -> Reply:
+    async def send(self, call: Call[Any], *, deadline: float | None, attempt: int) -> Reply:
         """Send the call once and return its answer, whatever its status.
 
-        `deadline` is a moment of the loop's clock in seconds. Raises NotSentError where no byte
+        `deadline` is a moment of the loop's clock in seconds, `attempt` counts from 1. Raises NotSentError where no byte
         left, OutcomeUnknownError where some did and no whole answer came, SessionClosedError.
         """
-        http = self.open(call)
         body = None if call.body is None else _WatchedBody(call.body)
         response: aiohttp.ClientResponse | None = None
+        request = self._request(call, body)
+        self._pool.begin()
         try:
-            async with (
-                asyncio.timeout_at(deadline),
-                http.request(
-                    call.method,
-                    self._base_url + call.path,
-                    data=body,
-                    headers=self._headers,
-                    allow_redirects=False,
-                    raise_for_status=False,
-                    timeout=self._timeout,
-                    middlewares=(_never_repeat,),
-                ) as response,
-            ):
+            async with asyncio.timeout_at(deadline), request as response:
                 content = await response.read()
         except _FAILURES as error:
             if response is not None and response.status >= HTTPStatus.MULTIPLE_CHOICES:
@@ -129,14 +103,60 @@ class Transport:
                 return _reply(response, b"")
             left = body.left if body is not None else not isinstance(error, _NOT_CONNECTED)
             what = _describe(error, self._base_url)
-            failure = OutcomeUnknownError(what) if left else NotSentError(what)
-            failure.method, failure.path = call.method, call.path
-            if response is not None and isinstance(failure, OutcomeUnknownError):
-                failure.status = response.status
+            failure = (
+                _unknown(what, call, response)
+                if left
+                else NotSentError(what, method=call.method, path=call.path)
+            )
+        except asyncio.CancelledError:
+            if body is not None and body.left and not call.repeatable and not _is_refusal(response):
+                cut_off = _unknown("the call was cancelled before the answer was there", call, response)
+                cut_off.attempts = attempt
+                self._tell(cut_off)
+            raise
         else:
             return _reply(response, content)
+        finally:
+            self._pool.end()
         # Raised out here so that no aiohttp error, whose repr shows the headers, hangs on to it.
         raise failure
+
+    def _request(
+        self, call: Call[Any], body: "_WatchedBody | None"
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._pool.open().request(
+            call.method,
+            self._base_url + call.path,
+            data=body,
+            headers=self._headers,
+            allow_redirects=False,
+            raise_for_status=False,
+            timeout=self._timeout,
+            middlewares=(_never_repeat,),
+        )
+
+    def _tell(self, error: OutcomeUnknownError) -> None:
+        """Tell of a request that left and whose caller, being cancelled, can be told nothing."""
+        self.hide_key(error)
+        if self._on_outcome_unknown is None:
+            logger.warning("%s", error)
+            return
+        try:
+            self._on_outcome_unknown(error)
+        except Exception:
+            # The cancellation has to go on, whatever becomes of the message.
+            logger.exception("on_outcome_unknown failed on: %s", error)
+
+
+def _unknown(what: str, call: Call[Any], response: aiohttp.ClientResponse | None) -> OutcomeUnknownError:
+    status = None if response is None else response.status
+    return OutcomeUnknownError(what, status=status, request=call.request, method=call.method, path=call.path)
+
+
+def _is_refusal(response: aiohttp.ClientResponse | None) -> bool:
+    return (
+        response is not None and HTTPStatus.BAD_REQUEST <= response.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    )
 
 
 def _reply(response: aiohttp.ClientResponse, content: bytes) -> Reply:

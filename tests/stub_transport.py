@@ -15,10 +15,10 @@ class StubTransport:
     def __init__(self):
         self.sent = 0
 
-    def open(self, call):
+    def open(self):
         """Be open."""
 
-    async def send(self, call, *, deadline):
+    async def send(self, call, *, deadline, attempt):
         """Answer 201."""
         self.sent += 1
         body = b'{"interview_request_id":%d,"contact_id":"c","status":"sent"}' % self.sent

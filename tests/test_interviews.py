@@ -305,21 +305,3 @@ async def test_closing_turns_those_away_who_wait():
             await call
     assert clock() < 6
     assert Delivery.REJECTED is raised.value.delivery
-
-
-def test_a_session_of_another_loop_says_so():
-    """A pool belongs to its loop; on another one nothing is sent."""
-
-    async def create(hindsight):
-        return await hindsight.interviews.create(REQUEST)
-
-    async def twice():
-        async with Emulator() as emulator:
-            hindsight = HindsightSession(emulator.api_key, base_url=emulator.base_url)
-            await create(hindsight)
-            with pytest.raises(SessionClosedError, match="opened on another event loop"):
-                await asyncio.to_thread(asyncio.run, create(hindsight))
-            await hindsight.close()
-            return len(emulator.requests)
-
-    assert 1 == asyncio.run(twice())

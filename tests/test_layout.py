@@ -34,6 +34,7 @@ IN_READING_ORDER = [
     "retry",
     "budget",
     "transport",
+    "pool",
     "call",
     "codec",
     "models",
@@ -42,7 +43,7 @@ IN_READING_ORDER = [
     "errors",
 ]
 OWNED = {
-    "aiohttp": {"transport", "session", "emulator"},
+    "aiohttp": {"transport", "pool", "session", "emulator"},
     "aiolimiter": {"budget"},
     "aiosqlite": {"ledger"},
     "cattrs": {"codec"},

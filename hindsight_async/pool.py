@@ -1,0 +1,144 @@
+"""The connection pool: for one event loop of one process at a time, and afresh where that is gone."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
+from weakref import WeakSet
+
+import aiohttp
+
+from hindsight_async.errors import SessionClosedError, WrongEventLoopError
+
+IDLE_SECONDS = 4.0
+"""How long an idle connection is kept: less than the 5 s after which Node-based servers drop theirs."""
+
+logger = logging.getLogger("hindsight_async.pool")
+
+_opened: WeakSet["Pool"] = WeakSet()
+_of_the_parent: list[object] = []
+
+
+class Pool:
+    """Up to `size` connections of our own, or the borrowed aiohttp session, which is never closed."""
+
+    def __init__(self, *, size: int, borrowed: aiohttp.ClientSession | None) -> None:
+        self._size = size
+        self._borrowed = borrowed
+        self._own: aiohttp.ClientSession | None = None
+        self._connector: _Connector | None = None
+        self._closed_with_loop: AsyncGenerator[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are connections of our own to close."""
+        return self._own is not None and not self._own.closed
+
+    def open(self) -> aiohttp.ClientSession:
+        """Return the aiohttp session, made on first use.
+
+        Raises SessionClosedError once it is closed, and WrongEventLoopError where another event loop that runs has it.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._move_to(loop)
+        http = self._borrowed or self._own
+        if self._closed or (http is not None and http.closed):
+            whose = (
+                "the aiohttp session passed as http="
+                if self._borrowed and not self._closed
+                else "the session"
+            )
+            raise SessionClosedError(f"{whose} is closed")
+        if http is None:
+            self._connector = _Connector(limit=self._size, keepalive_timeout=IDLE_SECONDS)
+            http = aiohttp.ClientSession(connector=self._connector, cookie_jar=aiohttp.DummyCookieJar())
+            self._own, self._closed_with_loop = http, _closed_with_loop(http)
+            _opened.add(self)
+        return http
+
+    def begin(self) -> None:
+        """Note that a request goes in flight."""
+        self._in_flight += 1
+
+    def end(self) -> None:
+        """Note that it is over."""
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._idle.set()
+
+    async def close(self, *, drain: float) -> None:
+        """Refuse new requests, wait up to `drain` seconds for those in flight, then close. Idempotent."""
+        self._loop = self._loop or asyncio.get_running_loop()
+        self._closed = True
+        try:
+            if drain > 0 and self._in_flight:
+                self._idle.clear()
+                async with asyncio.timeout(drain):
+                    await self._idle.wait()
+        except TimeoutError:
+            logger.warning("the session is closed while %d requests are in flight", self._in_flight)
+        finally:
+            own, self._own = self._own, None
+            if own is not None:
+                await own.close()
+
+    def forget(self) -> tuple[object, ...]:
+        """Start afresh, with no connection and on no event loop; return what goes on existing until it is let go of."""
+        left = (self._connector, self._closed_with_loop)
+        if self._own is not None and self._connector is not None:
+            self._own.detach()
+            self._connector.abandoned = True
+        self._own = self._connector = self._closed_with_loop = self._loop = None
+        self._closed, self._in_flight, self._idle = False, 0, asyncio.Event()
+        return left
+
+    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not None:
+            if self._loop.is_running():
+                raise WrongEventLoopError(
+                    f"the session is in use on {self._loop!r}, so it cannot be used on {loop!r} too"
+                )
+            self.forget()
+        self._loop = loop
+
+
+def _start_afresh_in_a_fork() -> None:
+    # Let go of, the connections would be closed, which speaks to the server on those that the parent uses.
+    for pool in _opened:
+        _of_the_parent.extend(pool.forget())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh_in_a_fork)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connections that can be left alone without a warning."""
+
+    abandoned = False
+
+    def __del__(self, *args: Any) -> None:
+        if not self.abandoned:
+            super().__del__(*args)
+
+
+def _closed_with_loop(http: aiohttp.ClientSession) -> AsyncGenerator[None]:
+    """Have the running event loop close these connections at its own end, as it does with asynchronous generators."""
+
+    async def wait_for_the_end() -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await http.close()
+
+    waiting = wait_for_the_end()
+    with suppress(StopIteration):  # its first step, up to the `yield`, has nothing to wait for
+        anext(waiting).send(None)
+    return waiting
