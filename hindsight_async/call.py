@@ -34,6 +34,8 @@ _ERROR_BY_STATUS: Mapping[int, type[APIError]] = {
     404: NotFoundError,
 }
 
+_SUCCESS = range(200, 300)
+
 _SENT_ELSEWHERE = frozenset({301, 307, 308})
 """Redirects that ask for the same request at another address, so it was not processed here."""
 
@@ -66,7 +68,7 @@ class Reply:
 
 def judge(call: Call[T], reply: Reply) -> T | HindsightError:
     """Return what the reply carries, or the error that it is."""
-    if not HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+    if reply.status not in _SUCCESS:
         return _error(call, reply)
     try:
         return decode(reply.body, call.reply_type)

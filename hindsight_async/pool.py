@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
@@ -22,10 +22,13 @@ _of_the_parent: list[object] = []
 
 
 class Pool:
-    """Up to `size` connections of our own, or the borrowed aiohttp session, which is never closed."""
+    """Up to `size` connections of our own, whose requests carry `headers`, or the borrowed aiohttp session, which is never closed."""
 
-    def __init__(self, *, size: int, borrowed: aiohttp.ClientSession | None) -> None:
+    def __init__(
+        self, *, size: int, headers: Mapping[str, str], borrowed: aiohttp.ClientSession | None
+    ) -> None:
         self._size = size
+        self._headers = headers
         self._borrowed = borrowed
         self._own: aiohttp.ClientSession | None = None
         self._connector: _Connector | None = None
@@ -58,7 +61,9 @@ class Pool:
             raise SessionClosedError(f"{whose} is closed")
         if http is None:
             self._connector = _Connector(limit=self._size, keepalive_timeout=IDLE_SECONDS)
-            http = aiohttp.ClientSession(connector=self._connector, cookie_jar=aiohttp.DummyCookieJar())
+            http = aiohttp.ClientSession(
+                connector=self._connector, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar()
+            )
             self._own, self._closed_with_loop = http, _closed_with_loop(http)
             _opened.add(self)
         return http

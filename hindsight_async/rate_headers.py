@@ -5,11 +5,11 @@ goes into `problems`, so that the caller can warn once per kind.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any
 
 from attrs import field, frozen
 
@@ -28,11 +28,9 @@ EPOCH_SECONDS_FROM = 1e8
 EPOCH_MILLISECONDS_FROM = 1e11
 """Numbers from here on are milliseconds since 1970."""
 
-_COUNT = re.compile(r"[0-9]{1,12}")
+_LONGEST_COUNT = 12
 _NUMBER = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,9})?")
 _PLAUSIBLE_YEARS = range(2000, 2200)
-
-T = TypeVar("T")
 
 
 @frozen
@@ -40,21 +38,28 @@ class RateHeaders:
     """The limits as one response names them; None where it names nothing that makes sense.
 
     `limit` and `remaining` are requests per minute; `reset_in`, `retry_after` and `usage_reset_in` are seconds
-    from the response's own date, finite and never negative; `reset_at` and `usage_period_end` are aware
-    datetimes on the server's clock; `usage_remaining` is what is left of the month. `problems` holds the names
-    of the headers whose values made no sense; `date` is when the response was written.
+    from the response's own date, finite and never negative; `usage_remaining` is what is left of the month.
+    `problems` holds the names of the headers whose values made no sense; `date` is when the response was written.
     """
 
     limit: int | None = None
     remaining: int | None = None
     reset_in: float | None = None
-    reset_at: datetime | None = None
     retry_after: float | None = None
     usage_remaining: int | None = None
-    usage_period_end: datetime | None = None
     usage_reset_in: float | None = None
     problems: tuple[str, ...] = ()
     date: datetime | None = field(default=None, eq=False)
+
+    @property
+    def reset_at(self) -> datetime | None:
+        """`reset_in` as a moment on the server's clock (aware)."""
+        return self._after(self.reset_in)
+
+    @property
+    def usage_period_end(self) -> datetime | None:
+        """`usage_reset_in` as a moment on the server's clock (aware)."""
+        return self._after(self.usage_reset_in)
 
     @property
     def opens_in(self) -> float | None:
@@ -64,8 +69,10 @@ class RateHeaders:
     @property
     def opens_at(self) -> datetime | None:
         """The same moment on the server's clock."""
-        wait = self.opens_in
-        return None if wait is None or self.date is None else self.date + timedelta(seconds=wait)
+        return self._after(self.opens_in)
+
+    def _after(self, seconds: float | None) -> datetime | None:
+        return None if seconds is None or self.date is None else self.date + timedelta(seconds=seconds)
 
 
 def parse_rate_headers(headers: Mapping[str, str], *, received_at: datetime) -> RateHeaders:
@@ -74,74 +81,60 @@ def parse_rate_headers(headers: Mapping[str, str], *, received_at: datetime) -> 
     `headers` looks its keys up without regard to case, as aiohttp's do; `received_at` is the local time (aware)
     and stands in where the response carries no Date. Never raises.
     """
+    found: dict[str, Any] = {}
     problems: list[str] = []
-
-    def read(name: str, parse: Callable[[str], T | None]) -> T | None:
-        text = headers.get(name)
-        if text is None:
-            return None
-        value = parse(text.strip())
-        if value is None:
-            problems.append(name)
-        return value
-
-    date = read("Date", _http_date)
-    clock = _ServerClock(date or received_at, named=date is not None)
-    limit = read("X-RateLimit-Limit", _limit)
-    remaining = read("X-RateLimit-Remaining", _count)
-    if limit is not None and remaining is not None and remaining > limit:
+    get = headers.get
+    date = epoch = None
+    text = get("Date")
+    if text is not None:
+        date, epoch = _dated(text.strip())
+        if date is None:
+            problems.append("Date")
+    for name, header, parse in _COUNTS:
+        text = get(header)
+        if text is not None:
+            value = found[name] = parse(text.strip())
+            if value is None:
+                problems.append(header)
+    if (
+        (remaining := found.get("remaining")) is not None
+        and (limit := found.get("limit")) is not None
+        and remaining > limit
+    ):
         problems.append("X-RateLimit-Remaining")
-        remaining = None
-    reset_in = read("X-RateLimit-Reset", clock.seconds_until)
-    usage_reset_in = read("X-Usage-Period-End", clock.seconds_until)
-    return RateHeaders(
-        limit=limit,
-        remaining=remaining,
-        reset_in=reset_in,
-        reset_at=clock.after(reset_in),
-        retry_after=read("Retry-After", clock.seconds_until),
-        usage_remaining=read("X-Usage-Remaining", _count),
-        usage_period_end=clock.after(usage_reset_in),
-        usage_reset_in=usage_reset_in,
-        problems=tuple(problems),
-        date=date or received_at,
-    )
+        found["remaining"] = None
+    for name, header in _MOMENTS:
+        text = get(header)
+        if text is not None:
+            seconds = found[name] = _seconds_until(text.strip(), epoch, received_at)
+            if seconds is None:
+                problems.append(header)
+    return RateHeaders(problems=tuple(problems), date=date or received_at, **found)
 
 
-class _ServerClock:
-    """Turns the moments a response names into seconds from when it was written."""
-
-    __slots__ = ("_named", "_now")
-
-    def __init__(self, now: datetime, *, named: bool) -> None:
-        self._now = now
-        self._named = named
-
-    def seconds_until(self, text: str) -> float | None:
-        """Read a delta, an epoch in seconds or milliseconds, or a date; one in the past is 0 seconds away."""
-        moment: float
-        if _NUMBER.fullmatch(text):
-            moment = float(text)
-            if moment < EPOCH_SECONDS_FROM:
-                return moment if moment <= FARTHEST_RESET else None
-            if moment >= EPOCH_MILLISECONDS_FROM:
-                moment /= 1000
-        else:
-            date = _http_date(text) or _iso_date(text)
-            if date is None:
-                return None
-            moment = date.timestamp()
-        farthest = FARTHEST_RESET if self._named else FARTHEST_RESET_WITHOUT_DATE
-        seconds = moment - self._now.timestamp()
-        return max(0.0, seconds) if abs(seconds) <= farthest else None
-
-    def after(self, seconds: float | None) -> datetime | None:
-        """Name the moment that lies so many seconds ahead."""
-        return None if seconds is None else self._now + timedelta(seconds=seconds)
+def _seconds_until(text: str, epoch: float | None, received_at: datetime) -> float | None:
+    """Read a delta, an epoch in seconds or milliseconds, or a date; one in the past is 0 seconds away."""
+    moment: float
+    if _NUMBER.fullmatch(text):
+        moment = float(text)
+        if moment < EPOCH_SECONDS_FROM:
+            return moment if moment <= FARTHEST_RESET else None
+        if moment >= EPOCH_MILLISECONDS_FROM:
+            moment /= 1000
+    else:
+        date = _http_date(text) or _iso_date(text)
+        if date is None:
+            return None
+        moment = date.timestamp()
+    if epoch is None:
+        farthest, seconds = FARTHEST_RESET_WITHOUT_DATE, moment - received_at.timestamp()
+    else:
+        farthest, seconds = FARTHEST_RESET, moment - epoch
+    return max(0.0, seconds) if abs(seconds) <= farthest else None
 
 
 def _count(text: str) -> int | None:
-    return int(text) if _COUNT.fullmatch(text) else None
+    return int(text) if len(text) <= _LONGEST_COUNT and text.isascii() and text.isdigit() else None
 
 
 def _limit(text: str) -> int | None:
@@ -149,9 +142,26 @@ def _limit(text: str) -> int | None:
     return count if count is not None and 1 <= count <= LARGEST_LIMIT else None
 
 
+_COUNTS = (
+    ("limit", "X-RateLimit-Limit", _limit),
+    ("remaining", "X-RateLimit-Remaining", _count),
+    ("usage_remaining", "X-Usage-Remaining", _count),
+)
+_MOMENTS = (
+    ("reset_in", "X-RateLimit-Reset"),
+    ("usage_reset_in", "X-Usage-Period-End"),
+    ("retry_after", "Retry-After"),
+)
+
+
 @lru_cache(maxsize=8)
-def _http_date(text: str) -> datetime | None:
+def _dated(text: str) -> tuple[datetime | None, float | None]:
     # Cached because every answer of one second carries the same Date, and parsing it costs more than the rest.
+    date = _http_date(text)
+    return (None, None) if date is None else (date, date.timestamp())
+
+
+def _http_date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):

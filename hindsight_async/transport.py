@@ -3,8 +3,7 @@
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from importlib.metadata import version
@@ -25,6 +24,8 @@ USER_AGENT = f"hindsight-async/{version('hindsight-async')}"
 
 # ValueError and RuntimeError are what aiohttp raises about options of a borrowed session.
 _FAILURES = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
+
+_REPEATED_BY_AIOHTTP = frozenset({"GET"})
 
 _NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
@@ -55,17 +56,19 @@ class Transport:
     ) -> None:
         self._base_url = _checked_base_url(base_url)
         self._api_key = api_key
-        self._headers = {
+        headers = {
             "Accept": "application/json",
             "Authorization": f"Bearer {api_key}",
             "User-Agent": USER_AGENT,
         }
+        # Our own pool has them prepared, which saves merging them into each request.
+        self._headers_per_request = None if http is None else headers
         # `total` and `connect` would count the time spent waiting for a pooled connection.
         self._timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=timeouts.connect, sock_read=timeouts.read
         )
         self._on_outcome_unknown = on_outcome_unknown
-        self._pool = Pool(size=max_in_flight, borrowed=http)
+        self._pool = Pool(size=max_in_flight, headers=headers, borrowed=http)
 
     @property
     def is_open(self) -> bool:
@@ -95,8 +98,9 @@ class Transport:
         request = self._request(call, body)
         self._pool.begin()
         try:
-            async with asyncio.timeout_at(deadline), request as response:
-                content = await response.read()
+            async with asyncio.timeout_at(deadline):
+                response = await request
+                content = await response.read()  # which closes the response where it fails
         except _FAILURES as error:
             if response is not None and response.status >= HTTPStatus.MULTIPLE_CHOICES:
                 # The status says what became of it, though its explanation broke off.
@@ -121,18 +125,17 @@ class Transport:
         # Raised out here so that no aiohttp error, whose repr shows the headers, hangs on to it.
         raise failure
 
-    def _request(
-        self, call: Call[Any], body: "_WatchedBody | None"
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    def _request(self, call: Call[Any], body: "_WatchedBody | None") -> Awaitable[aiohttp.ClientResponse]:
         return self._pool.open().request(
             call.method,
             self._base_url + call.path,
             data=body,
-            headers=self._headers,
+            headers=self._headers_per_request,
             allow_redirects=False,
             raise_for_status=False,
             timeout=self._timeout,
-            middlewares=(_never_repeat,),
+            # Naming these keeps those of a borrowed session out.
+            middlewares=(_never_repeat,) if call.method in _REPEATED_BY_AIOHTTP else (),
         )
 
     def _tell(self, error: OutcomeUnknownError) -> None:
@@ -177,7 +180,8 @@ class _WatchedBody(aiohttp.BytesPayload):
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         self.left = True
-        await super().write_with_length(writer, content_length)
+        del content_length  # that of `_value`: a body of bytes leaves whole
+        await writer.write(self._value)
 
 
 class _LostConnectionError(aiohttp.ClientConnectionError):
