@@ -1,19 +1,21 @@
 """The verdict on one row of a bulk run."""
 
 import enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from attrs import frozen
 
 from hindsight_async.errors import (
     APIError,
     CreateLimitReachedError,
+    DeadlineExceededError,
     Delivery,
     ForbiddenError,
     HindsightError,
     LedgerError,
     QuotaExceededError,
     RateLimitExceededError,
+    RecipientNotAllowedError,
     SessionClosedError,
     UnauthorizedError,
 )
@@ -52,6 +54,9 @@ class OutcomeStatus(enum.StrEnum):
     ALREADY_DONE = "already_done"
     """The ledger has it from an earlier run."""
 
+    CLAIMED = "claimed"
+    """Another run, which lives, has it in hand: that run sends it, or a later one."""
+
 
 @frozen(kw_only=True)
 class Outcome(Generic[Row, Response]):
@@ -73,6 +78,15 @@ class Outcome(Generic[Row, Response]):
     interview_request_id: int | None = None
 
 
+_FAILURES = (OutcomeStatus.REJECTED, OutcomeStatus.NOT_SENT, OutcomeStatus.UNKNOWN)
+
+
+def counts_against_the_run(outcome: Outcome[Any, Any]) -> bool:
+    """Return whether many such rows one after another should end the run."""
+    # Rails and other runs keep rows back on purpose.
+    return outcome.status in _FAILURES and not isinstance(outcome.error, RecipientNotAllowedError)
+
+
 def ends_the_run(error: HindsightError, *, creating: bool) -> bool:
     """Return whether no other row would escape this; it is not the row's fault then."""
     if isinstance(error, _ENDS_THE_RUN):
@@ -84,7 +98,8 @@ def ends_the_run(error: HindsightError, *, creating: bool) -> bool:
 def status_of(error: HindsightError, *, creating: bool) -> OutcomeStatus:
     """Say what a failed call means for its row."""
     if error.delivery is not Delivery.UNKNOWN and (
-        ends_the_run(error, creating=creating) or isinstance(error, RateLimitExceededError)
+        ends_the_run(error, creating=creating)
+        or isinstance(error, (DeadlineExceededError, RateLimitExceededError))
     ):
         return OutcomeStatus.NOT_SENT
     return _BY_DELIVERY[error.delivery]

@@ -8,17 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
-import hindsight_async
 from hindsight_async import HindsightSession, Plan, errors
 from hindsight_async.emulator import Emulator
+from web_server import COMMANDS, MODULES
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 PROGRAMS = [block for block in BLOCKS if "asyncio.run(" in block]
-(WEB_APPLICATION,) = (block for block in BLOCKS if "FastAPI" in block)
 
 
 def table_after(heading):
@@ -42,8 +40,9 @@ def emulated(program):
 
 
 def test_every_python_block_is_run_here():
-    """No block is only decoration."""
-    assert len(BLOCKS) == len(PROGRAMS) + 1
+    """No block is only decoration: it is a program, or a web application's module that has a file and a server."""
+    assert len(BLOCKS) == len(PROGRAMS) + len(MODULES)
+    assert {"deal_closed", *COMMANDS} == set(MODULES)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
@@ -61,33 +60,6 @@ def test_a_program_runs_as_it_stands(program, tmp_path):
     assert 0 == done.returncode
     assert done.stdout.strip()
     assert "Emulator(" in program or emulator.requests
-
-
-def test_the_web_application_enrols_and_closes_its_session(monkeypatch):
-    """The application answers with the interview's id, and its session is closed with it."""
-
-    async def use(environment):
-        for name in ("HINDSIGHT_API_KEY", "HINDSIGHT_BASE_URL"):
-            monkeypatch.setenv(name, environment[name])
-        names = {}
-        exec(compile(WEB_APPLICATION, "README.md", "exec"), names)
-        app = names["app"]
-        transport = httpx.ASGITransport(app=app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://app") as client,
-        ):
-            enrolled = await client.post("/deal-closed", json={"email": "jane@acme.example", "deal": "won"})
-        return enrolled.status_code, enrolled.json(), names["hindsight"]
-
-    def run(environment):
-        return asyncio.run(use(environment))
-
-    (status, answer, hindsight), emulator = emulated(run)
-    assert (202, {"interview": 1}) == (status, answer)
-    assert 1 == len(emulator.outbox)
-    with pytest.raises(hindsight_async.SessionClosedError):
-        asyncio.run(hindsight.interviews.get(1))
 
 
 def test_the_table_of_plans_is_the_enum():

@@ -80,7 +80,7 @@ def test_the_signature_is_the_contract():
         ({"retry": 3}, TypeError, "retry must be RetryPolicy, not int"),
         ({"timeouts": 30}, TypeError, "timeouts must be Timeouts, not int"),
         ({"http": "x"}, TypeError, "http must be ClientSession or None, not str"),
-        ({"budget": Plan.GROWTH}, TypeError, "budget must be RateBudget, not Plan"),
+        ({"budget": Plan.GROWTH}, TypeError, "budget must be a RateBudget or a RedisBudget, not Plan"),
         ({"base_url": 5}, TypeError, "base_url must be str or None, not int"),
         ({"base_url": "app.usehindsight.com"}, ValueError, "base_url must look like"),
         ({"base_url": "ftp://h.example"}, ValueError, "base_url must look like"),
