@@ -9,7 +9,7 @@ from hindsight_async.bulk import DEFAULT_ABORT_AFTER_FAILURES, BulkRun
 from hindsight_async.call import Call
 from hindsight_async.codec import encode
 from hindsight_async.errors import CreateLimitReachedError
-from hindsight_async.journal import Journal, NoJournal
+from hindsight_async.journal import Journal, LedgerEntry, NoJournal
 from hindsight_async.models import (
     CreatedInterview,
     CreateInterview,
@@ -23,7 +23,7 @@ from hindsight_async.pipeline import Pipeline, Watcher
 if TYPE_CHECKING:
     from os import PathLike
 
-    from hindsight_async.ledger import Ledger
+    from hindsight_async.ledger import Ledger, LedgerRun
 
 T = TypeVar("T")
 
@@ -57,6 +57,25 @@ class Interviews:
         `delivery` is UNKNOWN the contact may have been emailed.
         """
         return await self._create(request, lane, self._pipeline.deadline)
+
+    async def create_once(
+        self, request: CreateInterview, *, ledger: "LedgerRun", lane: Lane = "interactive"
+    ) -> CreatedInterview | LedgerEntry:
+        """Create an interview unless the ledger has it already, for events that may be delivered twice.
+
+        `ledger` is what `Ledger.run()` opens (extra `bulk`), once for all calls. Returns the CreatedInterview if it was
+        made now, else the LedgerEntry, whose `status` says what became of it; `in_hand` there means that another task
+        or process is at it right now. Raises as `create` does: the ledger has it as `rejected` or `unknown` then,
+        which are not sent again, or as `not_sent`, which the next call sends. Raises LedgerError where the ledger
+        cannot be written: nothing was sent unless `delivery` is UNKNOWN.
+        """
+        from hindsight_async.ledger import create_once  # noqa: PLC0415  needs the extra `bulk`
+
+        return await create_once(
+            _of_type(request, CreateInterview),
+            ledger,
+            lambda watcher: self._create(request, lane, self._pipeline.deadline, watcher),
+        )
 
     async def get(self, interview_request_id: int, *, lane: Lane = "interactive") -> Interview:
         """Read an interview; its transcript is there once it is completed (page get-interview).
@@ -143,6 +162,7 @@ class Interviews:
             route=f"POST {_COLLECTION}",
             path=_COLLECTION,
             body=encode(_of_type(request, CreateInterview)),
+            request=request,
             reply_type=CreatedInterview,
             repeatable=False,
         )
@@ -166,6 +186,7 @@ class Interviews:
             route=f"PATCH {_ITEM}",
             path=_item_path(interview_request_id),
             body=encode(_of_type(request, UpdateInterview)),
+            request=request,
             reply_type=UpdatedInterview,
             repeatable=True,
         )

@@ -10,7 +10,7 @@ from typing import Any, Self
 import aiohttp
 
 from hindsight_async.addresses import AllowedRecipients
-from hindsight_async.budget import Plan, RateBudget
+from hindsight_async.budget import Budget, Plan, RateBudget, plan_or_default
 from hindsight_async.errors import OutcomeUnknownError
 from hindsight_async.interviews import Interviews
 from hindsight_async.pipeline import Pipeline
@@ -18,12 +18,10 @@ from hindsight_async.retry import RetryPolicy
 from hindsight_async.transport import Timeouts, Transport
 
 API_KEY_VARIABLE = "HINDSIGHT_API_KEY"
-PLAN_VARIABLE = "HINDSIGHT_PLAN"
 BASE_URL_VARIABLE = "HINDSIGHT_BASE_URL"
 ALLOWED_RECIPIENTS_VARIABLE = "HINDSIGHT_ALLOWED_RECIPIENTS"
 
 DEFAULT_BASE_URL = "https://app.usehindsight.com/api/v1"
-DEFAULT_PLAN = Plan.ESSENTIALS
 DEFAULT_MAX_IN_FLIGHT = 16
 DEFAULT_DEADLINE = 120.0
 """Seconds for one call, from its first queueing to its last attempt."""
@@ -42,7 +40,8 @@ class HindsightSession:
     - `deadline`: seconds for one call with all its waiting; None for no end.
     - `timeouts`: seconds that the network may take.
     - `retry`: how often and how patiently a call is sent again.
-    - `budget`: a RateBudget that several sessions of one organisation share, instead of one made for `plan`.
+    - `budget`: one that several sessions of the organisation share, instead of one made for `plan`: a RateBudget in
+      this process, a `hindsight_async.redis.RedisBudget` among many.
     - `allowed_recipients`: patterns such as `*@ours.test`; a create to anyone else raises
       RecipientNotAllowedError. The variable HINDSIGHT_ALLOWED_RECIPIENTS (comma-separated) must allow them too.
     - `max_creates`: how many creates this session may make; one more raises CreateLimitReachedError.
@@ -66,7 +65,7 @@ class HindsightSession:
         deadline: float | None = DEFAULT_DEADLINE,
         timeouts: Timeouts = Timeouts(),  # noqa: B008  frozen
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  frozen
-        budget: RateBudget | None = None,
+        budget: Budget | None = None,
         allowed_recipients: Iterable[str] | None = None,
         max_creates: int | None = None,
         http: aiohttp.ClientSession | None = None,
@@ -132,7 +131,10 @@ class HindsightSession:
         end; then they are cut off, and raise what is known of them.
         """
         self._door.close()
-        await self._transport.close(drain=drain)
+        try:
+            await self._transport.close(drain=drain)
+        finally:
+            await self._door.leave()
 
     def __repr__(self) -> str:
         return f"<HindsightSession {self._base_url} {self.budget.limit} requests per minute>"
@@ -156,10 +158,11 @@ def _checked_api_key(given: str | None) -> str:
     return key
 
 
-def _checked_budget(budget: RateBudget | None, plan: Plan | None) -> RateBudget:
+def _checked_budget(budget: Budget | None, plan: Plan | None) -> Budget:
     if budget is None:
-        return RateBudget.for_plan(_checked_plan(plan))
-    _check_type("budget", budget, RateBudget)
+        return RateBudget.for_plan(plan_or_default(plan))
+    if not isinstance(budget, Budget):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"budget must be a RateBudget or a RedisBudget, not {type(budget).__name__}")
     if plan is not None:
         raise ValueError("give plan or budget, not both: a budget has its own limit")
     return budget
@@ -192,18 +195,3 @@ def _patterns(patterns: Iterable[str] | None) -> list[str] | None:
 def _patterns_of_environment() -> list[str] | None:
     listed = os.environ.get(ALLOWED_RECIPIENTS_VARIABLE)
     return None if listed is None else [pattern for pattern in listed.split(",") if pattern.strip()]
-
-
-def _checked_plan(given: Plan | None) -> Plan:
-    if given is None:
-        name = os.environ.get(PLAN_VARIABLE)
-        if not name:
-            return DEFAULT_PLAN
-        try:
-            return Plan(name.strip().lower())
-        except ValueError:
-            names = ", ".join(plan.value for plan in Plan)
-            raise ValueError(f"the variable {PLAN_VARIABLE} must be one of {names}") from None
-    if not isinstance(given, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"plan must be a Plan such as Plan.GROWTH, not {type(given).__name__}")
-    return given

@@ -12,7 +12,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from hindsight_async.budget import BudgetSnapshot, Door, Plan, RateBudget
 from hindsight_async.budget.window import HELD_AFTER_ANSWER
-from hindsight_async.errors import DeadlineExceededError, QuotaExceededError
+from hindsight_async.errors import DeadlineExceededError, QuotaExceededError, WrongEventLoopError
 from virtual_time import VirtualTimeLoop
 
 ROUTE = "POST /interviews"
@@ -744,5 +744,7 @@ async def test_two_loops_at_once_are_refused():
     def elsewhere() -> None:
         asyncio.run(warm(door))
 
-    with pytest.raises(RuntimeError, match="one event loop at a time"):
+    with pytest.raises(
+        WrongEventLoopError, match=r"one event loop at a time: <.*running=True.*> uses it .* this is <"
+    ):
         await asyncio.to_thread(elsewhere)

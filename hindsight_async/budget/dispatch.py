@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from math import inf
 
-from hindsight_async.budget.admission import Admission, logger
+from hindsight_async.budget.admission import Admission, logger, too_late
+from hindsight_async.budget.forks import start_afresh_after_fork
 from hindsight_async.budget.lanes import Grant, Lane, Lanes, Member, Waiter
-from hindsight_async.errors import HindsightError, SessionClosedError
+from hindsight_async.errors import HindsightError, SessionClosedError, WrongEventLoopError
 
 LONG_WAIT = 5.0
 """Seconds of waiting after which one warning is logged; also of nobody waiting before there is another."""
@@ -25,7 +26,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        begin: Callable[[], Admission],
+        begin: "Callable[[Dispatcher], Admission]",
         *,
         on_wait: Callable[[float, str, int], None] | None,
         wall_clock: Callable[[], datetime],
@@ -39,9 +40,11 @@ class Dispatcher:
         self._timer: asyncio.TimerHandle | None = None
         self._warned_of_wait = False
         self._nobody_since = -inf
-        self.admission = begin()
+        self._present: set[Member] = set()
+        self.admission = begin(self)
         self.lanes = Lanes()
         self.in_flight = 0
+        start_afresh_after_fork(self)
 
     def now(self) -> float:
         """Read the clock of the running event loop, moving to that loop first if the last one is gone."""
@@ -57,17 +60,39 @@ class Dispatcher:
 
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None and self._loop.is_running():
-            raise RuntimeError("a RateBudget serves one event loop at a time, and its other one still runs")
-        self._loop, self._timer = loop, None
-        self._era += 1
-        self.lanes, self.in_flight = Lanes(), 0
+            raise WrongEventLoopError(
+                f"a rate budget serves one event loop at a time: {self._loop!r} uses it and still runs, "
+                f"and this is {loop!r}"
+            )
+        self._leave_loop()
+        self._loop = loop
         now = loop.time()
         if now < self._latest:
             # Another clock: the moments noted so far mean nothing on it.
-            self.admission = self._begin()
+            self.admission = self._begin(self)
         else:
             # The same clock, as with one asyncio.run after another: what went out still counts at the server.
             self.admission.change_loop(now)
+
+    def _leave_loop(self) -> None:
+        self._loop, self._timer = None, None
+        self._era += 1
+        self.lanes, self.in_flight, self._present = Lanes(), 0, set()
+
+    def forget_parent(self) -> object:
+        """Start afresh in a child process: what its parent holds, and its event loop, are no business of ours."""
+        parents = (self._loop, self.lanes, self.admission)
+        self._leave_loop()
+        self._latest = -inf
+        self.admission = self._begin(self)
+        return parents
+
+    async def part_with(self, member: Member) -> None:
+        """Note that a session is gone; after the last one everything comes to rest."""
+        here = member in self._present
+        self._present.discard(member)
+        if here and not self._present and self._loop is asyncio.get_running_loop():
+            await self.admission.finish()
 
     # A caller comes
 
@@ -75,6 +100,9 @@ class Dispatcher:
         """Grant a slot; None where anybody or anything is in the way."""
         if member.era != self._era:
             member.start_afresh(self._era)
+        if member.closed:
+            raise SessionClosedError("the session is closed")
+        self._present.add(member)
         if self.lanes or (deadline is not None and deadline < now):
             return None
         if self.admission.obstacle(now) or self._obstacle_for(member, route, now):
@@ -85,6 +113,17 @@ class Dispatcher:
         self, member: Member, route: str, lane: Lane, deadline: float | None, now: float
     ) -> Grant:
         """Wait for a slot; raises at once where none can come in time."""
+        while True:
+            grant = await self._turn_in_line(member, route, lane, deadline, now)
+            now = self.now()
+            if not self.admission.lapsed(grant, now):
+                return grant
+            self.admission.undo(grant)
+            self._part(grant)
+
+    async def _turn_in_line(
+        self, member: Member, route: str, lane: Lane, deadline: float | None, now: float
+    ) -> Grant:
         admission, lanes = self.admission, self.lanes
         refusal = admission.refusal(deadline, admission.earliest(member.ahead_of(lane), now), now)
         if refusal is not None:
@@ -116,7 +155,7 @@ class Dispatcher:
                 return await waiter.turn
         except TimeoutError:
             now = self.now()
-            raise self.admission.too_late(self.next_slot_at(now) - now) from None
+            raise too_late(self.next_slot_at(now) - now) from None
 
     def _forget(self, waiter: Waiter, lanes: Lanes) -> None:
         """Let go of a caller that was cancelled, be it in line or just after it was granted a slot."""
@@ -139,11 +178,11 @@ class Dispatcher:
         """Take in what the answer says."""
         if grant.era != self._era:
             return
-        opens_at = self.admission.gate.opens_at
+        opens_at = self.admission.opens_at
         now = self.latest()
         self.admission.learn(grant, status, headers, now=now, received_at=self._wall_clock())
-        if self.admission.gate.opens_at > opens_at and self.lanes:
-            self._turn_away(list(self.lanes))
+        if self.admission.opens_at > opens_at:
+            self.review()
 
     def release(self, grant: Grant) -> None:
         """End a request, answered or not: its place in flight is free at once."""
@@ -154,10 +193,23 @@ class Dispatcher:
     def _part(self, grant: Grant) -> None:
         grant.member.in_flight -= 1
         self.in_flight -= 1
-        if self.lanes and self._loop is not None and not self._loop.is_closed():
-            self._pump(self._loop.time())
+        self.pump()
 
     # Callers wait
+
+    def pump(self) -> None:
+        """Grant slots to those whose turn it is, after something changed."""
+        if self._loop is None or self._loop.is_closed():
+            return
+        if self.lanes:
+            self._pump(self._loop.time())
+        else:
+            self.admission.settle()
+
+    def review(self) -> None:
+        """Refuse those who wait in vain, after the outlook has darkened."""
+        if self.lanes:
+            self._turn_away(list(self.lanes))
 
     def _pump(self, now: float) -> None:
         """Grant slots to those whose turn it is until something is in the way."""
@@ -168,6 +220,7 @@ class Dispatcher:
             refusal = self.admission.refusal(waiter.deadline, now, now)
             waiter.turn.set_result(refusal or self._grant(waiter.member, waiter.route, now))
         self._set_timer(now)
+        self.admission.settle()
 
     def _obstacle_for(self, member: Member, route: str, now: float) -> str | None:
         if member.in_flight >= member.max_in_flight:
@@ -196,7 +249,8 @@ class Dispatcher:
             self._timer = None
 
     def turn_away(self, member: Member) -> None:
-        """Refuse all of one session who wait: it was closed."""
+        """Refuse all of one session who wait, and all who come later: it was closed."""
+        member.closed = True
         for waiter in list(self.lanes):
             if waiter.member is member and not waiter.turn.done():
                 waiter.turn.set_result(SessionClosedError("the session was closed while the request waited"))
@@ -207,7 +261,7 @@ class Dispatcher:
         now = self.now()
         for waiter in waiting[:TURNED_AWAY_AT_ONCE]:
             if not waiter.turn.done():
-                refusal = self.admission.refusal(waiter.deadline, self.admission.gate.opens_at, now)
+                refusal = self.admission.refusal(waiter.deadline, self.admission.earliest(0, now), now)
                 if refusal is not None:
                     waiter.turn.set_result(refusal)
                     self.lanes.leave(waiter)
@@ -225,12 +279,7 @@ class Dispatcher:
         later = self.admission.next_change(now)
         return later if moment <= now and later < inf else moment
 
-    def _outlook(
-        self, waiter: Waiter, now: float
-    ) -> tuple[
-        float,
-        str,
-    ]:
+    def _outlook(self, waiter: Waiter, now: float) -> tuple[float, str]:
         """Say how long this caller will wait, at a guess, and why."""
         blocked = self.admission.obstacle(now)
         reason = blocked or self._obstacle_for(waiter.member, waiter.route, now) or "others first"

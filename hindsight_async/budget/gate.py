@@ -96,7 +96,7 @@ class Gate:
     def refuse(self, closing: int, headers: RateHeaders, now: float) -> None:
         """Close after a 429. One to a request sent before the last closing only tells of a later reset."""
         quota = headers.usage_remaining == 0
-        wait = _named_wait(headers, quota=quota)
+        wait = named_wait(headers, quota=quota)
         if closing == self.closing:
             self._close()
             if not wait:
@@ -108,13 +108,18 @@ class Gate:
             self.quota = quota
             self.reset_at = headers.usage_period_end if quota else headers.reset_at
 
+    def close_until(self, opens_at: float, reset_at: "datetime | None", *, quota: bool) -> None:
+        """Close on the word of another process."""
+        self._close()
+        self.opens_at, self.reset_at, self.quota = opens_at, reset_at, quota
+
     def _close(self) -> None:
         self.abandon()
         self._at_once = 1
         self._cold = False
 
 
-def _named_wait(headers: RateHeaders, *, quota: bool) -> float:
-    """Seconds the server asks for; 0 where it names none."""
+def named_wait(headers: RateHeaders, *, quota: bool) -> float:
+    """Tell for how many seconds the server asks; 0 where it names none."""
     named = [headers.reset_in, headers.retry_after, headers.usage_reset_in if quota else None]
     return max((seconds for seconds in named if seconds is not None), default=0.0)

@@ -39,10 +39,11 @@ class Member:
     in_flight: int = 0
     queued: dict[Lane, int] = field(factory=_nobody)
     era: int = 0
+    closed: bool = False
 
     def start_afresh(self, era: int) -> None:
         """Forget what an event loop that is gone has left behind."""
-        self.era, self.in_flight, self.queued = era, 0, _nobody()
+        self.era, self.closed, self.in_flight, self.queued = era, False, 0, _nobody()
 
     def ahead_of(self, lane: Lane) -> int:
         """Count those of this session who go before a newcomer in this lane."""
@@ -119,6 +120,16 @@ class Lanes:
         self._gone += 1
         if self._gone > FEW_GONE and self._gone > len(self):
             self._forget_gone()
+
+    def demand(self) -> tuple[int, int]:
+        """Count the interactive and bulk waiters whose sessions may have that many more in flight."""
+        interactive = bulk = 0
+        for member in {member for lines in self._lines.values() for member, _ in lines}:
+            places = max(0, member.max_in_flight - member.in_flight)
+            urgent = min(places, member.queued["interactive"])
+            interactive += urgent
+            bulk += min(places - urgent, member.queued["bulk"])
+        return interactive, bulk
 
     def oldest(self) -> Waiter | None:
         """Find who has waited longest."""

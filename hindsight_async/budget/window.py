@@ -215,6 +215,11 @@ class Window:
         part.give_back_all(now)
         return part
 
+    def occupy(self, moments: list[float]) -> None:
+        """Begin with slots held that come free at these moments, in order."""
+        self._due.extend(moments)
+        self._taken += len(moments)
+
     def confirm(self, hold: Hold, now: float) -> None:
         """Note that the server has let this request through."""
         self._forget_lapsed(now)

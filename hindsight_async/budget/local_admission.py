@@ -1,0 +1,185 @@
+"""Admission by this process's own count: windows, gate and pace taken together.
+
+Knows the time only as it is told, and nothing of who waits.
+
+With a share of the plan, a limit that the server names is taken times the share. Its Remaining needs no such
+care: what is missing there is first put down to the others' part of the plan, and only what is missing beyond
+that part eats into ours. So siblings that keep to their shares are never taken for a rival.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from math import floor
+
+from attrs import define, evolve, field
+
+from hindsight_async.budget.admission import closed_for_long, logger, too_late, warn_of_problems
+from hindsight_async.budget.gate import Gate
+from hindsight_async.budget.lanes import Grant, Member
+from hindsight_async.budget.pacer import Pacer
+from hindsight_async.budget.rate_limits import RateLimits
+from hindsight_async.errors import HindsightError
+from hindsight_async.rate_headers import RateHeaders, parse_rate_headers
+
+FLOAT_RESIDUE = 1e-9
+"""What a product with a share may be short of a whole number."""
+
+
+def part_of(requests_per_minute: int, share: float) -> int:
+    """Tell how many requests per minute a share of the plan is: whole ones, and at least 1."""
+    return max(1, floor(requests_per_minute * share + FLOAT_RESIDUE))
+
+
+@define(eq=False)
+class LocalAdmission:
+    """Decides whether a request may leave, and follows what becomes of it."""
+
+    limits: RateLimits
+    gate: Gate
+    burst: int | None
+    max_rate_wait: float
+    pacer: Pacer
+    share: float
+    _warned_of: set[str] = field(factory=set[str])
+
+    @classmethod
+    def begin(
+        cls,
+        requests_per_minute: int,
+        *,
+        burst: int | None,
+        max_rate_wait: float,
+        random: Callable[[], float],
+        share: float = 1.0,
+    ) -> "LocalAdmission":
+        """Start with nothing sent and nothing known."""
+        ours = part_of(requests_per_minute, share)
+        return cls(RateLimits(ours), Gate(random), burst, max_rate_wait, Pacer(ours, burst), share)
+
+    @property
+    def limit(self) -> int:
+        """Requests per minute, as the plan or the server says."""
+        return self.limits.whole.limit
+
+    @property
+    def opens_at(self) -> float:
+        """The moment until which the server refuses everybody."""
+        return self.gate.opens_at
+
+    def room(self, now: float) -> int:
+        """Count the slots that may be taken now."""
+        if self.gate.closed(now) or self.gate.probing:
+            return 0
+        return max(0, self.limits.whole.room(now))
+
+    def change_loop(self, now: float) -> None:
+        """Go on with what is known on another event loop; what was under way there is over."""
+        self.gate.abandon()
+        for window in self.limits.windows():
+            window.give_back_all(now)
+        self.pacer = Pacer(self.limits.whole.limit, self.burst)
+
+    def obstacle(self, now: float) -> str | None:
+        """Say what is in everybody's way."""
+        if self.gate.closed(now):
+            return "closed by the server"
+        if self.gate.probing:
+            return "waiting for one answer"
+        if not self.limits.whole.admits(now):
+            return "window full"
+        return None if self.pacer.ready() else "pacing"
+
+    def obstacle_on(self, route: str, now: float) -> str | None:
+        """Say what is in the way of requests on this route."""
+        part = self.limits.of_route(route)
+        return None if part is None or part.admits(now) else "window of the route full"
+
+    def enter(self, member: Member, route: str, now: float) -> Grant:
+        """Let one request leave; make sure first that there is no obstacle."""
+        self.pacer.take()
+        whole, part = self.limits.whole, self.limits.of_route(route)
+        holds = [(whole, whole.take(now))]
+        if part is not None:
+            holds.append((part, part.take(now)))
+        return Grant(member, route, holds, self.gate.enter())
+
+    def lapsed(self, grant: Grant, now: float) -> bool:  # noqa: ARG002  nobody else can take what is counted here
+        """Tell whether a grant is too old to be used: never."""
+        return False
+
+    def undo(self, grant: Grant) -> None:
+        """Take back an `enter` after which nothing was sent."""
+        self.pacer.put_back()
+        for window, hold in grant.holds:
+            window.put_back(hold)
+        self.gate.leave(grant.closing, sent=False)
+
+    def leave(self, grant: Grant, now: float) -> None:
+        """Note that a request is over, answered or not: its slots come back when the server's window has grant."""
+        for window, hold in grant.holds:
+            window.give_back(hold, now)
+        self.gate.leave(grant.closing, sent=True)
+
+    def learn(
+        self, grant: Grant, status: int, headers: Mapping[str, str], *, now: float, received_at: datetime
+    ) -> None:
+        """Take in what an answer says."""
+        said = parse_rate_headers(headers, received_at=received_at)
+        warn_of_problems(said.problems, self._warned_of)
+        refused = status == HTTPStatus.TOO_MANY_REQUESTS
+        if not refused and (status < HTTPStatus.BAD_REQUEST or said.remaining is not None):
+            for window, hold in grant.holds:
+                window.confirm(hold, now)
+        self._adopt_limit(grant, said, now)
+        window, hold = grant.holds[-1]
+        if said.limit is None or said.limit >= window.limit:
+            window.learn(hold, said, now)
+        if not refused:
+            self.gate.let_through(grant.closing, said)
+            return
+        if said.remaining is None and grant.closing == self.gate.closing:
+            window.refused_without_word(now)
+        self.gate.refuse(grant.closing, said, now)
+
+    def settle(self) -> None:
+        """Note that all who may go now have gone."""
+
+    async def finish(self) -> None:
+        """Come to rest: there is nobody to tell."""
+
+    def next_change(self, now: float) -> float:
+        """Name the next moment at which an obstacle may go away by itself; inf if there is none."""
+        if self.gate.closed(now):
+            return self.gate.opens_at
+        moment = min(window.next_change(now) for window in self.limits.windows())
+        pause = self.pacer.seconds_until_ready()
+        return min(moment, now + pause) if pause else moment
+
+    def earliest(self, ahead: int, now: float) -> float:
+        """Name the earliest moment at which a newcomer with so many ahead can leave."""
+        return max(
+            now,
+            self.gate.opens_at,
+            self.limits.whole.opens_for(ahead, now),
+            now + self.pacer.seconds_for(ahead),
+        )
+
+    def refusal(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
+        """Make the error for a caller that would wait in vain, if so."""
+        gate = self.gate
+        if gate.closed(now) and (gate.quota or gate.opens_at - now > self.max_rate_wait):
+            return closed_for_long(gate.reset_at, quota=gate.quota)
+        if deadline is None or earliest <= deadline:
+            return None
+        return too_late(earliest - now)
+
+    def _adopt_limit(self, grant: Grant, said: RateHeaders, now: float) -> None:
+        whole = self.limits.whole
+        before = whole.limit
+        if said.limit is not None:
+            said = evolve(said, limit=part_of(said.limit, self.share))
+        self.limits.learn(grant.route, grant.holds[0][1], said, now)
+        if whole.limit != before:
+            self.pacer = Pacer(whole.limit, self.burst)
+            logger.warning("the server allows %d requests per minute, not %d", whole.limit, before)

@@ -1,0 +1,356 @@
+"""An event that is delivered twice, even at the same time, emails its contact once."""
+
+import asyncio
+import random
+import resource
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import pytest
+
+from hindsight_async import (
+    BadRequestError,
+    CreatedInterview,
+    CreateInterview,
+    DeadlineExceededError,
+    Delivery,
+    HindsightError,
+    HindsightSession,
+    LedgerError,
+    OutcomeUnknownError,
+    Plan,
+    RateBudget,
+    RecipientNotAllowedError,
+)
+from hindsight_async.emulator import Emulator
+from hindsight_async.ledger import Ledger, LedgerEntry, LedgerStatus
+
+FAULTS = [
+    ("disconnect", "before_commit"),
+    ("disconnect", "after_commit"),
+    (500, "before_commit"),
+    (503, "after_commit"),
+    (400, "before_commit"),
+    ("html", "after_commit"),
+    ("truncated", "mid_body"),
+]
+
+
+def request(name="jane", **fields):
+    return CreateInterview(contact_email=f"{name}@acme.example", **{"sequence_id": "seq_1", **fields})
+
+
+@asynccontextmanager
+async def at_work(tmp_path, *, emulator=None, **options):
+    """Yield an emulator, a session and an open ledger."""
+    async with Emulator(plan=Plan.ENTERPRISE, **(emulator or {})) as server:
+        wanted = {"plan": Plan.ENTERPRISE, "deadline": None, **options}
+        async with (
+            HindsightSession(server.api_key, base_url=server.base_url, **wanted) as hindsight,
+            Ledger(tmp_path / "webhooks.db").run() as run,
+        ):
+            yield server, hindsight.interviews, run
+
+
+async def entry_of(tmp_path):
+    (entry,) = [entry async for entry in Ledger(tmp_path / "webhooks.db").entries()]
+    return entry
+
+
+@contextmanager
+def no_file_may_grow():
+    """Do what a full disk does, from the kernel."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_the_first_delivery_is_sent_and_the_second_learns_of_it(tmp_path):
+    """The answer of the first is the interview, and of every later one what the ledger has of it."""
+    async with at_work(tmp_path) as (emulator, interviews, run):
+        created = await interviews.create_once(request(), ledger=run)
+        again = await interviews.create_once(request("JANE"), ledger=run)
+        other = await interviews.create_once(request(deal_id="deal_2"), ledger=run)
+    assert isinstance(created, CreatedInterview)
+    assert isinstance(other, CreatedInterview)
+    assert isinstance(again, LedgerEntry)
+    assert (LedgerStatus.CREATED, created.interview_request_id, 1) == (
+        again.status,
+        again.interview_request_id,
+        again.attempts,
+    )
+    assert not again.in_hand
+    assert 2 == len(emulator.requests)
+
+
+async def test_what_an_earlier_run_planned_is_sent_by_the_next(tmp_path):
+    """A process that died before it sent loses no contact."""
+    async with at_work(tmp_path, plan=None, budget=RateBudget(1)) as (emulator, interviews, run):
+        await interviews.create_once(request("first"), ledger=run)
+        waiting = asyncio.create_task(interviews.create_once(request(), ledger=run))
+        while 2 != sum((await Ledger(tmp_path / "webhooks.db").counts()).values()):
+            await asyncio.sleep(0)
+        waiting.cancel()
+    async with at_work(tmp_path) as (emulator, interviews, run):
+        assert isinstance(await interviews.create_once(request(), ledger=run), CreatedInterview)
+        assert 1 == len(emulator.outbox)
+
+
+async def test_of_many_at_once_one_is_sent(tmp_path):
+    """The others are told that a task is at it."""
+    async with at_work(tmp_path) as (emulator, interviews, run):
+        deliveries = [interviews.create_once(request(), ledger=run) for _ in range(50)]
+        first, *told = await asyncio.gather(*deliveries)
+    assert isinstance(first, CreatedInterview)
+    assert all(entry.in_hand and not entry.may_be_sent for entry in told)
+    assert {LedgerStatus.PLANNED} == {entry.status for entry in told}
+    assert 1 == len(emulator.requests) == len(emulator.outbox)
+
+
+def test_nobody_waits_for_the_one_who_is_at_it(tmp_path):
+    """While the first waits for the budget, the second has its answer at once."""
+
+    async def deliver():
+        async with at_work(tmp_path, plan=None, budget=RateBudget(1)) as (_, interviews, run):
+            await interviews.create(request("first"))
+            waiting = asyncio.create_task(interviews.create_once(request(), ledger=run))
+            await asyncio.sleep(0)
+            told = await interviews.create_once(request(), ledger=run)
+            assert not waiting.done()
+            waiting.cancel()
+            return told
+
+    assert asyncio.run(deliver()).in_hand
+
+
+def test_too_late_for_the_deadline_it_is_sent_by_the_next_delivery(tmp_path):
+    """The caller hears how long to wait, and the ledger that nothing was sent."""
+
+    async def deliver():
+        budget = RateBudget(1)
+        async with at_work(tmp_path, plan=None, budget=budget, deadline=2.0) as (emulator, interviews, run):
+            await interviews.create(request("first"))
+            with pytest.raises(DeadlineExceededError) as raised:
+                await interviews.create_once(request(), ledger=run)
+            assert raised.value.retry_after > 2
+            assert LedgerStatus.NOT_SENT == (await entry_of(tmp_path)).status
+            budget_of_plenty = {"plan": Plan.ENTERPRISE, "base_url": emulator.base_url}
+            async with HindsightSession(emulator.api_key, **budget_of_plenty) as other:
+                again = await other.interviews.create_once(request(), ledger=run)
+            return again, len(emulator.outbox)
+
+    again, emails = asyncio.run(deliver())
+    assert isinstance(again, CreatedInterview)
+    assert 2 == emails
+
+
+@pytest.mark.parametrize(
+    ("how", "at", "error", "status"),
+    [
+        (400, "before_commit", BadRequestError, LedgerStatus.REJECTED),
+        ("disconnect", "before_commit", OutcomeUnknownError, LedgerStatus.UNKNOWN),
+        ("disconnect", "after_commit", OutcomeUnknownError, LedgerStatus.UNKNOWN),
+    ],
+)
+async def test_what_was_refused_or_is_in_doubt_is_not_sent_again(tmp_path, how, at, error, status):
+    """The first delivery raises it, and the second is told what the ledger says of it."""
+    async with at_work(tmp_path) as (emulator, interviews, run):
+        emulator.fail("POST /interviews", how=how, at=at)
+        with pytest.raises(error):
+            await interviews.create_once(request(), ledger=run)
+        again = await interviews.create_once(request(), ledger=run)
+    assert (status, 1, False) == (again.status, again.attempts, again.in_hand)
+    assert 1 == len(emulator.requests)
+
+
+def test_one_that_waits_to_be_sent_again_stays_in_hand(tmp_path):
+    """After a 429 the row is in no doubt, and still nobody else's; each request is counted once."""
+
+    async def deliver():
+        async with at_work(tmp_path) as (emulator, interviews, run):
+            emulator.fail("POST /interviews", how=429, headers={"Retry-After": "1"})
+            first = asyncio.create_task(interviews.create_once(request(), ledger=run))
+            while LedgerStatus.NOT_SENT not in {entry.status async for entry in entries(tmp_path)}:
+                await asyncio.sleep(0)
+            second = await interviews.create_once(request(), ledger=run)
+            assert (LedgerStatus.NOT_SENT, True, False) == (
+                second.status,
+                second.in_hand,
+                second.may_be_sent,
+            )
+            assert isinstance(await first, CreatedInterview)
+            return len(emulator.outbox)
+
+    assert 1 == asyncio.run(deliver())
+    assert 2 == asyncio.run(entry_of(tmp_path)).attempts
+
+
+async def entries(tmp_path):
+    async for entry in Ledger(tmp_path / "webhooks.db").entries():
+        yield entry
+
+
+def test_cancelled_after_it_left_it_is_unknown(tmp_path):
+    """The person may have been emailed, so nobody sends it again by itself."""
+
+    async def deliver():
+        async with at_work(tmp_path, emulator={"latency": 5.0}, on_outcome_unknown=heard.append) as (
+            emulator,
+            interviews,
+            run,
+        ):
+            first = asyncio.create_task(interviews.create_once(request(), ledger=run))
+            while not emulator.requests:
+                await asyncio.sleep(0)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            return await interviews.create_once(request(), ledger=run)
+
+    heard = []
+    again = asyncio.run(deliver())
+    assert (LedgerStatus.UNKNOWN, 1, "OutcomeUnknownError") == (
+        again.status,
+        again.attempts,
+        again.error_code,
+    )
+    assert 1 == len(heard)
+
+
+def test_cancelled_at_any_moment_the_next_delivery_does_what_is_right(tmp_path):
+    """What had left is not sent again, what had not is, and nothing stays in hand."""
+
+    async def deliver():
+        async with at_work(tmp_path) as (emulator, interviews, run):
+            for steps in range(60):
+                contact = request(f"c{steps}")
+                task = asyncio.create_task(interviews.create_once(contact, ledger=run))
+                for _ in range(steps):
+                    await asyncio.sleep(0 if steps % 2 else 0.0003)
+                task.cancel()
+                await asyncio.wait([task])
+                again = await interviews.create_once(contact, ledger=run)
+                seen[task.cancelled(), type(again), getattr(again, "in_hand", False)] += 1
+                if isinstance(again, LedgerEntry):
+                    assert {LedgerStatus.CREATED, LedgerStatus.UNKNOWN} >= {again.status}
+            return Counter(email.address for email in emulator.outbox)
+
+    seen = Counter()
+    sent = asyncio.run(deliver())
+    assert {1} == set(sent.values())
+    assert {(True, CreatedInterview, False), (True, LedgerEntry, False), (False, LedgerEntry, False)} >= set(
+        seen
+    )
+    assert seen[True, CreatedInterview, False]
+
+
+async def test_an_outcome_that_cannot_be_written_down_is_said(tmp_path):
+    """The row stays as sending, which is never sent again, and the error names the id that the API gave."""
+    async with at_work(tmp_path, emulator={"latency": 5.0}) as (emulator, interviews, run):
+        first = asyncio.create_task(interviews.create_once(request(), ledger=run))
+        while not emulator.requests:
+            await asyncio.sleep(0)
+        with no_file_may_grow():
+            with pytest.raises(LedgerError) as raised:
+                await first
+        again = await interviews.create_once(request(), ledger=run)
+    assert Delivery.UNKNOWN is raised.value.delivery
+    assert ["the API had created it: interview_request_id 1"] == raised.value.__notes__
+    assert (LedgerStatus.SENDING, False, False) == (again.status, again.in_hand, again.may_be_sent)
+    assert LedgerStatus.UNKNOWN == (await entry_of(tmp_path)).status
+    assert 1 == len(emulator.requests)
+
+
+async def test_a_ledger_that_cannot_be_written_keeps_the_request_back(tmp_path):
+    """Nothing leaves that is not written down; with room again the next delivery is sent."""
+    async with at_work(tmp_path) as (emulator, interviews, run):
+        with no_file_may_grow():
+            with pytest.raises(LedgerError) as raised:
+                await interviews.create_once(request(), ledger=run)
+        assert Delivery.NOT_SENT is raised.value.delivery
+        assert 0 == len(emulator.requests)
+        assert isinstance(await interviews.create_once(request(), ledger=run), CreatedInterview)
+
+
+async def test_a_cancelled_delivery_is_cancelled_though_the_ledger_fails(tmp_path):
+    """Its caller is gone: the error of the ledger does not take the place of the cancellation."""
+    async with at_work(tmp_path, plan=None, budget=RateBudget(1)) as (_, interviews, run):
+        await interviews.create(request("first"))
+        waiting = asyncio.create_task(interviews.create_once(request(), ledger=run))
+        while not await known_to(tmp_path):
+            await asyncio.sleep(0)
+        with no_file_may_grow():
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
+
+async def known_to(tmp_path):
+    return sum((await Ledger(tmp_path / "webhooks.db").counts()).values())
+
+
+async def test_who_may_not_be_emailed_is_not_sent(tmp_path):
+    """The rails hold here too, and the ledger says that nothing left."""
+    async with at_work(tmp_path, allowed_recipients=["*@ours.test"]) as (emulator, interviews, run):
+        with pytest.raises(RecipientNotAllowedError):
+            await interviews.create_once(request(), ledger=run)
+    assert LedgerStatus.NOT_SENT == (await entry_of(tmp_path)).status
+    assert [] == emulator.requests
+
+
+async def test_a_failing_hook_lets_the_row_go(tmp_path):
+    """The program's own mistake is raised as it is, and leaves nothing in hand."""
+    mistakes = iter([1 / 2, 0])
+    budget = RateBudget(1, on_wait=lambda *_: 1 / next(mistakes))
+    async with at_work(tmp_path, plan=None, budget=budget) as (_, interviews, run):
+        await interviews.create(request("first"))
+        next(mistakes)
+        with pytest.raises(ZeroDivisionError):
+            await interviews.create_once(request(), ledger=run)
+        assert LedgerStatus.NOT_SENT == (await entry_of(tmp_path)).status
+
+
+async def test_wrong_arguments_are_named(tmp_path):
+    """A ledger that is not open, or something that is no request, is refused before anything is written."""
+    async with at_work(tmp_path) as (_, interviews, run):
+        with pytest.raises(TypeError, match=r"must be a LedgerRun, as Ledger\.run\(\) opens it, not Ledger"):
+            await interviews.create_once(request(), ledger=Ledger(tmp_path / "webhooks.db"))
+        with pytest.raises(TypeError, match="request must be CreateInterview, not dict"):
+            await interviews.create_once({}, ledger=run)
+    assert 0 == await known_to(tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_hundred_events_delivered_twice_with_faults_email_each_once(tmp_path, seed):
+    """Whatever fails and whoever gives up in between, nobody gets two emails, and the ledger knows of all."""
+    chance = random.Random(seed)
+
+    async def deliver(interviews, run, name):
+        await asyncio.sleep(chance.uniform(0, 0.2))
+        with suppress(HindsightError):
+            async with asyncio.timeout(chance.choice([5.0, 5.0, 0.05])):
+                await interviews.create_once(request(name), ledger=run)
+
+    async def deliver_all():
+        latency = {"latency": lambda: chance.uniform(0.001, 0.03)}
+        async with at_work(tmp_path, emulator=latency) as (emulator, interviews, run):
+            for _ in range(30):
+                how, at = chance.choice(FAULTS)
+                emulator.fail("POST /interviews", how=how, at=at, times=1)
+            names = [f"c{number}" for number in range(200)] * 2
+            chance.shuffle(names)
+            await asyncio.gather(*(deliver(interviews, run, name) for name in names), return_exceptions=True)
+            for name in names:  # and once more, when all is quiet
+                await interviews.create_once(request(name), ledger=run)
+            return Counter(email.address for email in emulator.outbox)
+
+    sent = asyncio.run(deliver_all())
+    counts = asyncio.run(Ledger(tmp_path / "webhooks.db").counts())
+    assert {1} == set(sent.values())
+    certain = counts[LedgerStatus.CREATED] + counts[LedgerStatus.UNKNOWN] + counts[LedgerStatus.REJECTED]
+    assert 200 == certain == sum(counts.values())
+    assert counts[LedgerStatus.CREATED] <= len(sent)
+    assert counts[LedgerStatus.CREATED] >= 100
