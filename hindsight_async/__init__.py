@@ -27,8 +27,8 @@ The rooms, in the order in which a call travels:
     rate_headers  what the server's headers say about its limits
     errors        the error tree
 
-Imports run downward only. Beside them, and imported by none of them: `emulator` and `testing`, and what the
-command line is made of (`cli`, `contacts`, `demo`).
+Imports run downward only. Beside them, and imported by none of them: `emulator` and `testing`, `redis` (one
+rate budget for a whole fleet), and what the command line is made of (`cli`, `contacts`, `demo`).
 """
 
 from hindsight_async.budget import BudgetSnapshot, Lane, Plan, RateBudget

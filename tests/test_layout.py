@@ -18,6 +18,7 @@ IN_READING_ORDER = [
     "demo",
     "testing",
     "emulator",
+    "redis",
     "contacts",
     "__init__",
     "session",
@@ -49,6 +50,7 @@ OWNED = {
     "cattrs": {"codec"},
     "cyclopts": {"cli", "__main__"},
     "pytest": {"testing"},
+    "redis": {"redis"},
     "rich": {"cli", "__main__"},
     "sqlalchemy": {"ledger"},
 }

@@ -1,0 +1,118 @@
+"""What the tests of the fleet's budget share: short windows in real time, and requests without a server."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from attrs import define
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from hindsight_async import Plan
+from hindsight_async.redis import RedisBudget, Timing
+
+ROUTE = "POST /interviews"
+DATE = "Sun, 01 Mar 2026 12:00:00 GMT"
+QUICK = Timing(
+    window=0.4,
+    lease=0.4,
+    heartbeat=0.05,
+    idle_heartbeat=0.1,
+    impatience=0.05,
+    claim=0.2,
+    call=0.3,
+    retry=0.02,
+    recovery=0.2,
+)
+"""A window, and everything that goes with it, that does not keep anybody waiting."""
+
+LIMIT = Plan.ESSENTIALS.requests_per_minute
+
+
+PATIENCE = 30.0
+"""Real seconds after which a test counts as hung."""
+
+
+def run(coroutine):
+    """Run in real time, which is Redis's, for as long as patience lasts."""
+
+    async def bounded():
+        async with asyncio.timeout(PATIENCE):
+            return await coroutine
+
+    return asyncio.run(bounded(), debug=True)
+
+
+def budget_of(server, **options):
+    """Make one more process's budget."""
+    return RedisBudget(server.url, **{"organisation": "acme", "plan": Plan.ESSENTIALS, "timing": QUICK, **options})
+
+
+def headers(**named):
+    """Name headers as the server does: `limit=60` for X-RateLimit-Limit, `Retry_After=5` for Retry-After."""
+    short = {"limit": "X-RateLimit-Limit", "remaining": "X-RateLimit-Remaining", "reset": "X-RateLimit-Reset"}
+    found = {short.get(name, name.replace("_", "-")): str(value) for name, value in named.items()}
+    return CIMultiDictProxy(CIMultiDict({"Date": DATE, **found}))
+
+
+@define
+class Request:
+    """One that was let go: when, and when its answer came."""
+
+    left: float
+    answered: float = float("inf")
+
+
+async def send(door, seconds=0.0, *, status=200, said=None, log=None, **asked):
+    """Send one request that takes so many seconds."""
+    clock = asyncio.get_running_loop().time
+    async with door.slot(**{"route": ROUTE, **asked}) as slot:
+        request = Request(clock())
+        if log is not None:
+            log.append(request)
+        try:
+            if seconds:
+                await asyncio.sleep(seconds)
+        finally:
+            request.answered = clock()
+        slot.answered(status, said if said is not None else headers())
+    return request
+
+
+async def send_many(door, number, **options):
+    """Send so many at the same time."""
+    return await asyncio.gather(*(send(door, **options) for _ in range(number)))
+
+
+def most_counted(requests, window):
+    """Count the most requests that a server can have counted in one window, wherever between leaving and answer."""
+    return max(
+        sum(1 for other in requests if other.answered >= one.answered and other.left < one.answered + window)
+        for one in requests
+    )
+
+
+async def until(condition: Callable[[], Awaitable[bool]] | Callable[[], bool], patience=5.0):
+    """Wait for something to come true."""
+    async with asyncio.timeout(patience):
+        while True:
+            met = condition()
+            if met if isinstance(met, bool) else await met:
+                return
+            await asyncio.sleep(0.002)
+
+
+async def depart(*doors):
+    """Close what a test has opened."""
+    for door in doors:
+        door.close()
+        await door.leave()
+
+
+def key_of(server, part):
+    """Find the one key of this kind."""
+    keys = server.command("KEYS", f"hindsight:*:{part}").split(b"\r\n")
+    return keys[2].decode() if len(keys) > 2 else ""
+
+
+def held(server):
+    """Count the slots that Redis has."""
+    return int(server.command("ZCARD", key_of(server, "slots") or "none")[1:])

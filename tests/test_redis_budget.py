@@ -1,0 +1,636 @@
+"""One budget for a fleet, against a real Redis: what is promised while all goes well."""
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hindsight_async import (
+    DeadlineExceededError,
+    Plan,
+    QuotaExceededError,
+    SessionClosedError,
+    WrongEventLoopError,
+)
+from hindsight_async.budget import Budget
+from hindsight_async.redis import RedisBudget, RedisRefusedError, Timing
+from redis_fleet import (
+    LIMIT,
+    QUICK,
+    ROUTE,
+    budget_of,
+    depart,
+    headers,
+    held,
+    key_of,
+    most_counted,
+    run,
+    send,
+    send_many,
+    until,
+)
+from redis_server import running
+
+FOLDER = str(Path(__file__).parent)
+
+
+@pytest.fixture
+def redis():
+    yield from running()
+
+
+@pytest.fixture
+def redis_with_password():
+    yield from running("--requirepass", "open sesame", tcp=True)
+
+
+def test_several_budgets_never_hold_more_than_the_limit_in_any_window(redis):
+    """Wherever a server counts them, no window ever holds more than the plan, and the plan is used."""
+    chance = random.Random(5)
+    log, windows = [], 6
+
+    async def keep_sending(door):
+        while True:
+            await send(door, chance.expovariate(50), log=log, lane=chance.choice(["interactive", "bulk"]))
+
+    async def give_up_now_and_then(door):
+        while True:
+            try:
+                async with asyncio.timeout(chance.expovariate(20)):
+                    await send(door, 0.01, log=log)
+            except TimeoutError:
+                continue
+
+    async def main():
+        doors = [budget_of(redis).join(10) for _ in range(4)]
+        tasks = [asyncio.ensure_future(keep_sending(door)) for door in doors for _ in range(12)]
+        tasks += [asyncio.ensure_future(give_up_now_and_then(door)) for door in doors for _ in range(3)]
+        await asyncio.sleep(windows * QUICK.window)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await depart(*doors)
+
+    run(main())
+    assert most_counted(log, QUICK.window) <= LIMIT
+    assert len(log) > LIMIT * windows / 2
+
+
+def test_a_killed_process_costs_its_slots_for_one_window(redis):
+    """What it held is free again after its lease and a window, and not before the window is over."""
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, redis.url], stdout=subprocess.PIPE)
+    with holder:
+        holder.stdout.readline()
+        assert LIMIT == held(redis)
+        holder.kill()
+        killed_at = time.monotonic()
+
+    async def main():
+        door = budget_of(redis).join(LIMIT)
+        requests = sorted(request.left for request in await send_many(door, LIMIT))
+        # The holder's first request was answered before its death.
+        assert requests[1] - killed_at > QUICK.window
+        await depart(door)
+
+    run(main())
+
+
+HOLDER = f"""
+import asyncio, sys
+sys.path.insert(0, {FOLDER!r})
+from redis_fleet import LIMIT, ROUTE, budget_of
+from types import SimpleNamespace
+
+async def main():
+    door = budget_of(SimpleNamespace(url=sys.argv[1])).join(LIMIT)
+    first = door.slot(route=ROUTE)
+    async with first:
+        pass
+    slots = [door.slot(route=ROUTE) for _ in range(LIMIT - 1)]
+    await asyncio.gather(*(slot.__aenter__() for slot in slots))
+    print("holding", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def test_a_request_under_way_keeps_its_slot(redis):
+    """However long the answer takes, its slot is nobody else's until a window after it."""
+
+    async def main():
+        door = budget_of(redis).join(5)
+        await send(door)
+        slow = asyncio.ensure_future(send(door, 2 * (QUICK.lease + QUICK.window)))
+        await asyncio.sleep(1.8 * (QUICK.lease + QUICK.window))
+        assert 1 == held(redis)
+        await slow
+        await asyncio.sleep(QUICK.window / 2)
+        assert 1 == held(redis)
+        await until(lambda: held(redis) == 0)
+        await depart(door)
+
+    run(main())
+
+
+def test_a_lower_limit_holds_for_all_at_once(redis):
+    """What one process reads in a header is the other's limit a heartbeat later."""
+
+    async def main():
+        budgets = [budget_of(redis), budget_of(redis)]
+        doors = [budget.join(5) for budget in budgets]
+        await send(doors[1])
+        await send(doors[0], said=headers(limit=10))
+        await until(lambda: budgets[1].limit == 10)
+        assert 10 == budgets[0].limit
+        await depart(*doors)
+
+    run(main())
+
+
+def test_a_higher_limit_is_believed_after_two_answers_that_agree(redis):
+    """The second must be to a request that was sent after the first answer, whichever process it came to."""
+
+    async def main():
+        budgets = [budget_of(redis), budget_of(redis)]
+        doors = [budget.join(5) for budget in budgets]
+        await send(doors[0])
+        await send_many(doors[0], 3, seconds=0.02, said=headers(limit=300))
+        await until(lambda: held(redis) == 4)
+        await asyncio.sleep(2 * QUICK.heartbeat)
+        assert LIMIT == budgets[0].limit
+        await send(doors[1], said=headers(limit=300))
+        await until(lambda: budgets[0].limit == budgets[1].limit == 300)
+        await depart(*doors)
+
+    run(main())
+
+
+def test_the_smallest_limit_that_a_route_names_holds_for_all(redis):
+    """Where routes name different limits the fleet keeps to the smallest."""
+
+    async def main():
+        budget = budget_of(redis)
+        door = budget.join(5)
+        for _ in range(3):
+            await send(door, route="GET /interviews/{id}", said=headers(limit=20))
+            await send(door, route=ROUTE, said=headers(limit=300))
+        await until(lambda: budget.limit == 20)
+        await asyncio.sleep(2 * QUICK.heartbeat)
+        assert 20 == budget.limit
+        await depart(door)
+
+    run(main())
+
+
+def test_a_429_closes_for_every_process_and_one_probe_opens(redis):
+    """Until the named moment nobody sends; then one goes first, among all processes, and the rest follow it."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        budgets = [budget_of(redis), budget_of(redis)]
+        doors = [budget.join(10) for budget in budgets]
+        await send(doors[0])
+        await send(doors[1])
+        await send(doors[0], status=429, said=headers(Retry_After="1"))
+        closed_at = loop.time()
+        await until(lambda: budgets[1].snapshot().closed_until is not None)
+        log = []
+        answered = await asyncio.gather(
+            *(send(door, 0.1, said=headers(remaining=50), log=log) for door in doors for _ in range(4))
+        )
+        first, second = sorted(request.left for request in answered)[:2]
+        assert 0.95 < first - closed_at < 1.6
+        assert second >= min(request.answered for request in answered)
+        await depart(*doors)
+
+    run(main())
+
+
+def test_a_429_without_a_word_closes_for_a_pause(redis):
+    """A refusal that names no wait closes the gate for some seconds, for all."""
+
+    async def main():
+        budgets = [budget_of(redis), budget_of(redis)]
+        doors = [budget.join(10) for budget in budgets]
+        await send(doors[0], status=429)
+        with pytest.raises(DeadlineExceededError) as refused:
+            await send(doors[1], deadline=asyncio.get_running_loop().time() + 1)
+        assert 4 < refused.value.retry_after < 6
+        await depart(*doors)
+
+    run(main())
+
+
+def test_a_spent_quota_is_told_to_every_process(redis):
+    """A refusal for the month raises QuotaExceededError at once, in the other process as well."""
+
+    async def main():
+        doors = [budget_of(redis).join(10), budget_of(redis).join(10)]
+        spent = headers(X_Usage_Remaining=0, X_Usage_Period_End="2026-04-01T00:00:00Z")
+        await send(doors[0], status=429, said=spent)
+        for door in doors:
+            with pytest.raises(
+                QuotaExceededError, match="quota is used up: nothing is sent until 2026-04-01"
+            ) as refused:
+                await send(door)
+            assert 4 == refused.value.reset_at.month
+        await depart(*doors)
+
+    run(main())
+
+
+def test_a_probe_that_dies_blocks_nobody_for_long(redis):
+    """After a lease without word from the process that probes, the next may."""
+
+    async def main():
+        doors = [budget_of(redis).join(10), budget_of(redis).join(10)]
+        probing = asyncio.ensure_future(send(doors[0], 60.0))
+        await until(lambda: held(redis) == 1)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        # Its process falls silent: nothing renews the probe any more.
+        dead = doors[0]._dispatcher.admission._keeper._task
+        dead.remove_done_callback(doors[0]._dispatcher.admission._keeper._ended)
+        dead.cancel()
+        request = await send(doors[1])
+        assert QUICK.lease / 2 < request.left - began < 3 * QUICK.lease
+        probing.cancel()
+        await asyncio.gather(probing, return_exceptions=True)
+        await depart(doors[1])
+
+    run(main())
+
+
+def test_programs_outside_the_fleet_are_left_their_part(redis):
+    """What Remaining lacks and the fleet cannot have used is not sent on top of."""
+
+    async def main():
+        budgets = [budget_of(redis), budget_of(redis)]
+        doors = [budget.join(LIMIT) for budget in budgets]
+        await send(doors[1])
+        await send(doors[0], said=headers(limit=LIMIT, remaining=LIMIT - 2 - 40))
+        await send(doors[0], said=headers(limit=LIMIT, remaining=LIMIT - 3 - 40))
+        began = asyncio.get_running_loop().time()
+        requests = await send_many(doors[1], LIMIT)
+        at_once = [request for request in requests if request.left < began + QUICK.window / 2]
+        assert LIMIT - 3 - 40 == len(at_once)
+        await depart(*doors)
+
+    run(main())
+
+
+def test_interactive_calls_of_any_process_go_before_bulk_calls_of_any_other(redis):
+    """With both waiting for slots to come free, the other process's interactive calls are first."""
+
+    async def main():
+        bulk, interactive = budget_of(redis).join(LIMIT), budget_of(redis).join(LIMIT)
+        await send(bulk)
+        await send_many(bulk, LIMIT - 1)
+        later = [asyncio.ensure_future(send(bulk, lane="bulk")) for _ in range(20)]
+        await asyncio.sleep(QUICK.window / 4)
+        first = await send_many(interactive, 5)
+        rest = await asyncio.gather(*later)
+        assert max(request.left for request in first) < min(request.left for request in rest)
+        await depart(bulk, interactive)
+
+    run(main())
+
+
+def test_bulk_keeps_a_tenth_among_processes_too(redis):
+    """However many interactive calls wait elsewhere, bulk calls have their turns among them."""
+
+    async def main():
+        bulk, interactive = budget_of(redis).join(LIMIT), budget_of(redis).join(LIMIT)
+        await send(bulk)
+        await send_many(bulk, LIMIT - 1)
+        later = [asyncio.ensure_future(send(bulk, lane="bulk")) for _ in range(3)]
+        first = await send_many(interactive, LIMIT)
+        rest = await asyncio.gather(*later)
+        assert max(other.left for other in rest) < max(request.left for request in first)
+        await depart(bulk, interactive)
+
+    run(main())
+
+
+def test_the_claim_of_a_dead_process_vanishes(redis):
+    """Bulk calls do not wait for interactive ones that nobody will make any more."""
+
+    async def main():
+        dead, bulk = budget_of(redis).join(LIMIT), budget_of(redis).join(LIMIT)
+        await send(bulk)
+        await send_many(bulk, LIMIT - 1)
+        waiting = asyncio.ensure_future(send(dead))
+        await until(lambda: bool(key_of(redis, "interactive")))
+        keeper = dead._dispatcher.admission._keeper
+        keeper._task.remove_done_callback(keeper._ended)
+        keeper._task.cancel()
+        began = asyncio.get_running_loop().time()
+        request = await send(bulk, lane="bulk")
+        assert request.left - began < QUICK.window + 2 * QUICK.claim
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await depart(bulk)
+
+    run(main())
+
+
+def test_a_deadline_that_cannot_be_met_is_refused_at_once(redis):
+    """With the window full for longer than the caller has, it hears so in a round trip, with the seconds to wait."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        full, late = budget_of(redis, timing=LONG).join(LIMIT), budget_of(redis, timing=LONG).join(1)
+        await send(full)
+        await send_many(full, LIMIT - 1)
+        for _ in range(2):
+            began = loop.time()
+            with pytest.raises(DeadlineExceededError, match="past the deadline") as refused:
+                await send(late, deadline=began + 2)
+            assert loop.time() - began < 1
+            assert 55 < refused.value.retry_after < 61
+        await depart(full, late)
+
+    run(main())
+
+
+LONG = Timing()
+
+
+@pytest.mark.parametrize("steps", range(0, 40, 3))
+def test_a_caller_that_is_cancelled_anywhere_takes_no_slot_along(redis, steps):
+    """Cancelled after any number of steps of the loop, what it was granted goes back unsent, and others pass."""
+
+    async def main():
+        door = budget_of(redis).join(5)
+        task = asyncio.ensure_future(send(door, 60.0))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        sent = bool(door._dispatcher.in_flight)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await send(door)
+        await until(lambda: held(redis) <= 2)
+        assert held(redis) <= 1 + sent
+        await depart(door)
+
+    run(main())
+
+
+def test_a_grant_that_grew_too_old_is_not_used(redis):
+    """A process that stood still for longer than the lease asks again before it sends."""
+
+    async def main():
+        budget = budget_of(redis)
+        door = budget.join(5)
+        await send(door)
+
+        def number_of(slot):
+            return budget._dispatcher.admission.standing.tickets[slot._grant].number
+
+        async def stand_still():
+            async with door.slot(route=ROUTE) as slot:
+                time.sleep(1.5 * QUICK.lease)  # noqa: ASYNC251  nothing else may run meanwhile
+                return number_of(slot)
+
+        async def leave():
+            async with door.slot(route=ROUTE) as slot:
+                return number_of(slot)
+
+        numbers = await asyncio.gather(stand_still(), leave())
+        # Both were granted in one reply, with numbers that follow each other; the second asked again.
+        assert numbers[0] + 2 == numbers[1]
+        await depart(door)
+
+    run(main())
+
+
+def test_many_callers_share_a_round_trip(redis):
+    """What fifty callers want at the same time is one question, and what they give back goes with the next."""
+
+    async def main():
+        door = budget_of(redis, timing=LONG).join(50)
+        await send(door)
+        redis.command("CONFIG", "RESETSTAT")
+        await send_many(door, 50)
+        stats = redis.command("INFO", "commandstats").decode()
+        assert int(stats.split("cmdstat_evalsha:calls=")[1].split(",")[0]) <= 3
+        await depart(door)
+
+    run(main())
+
+
+def test_only_a_hash_of_the_organisation_is_stored_and_not_for_ever(redis):
+    """Keys name nobody, lie in one slot of a cluster, and lapse."""
+
+    async def main():
+        door = budget_of(redis, organisation="acme corporation").join(5)
+        await send(door, said=headers(limit=50))
+        await depart(door)
+
+    run(main())
+    keys = [key.decode() for key in redis.command("KEYS", "*").split(b"\r\n")[2::2] if key]
+    assert len(keys) >= 3
+    assert 1 == len({key[key.index("{") : key.index("}")] for key in keys})
+    for key in keys:
+        assert key.startswith("hindsight:{")
+        assert "acme" not in key
+        assert int(redis.command("TTL", key)[1:]) > 0
+
+
+def test_two_organisations_share_nothing(redis):
+    """Another organisation's full window is of no consequence."""
+
+    async def main():
+        doors = [budget_of(redis, organisation=name).join(LIMIT) for name in ("acme", "globex")]
+        for door in doors:
+            await send(door)
+            began = asyncio.get_running_loop().time()
+            requests = await send_many(door, LIMIT - 1)
+            assert max(request.left for request in requests) < began + QUICK.window
+        await depart(*doors)
+
+    run(main())
+
+
+def test_what_is_told_when_the_last_session_leaves(redis):
+    """Slots come free a window after the answer, the connection is closed, and a session opened anew goes on."""
+
+    async def main():
+        budget = budget_of(redis)
+        doors = [budget.join(5), budget.join(5)]
+        for door in doors:
+            await send_many(door, 5)
+        await depart(doors[0])
+        # The test's own connection counts, too.
+        assert 2 == redis.command("CLIENT", "LIST").count(b" addr=/")
+        await depart(doors[1])
+        assert 1 == redis.command("CLIENT", "LIST").count(b" addr=/")
+        assert 1 == len(asyncio.all_tasks())
+        assert 10 == held(redis)
+        with pytest.raises(SessionClosedError):
+            await send(doors[1])
+        anew = budget.join(5)
+        await send(anew)
+        await depart(anew)
+        assert 1 == len(asyncio.all_tasks())
+
+    run(main())
+
+
+def test_leaving_without_having_sent_anything_is_nothing(redis):
+    """A session that was never used has nobody to tell."""
+
+    async def main():
+        await depart(budget_of(redis).join(1))
+
+    run(main())
+
+
+def test_one_loop_after_another(redis):
+    """With asyncio.run after asyncio.run the budget moves on, and what was sent still counts."""
+    budget = budget_of(redis)
+    door = budget.join(5)
+    for sent in (5, 10):
+        run(send_many(door, 5))
+        run(until(lambda expected=sent: held(redis) == expected))
+
+
+def test_two_loops_at_once_are_refused(redis):
+    """A second running loop is told of the first."""
+
+    async def main():
+        door = budget_of(redis).join(5)
+        await send(door)
+        with pytest.raises(WrongEventLoopError, match="one event loop at a time"):
+            await asyncio.to_thread(asyncio.run, send(door))
+        await depart(door)
+
+    run(main())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_process_makes_its_own_connection(redis):
+    """After a fork amid requests the child sends under its own name, and the parent goes on undisturbed."""
+    code = FORK.format(folder=FOLDER, url=redis.url)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ("", "child 1\nparent 3\n") == (done.stderr, done.stdout)
+    assert 2 == redis.command("KEYS", "*:call:*").count(b"hindsight")
+
+
+FORK = """
+import asyncio, os, sys, warnings
+sys.path.insert(0, {folder!r})
+from types import SimpleNamespace
+from redis_fleet import ROUTE, budget_of, send, depart
+budget = budget_of(SimpleNamespace(url={url!r}))
+door = budget.join(2)
+
+async def child():
+    await send(door)
+    print("child", 1, flush=True)
+    await depart(door)
+
+def in_child():
+    asyncio._set_running_loop(None)
+    asyncio.run(child())
+    os._exit(0)
+
+async def main():
+    await send(door)
+    running = [asyncio.ensure_future(send(door, 0.2)) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pid = os.fork()
+    if not pid:
+        in_child()
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        await asyncio.sleep(0.01)
+    await asyncio.gather(*running)
+    print("parent", len(running), flush=True)
+    await depart(door)
+
+asyncio.run(main())
+"""
+
+
+def test_a_wrong_password_is_a_clear_error_that_does_not_show_it(redis_with_password):
+    """Nobody waits for a Redis that will never let it in, and the password is nowhere to be read."""
+    for url in (redis_with_password.url, redis_with_password.url.replace("//", "//:wrong-one@")):
+        budget = RedisBudget(url, organisation="acme", plan=Plan.ESSENTIALS)
+
+        async def refused(budget=budget):
+            door = budget.join(5)
+            try:
+                with pytest.raises(RedisRefusedError, match="lets nobody in") as error:
+                    await send(door)
+                assert "wrong-one" not in f"{error.value!r}{error.value}{budget!r}"
+            finally:
+                await depart(door)
+
+        run(refused())
+
+
+def test_the_right_password_opens(redis_with_password):
+    """A URL with a password and a port works."""
+    url = redis_with_password.url.replace("//", "//:open%20sesame@")
+    budget = RedisBudget(url, organisation="acme", plan=Plan.ESSENTIALS)
+    assert "sesame" not in repr(budget)
+
+    async def main():
+        door = budget.join(5)
+        await send(door)
+        await depart(door)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "options"),
+    [
+        (ValueError, "url must be one of Redis", {"url": "redis://:geheim/wort@host:6379"}),
+        (ValueError, "url must be one of Redis", {"url": "http://host"}),
+        (TypeError, "url must be text", {"url": None}),
+        (ValueError, "organisation must be a name", {"organisation": ""}),
+        (ValueError, "organisation must be a name", {"organisation": None}),
+        (TypeError, "plan must be a Plan", {"plan": "growth"}),
+        (ValueError, "expected_processes must be at least 1", {"expected_processes": 0}),
+        (ValueError, "on_outage must be share or wait", {"on_outage": "panic"}),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(error, match, options):
+    """What makes no sense is said when the budget is made."""
+    with pytest.raises(error, match=match) as refused:
+        RedisBudget(**{"url": "redis://host", "organisation": "acme", **options})
+    assert "geheim" not in str(refused.value)
+    with pytest.raises(ValueError, match="must be at least 1, not 0"):
+        RedisBudget("redis://host", organisation="acme").join(0)
+
+
+def test_it_is_a_budget_that_can_be_read_before_use():
+    """Sessions take it for what it is, and it tells what it expects."""
+    budget = RedisBudget("redis://nowhere.example", organisation="acme", plan=Plan.GROWTH)
+    assert isinstance(budget, Budget)
+    assert 300 == budget.limit == budget.snapshot().limit == budget.snapshot().free_now
+    assert "<RedisBudget 300 requests per minute>" == repr(budget)
+
+
+def test_the_plan_comes_from_the_environment(monkeypatch):
+    """As in a session, HINDSIGHT_PLAN says what is not given."""
+    monkeypatch.setenv("HINDSIGHT_PLAN", "enterprise")
+    assert 1000 == RedisBudget("redis://host", organisation="acme").limit
+
+
+def test_without_the_extra_the_import_says_what_to_install():
+    """The name of the extra is in the error."""
+    code = "import sys; sys.modules['redis'] = None; import hindsight_async.redis"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "pip install 'hindsight-async[redis]'" in done.stderr

@@ -1,0 +1,557 @@
+"""One budget for a fleet while its Redis is away, comes back, or has lost its data."""
+
+import asyncio
+import logging
+
+import pytest
+
+from hindsight_async import DeadlineExceededError
+from hindsight_async.redis import RedisRefusedError, Timing
+from redis_fleet import (
+    LIMIT,
+    QUICK,
+    ROUTE,
+    budget_of,
+    depart,
+    headers,
+    held,
+    key_of,
+    run,
+    send,
+    send_many,
+    until,
+)
+from redis_server import running
+
+LONG = Timing(heartbeat=0.05, impatience=0.05, call=0.3, retry=0.02, recovery=0.2)
+"""Windows of a minute, so that none ends in a test; and no patience with a Redis that is away."""
+
+
+@pytest.fixture
+def redis():
+    yield from running()
+
+
+def away(budget):
+    """Make the question whether the budget has noticed."""
+    return lambda: budget._dispatcher.admission.standing.away
+
+
+def back(budget):
+    """Make the question whether the budget has noticed."""
+    return lambda: not budget._dispatcher.admission.standing.away
+
+
+def sent_at_once(tasks):
+    """Count those that did not have to wait."""
+    return sum(task.done() for task in tasks)
+
+
+def test_what_was_learned_before_a_loss_is_not_held_against_the_fleet(redis):
+    """An answer from before the loss, told after it, makes nobody believe in programs outside the fleet."""
+
+    async def main():
+        budget = budget_of(redis)
+        door = budget.join(LIMIT)
+        for _ in range(2):
+            await send_many(door, LIMIT)
+        # Its answer comes at a time when Redis has counted many slots as given back.
+        slot = door.slot(route="GET /interviews/{id}")
+        async with slot:
+            redis.kill()
+            slot.answered(200, headers(limit=LIMIT, remaining=LIMIT - 3))
+            redis.start()
+        standing = budget._dispatcher.admission.standing
+        epoch = standing.outlook.epoch
+        await until(lambda: standing.outlook.epoch != epoch and not standing.facts)
+        state = key_of(redis, "state")
+        assert redis.command("HGET", state, "foreign") in (b"$-1\r\n", b"$5\r\n0.000\r\n")
+        await depart(door)
+
+    run(main())
+
+
+async def start_many(door, number):
+    """Have so many callers come, and give those that may leave the time to."""
+    tasks = [asyncio.ensure_future(send(door)) for _ in range(number)]
+    await asyncio.sleep(0.3)
+    return tasks
+
+
+async def abandon(tasks):
+    """Let go of those that still wait."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_a_share_goes_on_while_redis_is_away(redis, caplog):
+    """The process has its part of the plan, with what it holds counted; one warning when it goes, one on its return."""
+    caplog.set_level(logging.WARNING, "hindsight_async.budget")
+
+    async def main():
+        budget = budget_of(redis, timing=LONG, expected_processes=3)
+        door = budget.join(LIMIT)
+        await send_many(door, 5)
+        redis.kill()
+        await until(away(budget))
+        assert LIMIT // 3 == budget.limit
+        tasks = await start_many(door, LIMIT)
+        assert LIMIT // 3 - 5 == sent_at_once(tasks)
+        await abandon(tasks)
+        redis.start()
+        await until(back(budget))
+        await until(lambda: held(redis) == LIMIT // 3)
+        assert LIMIT == budget.limit
+        await depart(door)
+
+    run(main())
+    records = [record for record in caplog.records if record.name == "hindsight_async.budget"]
+    assert ["away", "back"] == [record.message.split()[2].rstrip(":") for record in records]
+    assert "20 requests per minute of its own" in records[0].message
+
+
+def test_a_full_window_is_not_sent_on_top_of(redis):
+    """A process that holds little of a window that others have filled takes next to nothing at first."""
+
+    async def main():
+        greedy, modest = (budget_of(redis, timing=LONG) for _ in range(2))
+        doors = [greedy.join(LIMIT), modest.join(LIMIT)]
+        await send(doors[1])
+        await send_many(doors[0], LIMIT - 7)
+        # Six are left, of which each may count on three.
+        await asyncio.sleep(2 * LONG.heartbeat)
+        redis.kill()
+        await until(lambda: away(greedy)() and away(modest)())
+        tasks = [await start_many(door, 20) for door in doors]
+        assert 0 == sent_at_once(tasks[0])
+        assert 3 == sent_at_once(tasks[1])
+        await abandon(tasks[0] + tasks[1])
+        await depart(*doors)
+
+    run(main())
+
+
+def test_what_is_under_way_when_redis_goes_counts(redis):
+    """Requests that left before the outage are part of the share, and what their answers say is obeyed."""
+
+    async def main():
+        budget = budget_of(redis, timing=LONG, expected_processes=4)
+        door = budget.join(LIMIT)
+        await send(door)
+        slots = [door.slot(route=ROUTE) for _ in range(10)]
+        for slot in slots:
+            await slot.__aenter__()
+        redis.kill()
+        await until(away(budget))
+        # On its own, too, the process sends nothing before one answer has come.
+        tasks = await start_many(door, LIMIT)
+        assert 0 == sent_at_once(tasks)
+        await slots[0].__aexit__(None, None, None)
+        await asyncio.sleep(0.1)
+        assert LIMIT // 4 - 11 == sent_at_once(tasks)
+        assert 0 == budget.snapshot().free_now
+        slots[1].answered(429, headers(Retry_After="40"))
+        assert budget.snapshot().closed_until is not None
+        for slot in slots[1:]:
+            await slot.__aexit__(None, None, None)
+        await abandon(tasks)
+        redis.start()
+        await until(lambda: back(budget)() and held(redis) == LIMIT // 4)
+        assert budget.snapshot().closed_until is not None
+        await depart(door)
+
+    run(main())
+
+
+def test_a_closed_gate_stays_closed_in_an_outage(redis):
+    """What the server refused before Redis went away it has not allowed since."""
+
+    async def main():
+        budget = budget_of(redis, timing=LONG)
+        door = budget.join(5)
+        await send(door, status=429, said=headers(Retry_After="40"))
+        await until(lambda: not budget._dispatcher.admission.standing.facts)
+        redis.kill()
+        await until(away(budget))
+        with pytest.raises(DeadlineExceededError) as refused:
+            await send(door, deadline=asyncio.get_running_loop().time() + 5)
+        assert 35 < refused.value.retry_after < 45
+        await depart(door)
+
+    run(main())
+
+
+def test_the_budget_moves_to_another_loop_in_an_outage(redis):
+    """The share is this process's own, whichever loop it runs."""
+    budget = budget_of(redis, timing=LONG, expected_processes=4)
+    door = budget.join(LIMIT)
+
+    async def first():
+        await send(door)
+        redis.kill()
+        await until(away(budget))
+        await send(door)
+
+    async def second():
+        tasks = await start_many(door, LIMIT)
+        assert LIMIT // 4 - 2 == sent_at_once(tasks)
+        await abandon(tasks)
+        await depart(door)
+
+    run(first())
+    run(second())
+
+
+@pytest.mark.parametrize("on_outage", ["share", "wait"])
+def test_a_redis_that_comes_back_with_another_password(redis, on_outage):
+    """A process that goes on alone goes on; one that waits hears why it waits in vain."""
+
+    async def main():
+        budget = budget_of(redis, on_outage=on_outage)
+        door = budget.join(5)
+        await send(door)
+        redis.kill()
+        await until(away(budget))
+        redis.options += ["--requirepass", "new"]
+        redis.start()
+        if on_outage == "share":
+            await send(door)
+        else:
+            await until(back(budget))
+            with pytest.raises(RedisRefusedError, match="lets nobody in"):
+                await send(door)
+        await depart(door)
+
+    run(main())
+
+
+def test_a_replica_that_may_not_be_written_to_counts_as_away(redis):
+    """Until a failover is over the process goes on by itself; then it is back in the fleet."""
+
+    async def main():
+        budget = budget_of(redis, timing=LONG)
+        door = budget.join(5)
+        await send(door)
+        redis.command("REPLICAOF", "127.0.0.1", "1")
+        await until(away(budget))
+        await send(door)
+        redis.command("REPLICAOF", "NO", "ONE")
+        await until(back(budget))
+        await send(door)
+        await until(lambda: held(redis) == 3)
+        await depart(door)
+
+    run(main())
+
+
+def test_a_key_that_is_something_else_is_a_clear_error(redis):
+    """Where another program has written over the slots, callers hear what Redis says."""
+
+    async def main():
+        budget = budget_of(redis)
+        door = budget.join(5)
+        await send(door)
+        slots = key_of(redis, "slots")
+        redis.command("SET", slots, "mine")
+        with pytest.raises(RedisRefusedError, match="Redis refuses"):
+            await send(door)
+        redis.command("DEL", slots)
+        await asyncio.sleep(2 * QUICK.retry)
+        await send(door)
+        await depart(door)
+
+    run(main())
+
+
+class Nonsense:
+    """A link to something that is no Redis."""
+
+    async def call(self, keys, document):
+        return []
+
+    async def close(self):
+        pass
+
+
+def test_an_answer_that_makes_no_sense_hangs_nobody(redis, caplog):
+    """Those who wait get an error, the failure is logged, and the next try is a new one."""
+
+    async def main():
+        budget = budget_of(redis)
+        door = budget.join(5)
+        await send(door)
+        conversation = budget._dispatcher.admission.conversation
+        right, conversation.link = conversation.link, Nonsense()
+        with pytest.raises(RedisRefusedError, match="failed: IndexError"):
+            await send(door)
+        conversation.link = right
+        await asyncio.sleep(2 * QUICK.retry)
+        await send(door)
+        await depart(door)
+
+    run(main())
+    assert "the task that speaks to Redis failed" in caplog.text
+
+
+def test_a_redis_that_was_never_there_does_not_stop_a_share(redis):
+    """A process that starts while Redis is away has its part of the plan too."""
+    redis.kill()
+
+    async def main():
+        budget = budget_of(redis, timing=LONG, expected_processes=4)
+        door = budget.join(LIMIT)
+        tasks = await start_many(door, LIMIT)
+        assert LIMIT // 4 == sent_at_once(tasks)
+        await abandon(tasks)
+        await depart(door)
+
+    run(main())
+
+
+def test_as_many_processes_as_were_seen_share_the_plan(redis):
+    """Nobody has to say how many there are."""
+
+    async def main():
+        budgets = [budget_of(redis, timing=LONG) for _ in range(3)]
+        doors = [budget.join(1) for budget in budgets]
+        for door in doors:
+            await send(door)
+        await asyncio.sleep(2 * LONG.heartbeat)
+        redis.kill()
+        for budget in budgets:
+            await until(away(budget))
+            assert LIMIT // 3 == budget.limit
+        await depart(*doors)
+
+    run(main())
+
+
+def test_who_would_rather_wait_waits_within_the_deadline(redis):
+    """With "wait" nothing is sent, deadlines are kept to, and those without one go on when Redis is back."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        budget = budget_of(redis, on_outage="wait")
+        door = budget.join(5)
+        await send(door)
+        redis.kill()
+        await until(away(budget))
+        patient = asyncio.ensure_future(send(door))
+        deadline = loop.time() + 0.1
+        with pytest.raises(DeadlineExceededError) as refused:
+            await send(door, deadline=deadline)
+        assert loop.time() >= deadline - QUICK.retry
+        assert 0 <= refused.value.retry_after <= 2 * QUICK.retry
+        assert not patient.done()
+        redis.start()
+        await patient
+        await depart(door)
+
+    run(main())
+
+
+@pytest.mark.parametrize("on_outage", ["share", "wait"])
+def test_a_redis_that_answers_nothing_hangs_nobody(redis, on_outage):
+    """Connections that are taken and never answered count as away, and calls either go on or keep their deadline."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        budget = budget_of(redis, on_outage=on_outage)
+        door = budget.join(5)
+        await send(door)
+        redis.freeze()
+        try:
+            call = send(door, deadline=loop.time() + 1.5)
+            if on_outage == "share":
+                await call
+            else:
+                with pytest.raises(DeadlineExceededError):
+                    await call
+        finally:
+            redis.thaw()
+        await until(back(budget))
+        await send(door)
+        # What was asked for before the freeze, and done after it, has been given back.
+        await until(lambda: held(redis) <= 3)
+        await depart(door)
+
+    run(main())
+
+
+def test_a_429_in_an_outage_closes_for_all_on_return(redis):
+    """The process that was refused keeps to it at once, the others when Redis is back."""
+
+    async def main():
+        budgets = [budget_of(redis, timing=LONG), budget_of(redis, timing=LONG)]
+        doors = [budget.join(5) for budget in budgets]
+        for door in doors:
+            await send(door)
+        redis.kill()
+        for budget in budgets:
+            await until(away(budget))
+        await send(doors[0], status=429, said=headers(Retry_After="50"))
+        assert budgets[0].snapshot().closed_until is not None
+        assert budgets[1].snapshot().closed_until is None
+        with pytest.raises(DeadlineExceededError):
+            await send(doors[0], deadline=asyncio.get_running_loop().time() + 5)
+        redis.start()
+        await until(lambda: back(budgets[1])() and budgets[1].snapshot().closed_until is not None)
+        await depart(*doors)
+
+    run(main())
+
+
+def test_a_redis_that_lost_its_data_is_told_what_is_held(redis):
+    """At its next word each process tells all it holds, also what is under way; nobody sends on top of it."""
+
+    async def main():
+        budgets = [budget_of(redis, timing=LONG) for _ in range(2)]
+        doors = [budget.join(LIMIT) for budget in budgets]
+        await send(doors[0])
+        under_way = [asyncio.ensure_future(send(doors[1], 30.0)) for _ in range(10)]
+        await until(lambda: budgets[1].snapshot().in_flight == 10)
+        await send_many(doors[0], LIMIT - 11)
+        assert LIMIT == held(redis)
+        redis.command("FLUSHALL")
+        await until(lambda: held(redis) == LIMIT)
+        late = asyncio.ensure_future(send(doors[0]))
+        await asyncio.sleep(2 * LONG.recovery)
+        assert not late.done()
+        await abandon([late, *under_way])
+        await depart(*doors)
+
+    run(main())
+
+
+def test_nobody_takes_more_than_it_gives_back_until_all_have_told(redis):
+    """Just after a loss free slots are only what the others have not told of yet."""
+
+    async def main():
+        timing = Timing(heartbeat=0.5, call=0.3, retry=0.02, recovery=3.0)
+        slow = budget_of(redis, timing=timing)
+        quick = budget_of(redis, timing=timing)
+        doors = [slow.join(LIMIT), quick.join(LIMIT)]
+        await send(doors[1])
+        await send_many(doors[0], LIMIT - 2)
+        redis.command("FLUSHALL")
+        # Its question comes to an empty Redis, well before the slow one has told it what it holds.
+        hasty = asyncio.ensure_future(send_many(doors[1], 20))
+        await until(lambda: held(redis) >= LIMIT - 1)
+        assert LIMIT >= held(redis)
+        await abandon([hasty])
+        await depart(*doors)
+
+    run(main())
+
+
+def test_after_a_loss_each_keeps_to_its_share_for_a_window(redis):
+    """What dead processes hold is known to nobody, so with the number of processes known each takes only its part."""
+
+    async def main():
+        budget = budget_of(redis, timing=LONG, expected_processes=4)
+        door = budget.join(LIMIT)
+        await send(door)
+        tasks = await start_many(door, LIMIT)
+        assert LIMIT // 4 - 1 == sent_at_once(tasks)
+        await abandon(tasks)
+        await depart(door)
+
+    run(main())
+
+
+def test_a_redis_that_lacks_only_the_latest_is_told_again(redis):
+    """A replica that takes over without the last writes is found out, and told again what is held."""
+
+    async def main():
+        budget = budget_of(redis, timing=LONG)
+        door = budget.join(5)
+        await send_many(door, 3)
+        await until(lambda: not budget._dispatcher.admission.standing.holdings.to_tell(0))
+        slots, call = key_of(redis, "slots"), key_of(redis, "call:*")
+        # As it was some calls ago.
+        redis.command("ZREMRANGEBYRANK", slots, "1", "-1")
+        redis.command("SET", call, "1")
+        await until(lambda: held(redis) == 3)
+        await depart(door)
+
+    run(main())
+
+
+def test_a_clock_that_was_set_is_made_up_for(redis):
+    """Where Redis's clock jumps, the moments at which slots come free are told again."""
+
+    async def main():
+        budget = budget_of(redis, timing=LONG)
+        door = budget.join(5)
+        await send_many(door, 3)
+        await until(lambda: not budget._dispatcher.admission.standing.holdings.to_tell(0))
+        slots = key_of(redis, "slots")
+        right = redis.command("ZRANGE", slots, "0", "-1", "WITHSCORES")
+        # An hour back, as far as this process can see.
+        budget._dispatcher.admission.standing.outlook.clock += 3600
+        for member in right.split(b"\r\n")[2::4]:
+            redis.command("ZINCRBY", slots, "-3600000", member.decode())
+        assert right != redis.command("ZRANGE", slots, "0", "-1", "WITHSCORES")
+        await until(lambda: held(redis) == 3)
+        await depart(door)
+
+    run(main())
+
+
+def test_a_forgotten_script_is_sent_again(redis):
+    """A Redis that no longer knows the script, but has its data, is no outage."""
+
+    async def main():
+        budget = budget_of(redis)
+        door = budget.join(5)
+        await send(door)
+        redis.command("SCRIPT", "FLUSH")
+        await send(door)
+        assert not away(budget)()
+        assert 2 == held(redis)
+        await depart(door)
+
+    run(main())
+
+
+def test_a_call_that_was_held_up_does_nothing(redis):
+    """What a process asked before something newer is not granted any more."""
+
+    async def main():
+        budget = budget_of(redis)
+        door = budget.join(5)
+        await send(door)
+        conversation = budget._dispatcher.admission.conversation
+        now = asyncio.get_running_loop().time()
+        old, new = conversation.compose(now), conversation.compose(now)
+        answers = [await conversation.link.call(conversation.keys, ask.encoded(QUICK)) for ask in (new, old)]
+        assert [b"ok", b"late"] == [answer[0] for answer in answers]
+        await depart(door)
+
+    run(main())
+
+
+def test_leaving_while_redis_is_away_takes_no_longer_than_it_should(redis):
+    """The last word is tried and given up, and nothing is left running."""
+
+    async def main():
+        budget = budget_of(redis)
+        door = budget.join(5)
+        await send(door)
+        redis.freeze()
+        try:
+            await depart(door)
+        finally:
+            redis.thaw()
+        assert 1 == len(asyncio.all_tasks())
+
+    run(main())
+
+
+def test_a_loop_that_ends_without_a_word_leaves_nothing_behind(redis):
+    """asyncio.run ends although nobody closed anything, and the connection with it."""
+    for _ in range(10):
+        run(send(budget_of(redis).join(5)))
+    assert 1 == redis.command("CLIENT", "LIST").count(b" addr=/")
+    assert key_of(redis, "slots")

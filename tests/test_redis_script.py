@@ -1,0 +1,120 @@
+"""The script by itself: what it costs Redis as slots fill."""
+
+import re
+
+import pytest
+from attrs import define, evolve
+
+from hindsight_async.redis.link import Link, keys_of
+from hindsight_async.redis.sync import Ask, Reply, Rest, decoded
+from hindsight_async.redis.timing import Timing
+from redis_fleet import run
+from redis_server import running
+
+FEW, MANY = 10, 1000
+LIMIT = 2000
+CALLS = 300
+ROUNDS = 7
+TIMING = Timing()
+FLAT = {
+    "evalsha", "time", "get", "set", "hget", "hset", "hgetall", "hdel", "del", "pexpire",
+    "zadd", "zrem", "zcard", "zrange", "zremrangebyscore",
+}  # fmt: skip
+"""Commands whose cost grows with the logarithm of the slots at most, for the ranges and fields that the script asks for."""
+
+
+@pytest.fixture
+def redis():
+    yield from running()
+
+
+@define
+class Process:
+    """One process's side of the talk, without anything behind it."""
+
+    link: Link
+    ask: Ask
+
+    async def call(self, **changes) -> Reply:
+        """Make one call."""
+        self.ask = evolve(self.ask, call=self.ask.call + 1, **changes)
+        keys = keys_of("acme", "p")
+        reply = decoded(await self.link.call(keys, self.ask.encoded(TIMING)))
+        plain = {"interactive": 0, "hold": (), "drop": ()}
+        self.ask = evolve(self.ask, epoch=reply.epoch, first=self.ask.first + reply.granted, **plain)
+        return reply
+
+    async def swap(self) -> None:
+        """Give one slot back and take another, as in a window that is in use."""
+        await self.call(drop=[self.ask.first - 1], interactive=1)
+
+
+async def holding(redis, slots, plan=LIMIT):
+    """Have one process hold so many slots."""
+    redis.command("FLUSHALL")
+    process = Process(Link(redis.url, TIMING), Ask(process="p", call=0, epoch="", plan=plan, at=0.0, first=1))
+    await process.call()
+    # The first request goes alone; once it is over the gate is open.
+    await process.call(interactive=1)
+    await process.call(hold=[Rest(1, 60.0, over=True)])
+    assert slots - 1 == (await process.call(interactive=slots - 1)).granted
+    return process
+
+
+def commands(redis):
+    """Read what Redis did since the last reading: for each command the calls, and microseconds for each."""
+    stats = redis.command("INFO", "commandstats").decode()
+    redis.command("CONFIG", "RESETSTAT")
+    found = re.findall(r"cmdstat_(\S+?):calls=(\d+),usec=\d+,usec_per_call=([\d.]+)", stats)
+    return {name: (int(calls), float(cost)) for name, calls, cost in found}
+
+
+async def work_of(redis, process, calls, **changes):
+    """Count the commands of so many calls."""
+    commands(redis)
+    for _ in range(calls):
+        await (process.call(**changes) if changes else process.swap())
+    return {
+        name: count
+        for name, (count, _) in commands(redis).items()
+        if name not in {"info", "config|resetstat"}
+    }
+
+
+def test_the_script_does_the_same_however_many_slots_are_held(redis):
+    """With 1,000 slots held it issues the very commands that it does with 10, and none that looks at all of them."""
+
+    async def main():
+        for options in ({}, {"interactive": 1}):
+            seen = []
+            for slots in (FEW, MANY):
+                # Without a swap the window is full, and the reply says when it will not be.
+                process = await holding(redis, slots, plan=slots if options else LIMIT)
+                await process.swap()
+                seen.append(await work_of(redis, process, 20, **options))
+                await process.link.close()
+            assert seen[0] == seen[1]
+            assert set(seen[0]) <= FLAT
+
+    run(main())
+
+
+@pytest.mark.slow
+def test_a_thousand_slots_cost_redis_less_than_twice_what_ten_do(redis):
+    """By Redis's own count of its time in the script, at its best of several rounds."""
+
+    async def main():
+        best = {FEW: float("inf"), MANY: float("inf")}
+        for _ in range(ROUNDS):
+            for slots in (FEW, MANY):
+                process = await holding(redis, slots)
+                await process.swap()
+                commands(redis)
+                for _ in range(CALLS):
+                    await process.swap()
+                best[slots] = min(best[slots], commands(redis)["evalsha"][1])
+                await process.link.close()
+        print(best)
+        assert best[MANY] < 2 * best[FEW]
+
+    run(main())
