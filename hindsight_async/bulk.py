@@ -6,17 +6,17 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Generic, Self, TypeVar, cast
 
-from hindsight_async.bulk_row import BulkRow, cut_off, verdict_of_earlier_run
+from hindsight_async.bulk_row import BulkRow, claim_again, cut_off, verdict_of_earlier_run
 from hindsight_async.errors import (
     BulkAbortedError,
     HindsightError,
     LedgerError,
+    LedgerInUseError,
     NotSentError,
-    RecipientNotAllowedError,
 )
 from hindsight_async.incoming import IncomingRows
 from hindsight_async.journal import Journal
-from hindsight_async.outcomes import Outcome, OutcomeStatus, ends_the_run, status_of
+from hindsight_async.outcomes import Outcome, OutcomeStatus, counts_against_the_run, ends_the_run, status_of
 from hindsight_async.pipeline import Watcher
 from hindsight_async.seen import SeenKeys
 
@@ -232,7 +232,6 @@ class BulkRun(Generic[Row, Response]):
             self._at_work[worker] = task
             try:
                 outcome = await self._perform(task)
-                await self._record(outcome)
             except asyncio.CancelledError:
                 if not task.given_up:
                     # Cut off: only one that had left is in doubt.
@@ -247,26 +246,38 @@ class BulkRun(Generic[Row, Response]):
             self._judge_the_run(outcome)
 
     async def _perform(self, task: BulkRow[Row]) -> Outcome[Row, Response]:
+        """Send a row, write down what became of it, and return that."""
         creating = self._success is OutcomeStatus.CREATED
         try:
             response = await self._send(task.request, task)
+        except LedgerInUseError:
+            return await self._ask_again(task)
         except HindsightError as error:
             if ends_the_run(error, creating=creating):
                 self._end_with(error)
-            return task.outcome(status_of(error, creating=creating), error=error)
-        interview_request_id: int | None = getattr(response, "interview_request_id", None)
-        return task.outcome(self._success, response=response, interview_request_id=interview_request_id)
-
-    async def _record(self, outcome: Outcome[Row, Response]) -> None:
+            outcome = task.outcome(status_of(error, creating=creating), error=error)
+        else:
+            made: int | None = getattr(response, "interview_request_id", None)
+            outcome = task.outcome(self._success, response=response, interview_request_id=made)
         try:
             await self._journal.finished(outcome)
         except LedgerError as error:
             self._end_with(error)
+        return outcome
+
+    async def _ask_again(self, task: BulkRow[Row]) -> Outcome[Row, Response]:
+        """Return what became of a row that others took, since they took this run for dead; send it if it is free again."""
+        try:
+            verdict = await claim_again(task)
+        except LedgerError as error:
+            self._end_with(error)
+            verdict = task.outcome(OutcomeStatus.NOT_SENT, error=error)
+        return verdict or await self._perform(task)
 
     def _judge_the_run(self, outcome: Outcome[Row, Response]) -> None:
         if outcome.status is self._success:
             self._failures_in_a_row = 0
-        if outcome.status is self._success or isinstance(outcome.error, RecipientNotAllowedError):
+        if not counts_against_the_run(outcome):
             return
         self._failures_in_a_row += 1
         if self._failures_in_a_row >= self._abort_after_failures:

@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 from attrs import define
 
 from hindsight_async.errors import Delivery, HindsightError, NotSentError, OutcomeUnknownError
-from hindsight_async.journal import Journal, LedgerEntry, LedgerStatus
+from hindsight_async.journal import LedgerEntry, LedgerStatus, RowJournal
 from hindsight_async.outcomes import Outcome, OutcomeStatus
 
 Row = TypeVar("Row")
@@ -19,7 +19,7 @@ class BulkRow(Generic[Row]):
     key: str
     request: Row
     ahead: bool
-    journal: Journal[Row]
+    journal: RowJournal[Row]
     attempts: int = 0
     in_flight: bool = False
     given_up: bool = False
@@ -32,7 +32,7 @@ class BulkRow(Generic[Row]):
 
     async def not_processed(self) -> None:
         """Write down that nothing came of it, so that waiting to send it again is no doubt."""
-        await self.journal.finished(self.outcome(OutcomeStatus.NOT_SENT))
+        await self.journal.not_processed(self.outcome(OutcomeStatus.NOT_SENT))
         self.in_flight = False
 
     def outcome(self, status: OutcomeStatus, **fields: Any) -> Outcome[Row, Any]:
@@ -55,10 +55,18 @@ def cut_off(task: BulkRow[Row]) -> Outcome[Row, Any]:
     return task.outcome(OutcomeStatus.UNKNOWN, error=error)
 
 
+async def claim_again(task: BulkRow[Row]) -> Outcome[Row, Any] | None:
+    """Return what others made of a row, or None where it may be sent after all."""
+    known = await task.journal.plan({task.key: (task.index, task.request)})
+    return verdict_of_earlier_run(task, known.get(task.key))
+
+
 def verdict_of_earlier_run(task: BulkRow[Row], entry: LedgerEntry | None) -> Outcome[Row, Any] | None:
     """Return the outcome of a row that must not be sent (again), or None for one that may be."""
-    if entry is None or entry.status in {LedgerStatus.PLANNED, LedgerStatus.NOT_SENT}:
+    if entry is None or entry.may_be_sent:
         return None
+    if entry.in_hand:
+        return task.outcome(OutcomeStatus.CLAIMED, error=NotSentError("another run has this row in hand"))
     if entry.status is LedgerStatus.CREATED:
         return task.outcome(OutcomeStatus.ALREADY_DONE, interview_request_id=entry.interview_request_id)
     if entry.status is LedgerStatus.REJECTED:

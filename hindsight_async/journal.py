@@ -55,7 +55,8 @@ class LedgerEntry:
 
     `contact_email` is None where only `address_hash`, the SHA-256 of the normalised address in hex,
     is stored; the hash is not salted, since `key` is made from the address too. `attempts` counts
-    over all runs; the times are aware datetimes.
+    over all runs; the times are aware datetimes. `in_hand` is what a claim alone tells: another caller has the row
+    right now.
     """
 
     key: str
@@ -72,18 +73,16 @@ class LedgerEntry:
     planned_at: datetime
     sending_at: datetime | None
     finished_at: datetime | None
+    in_hand: bool = False
+
+    @property
+    def may_be_sent(self) -> bool:
+        """Whether whoever claimed the row may send it."""
+        return self.status.may_be_sent and not self.in_hand
 
 
-class Journal(Protocol[Row]):
-    """What a run writes down before and after each row is sent."""
-
-    async def open(self) -> None:
-        """Begin a run; raises LedgerError where it cannot be written."""
-        ...
-
-    async def close(self) -> None:
-        """End the run."""
-        ...
+class RowJournal(Protocol[Row]):
+    """What is written down before and after each row is sent."""
 
     async def plan(self, rows: Mapping[str, tuple[int, Row]]) -> Mapping[str, LedgerEntry]:
         """Return what is known of these keys from before, and note the others as planned."""
@@ -93,8 +92,24 @@ class Journal(Protocol[Row]):
         """Note, durably, that this row is about to leave."""
         ...
 
+    async def not_processed(self, outcome: Outcome[Row, Any]) -> None:
+        """Note, durably, that nothing came of this row so far, and that it will be sent again."""
+        ...
+
     async def finished(self, outcome: Outcome[Row, Any]) -> None:
         """Note, durably, what became of this row."""
+        ...
+
+
+class Journal(RowJournal[Row], Protocol[Row]):
+    """What a bulk run writes down from its beginning to its end."""
+
+    async def open(self) -> None:
+        """Begin a run; raises LedgerError where it cannot be written."""
+        ...
+
+    async def close(self) -> None:
+        """End the run."""
         ...
 
 
@@ -114,6 +129,10 @@ class NoJournal(Generic[Row]):
 
     async def sending(self, key: str) -> None:
         """Write nothing down."""
+
+    async def not_processed(self, outcome: Outcome[Row, Any]) -> None:
+        """Treat it as any other outcome."""
+        await self.finished(outcome)
 
     async def finished(self, outcome: Outcome[Row, Any]) -> None:
         """Write nothing down."""

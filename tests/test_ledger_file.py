@@ -507,7 +507,10 @@ async def test_any_file_name_will_do(tmp_path, name):
 @pytest.mark.parametrize(
     ("location", "complaint"),
     [
-        ("postgresql+asyncpg://user:secret@host/db", r"kept in SQLite: .*not postgresql\+asyncpg"),
+        ("mysql+aiomysql://user:secret@host/db", r"kept in SQLite or PostgreSQL: .*not mysql\+aiomysql"),
+        ("postgresql+psycopg://user:secret@host/db", r"not postgresql\+psycopg"),
+        ("postgresql://user:secret/db@host:secret/db", "neither a path nor a database URL"),
+        ("postgresql://host/db?lease_seconds=secret", "lease_seconds in the ledger's URL must be a number"),
         ("sqlite+aiosqlite:///x.db?mode=memory", "kept in SQLite"),
         ("sqlite+aiosqlite://", "outlives its process"),
         ("sqlite+aiosqlite:///:memory:", "outlives its process"),

@@ -46,7 +46,7 @@ def run() -> int:
         sys.stdout.flush()
     except CycloptsError:
         return exits.USAGE
-    except (HindsightError, ValueError) as error:
+    except (HindsightError, ValueError, ModuleNotFoundError) as error:
         return exits.refuse(str(error))
     except BrokenPipeError:
         # Whoever read the output has left; the interpreter must not try to flush the rest of it.

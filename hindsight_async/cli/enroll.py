@@ -28,7 +28,7 @@ from hindsight_async.contacts import (
     read_contacts,
     read_updates,
 )
-from hindsight_async.ledger import Ledger
+from hindsight_async.ledger import Ledger, without_password
 from hindsight_async.outcomes import OutcomeStatus
 from hindsight_async.session import HindsightSession
 
@@ -37,11 +37,8 @@ CONFIRM_ABOVE = 25
 
 STDIN = "-"
 
-LEDGER_SUFFIXES = ("-lock", "-wal", "-shm")
-"""What lies beside a ledger and belongs to it."""
 
-
-def _advice(ledger: Path | None) -> dict[OutcomeStatus, str]:
+def _advice(ledger: str | None) -> dict[OutcomeStatus, str]:
     if ledger is None:
         again = "nothing remembers the rows that were sent, so run these alone again, and not the whole file"
         settle = "look them up in Hindsight before anybody sends them again"
@@ -49,12 +46,13 @@ def _advice(ledger: Path | None) -> dict[OutcomeStatus, str]:
         again = "safe to run again with this ledger"
         settle = (
             "look them up in Hindsight, then hindsight-async ledger resolve "
-            f"{shlex.quote(str(ledger))} KEY --created ID, or --resend"
+            f"{shlex.quote(ledger)} KEY --created ID, or --resend"
         )
     return {
         OutcomeStatus.REJECTED: "correct them in the file, or see hindsight-async ledger resolve --resend",
         OutcomeStatus.NOT_SENT: again,
         OutcomeStatus.UNKNOWN: f"they may have been emailed: {settle}",
+        OutcomeStatus.CLAIMED: "another run with this ledger is at them; should it end before its time, run this again",
     }
 
 
@@ -75,7 +73,7 @@ def enroll(
     *,
     sequence: str | None = None,
     interview_type: str | None = None,
-    ledger: Path | None = None,
+    ledger: str | None = None,
     plan: Plan | None = None,
     map_: MapOption = [],  # noqa: B006  never altered
     context: str | None = None,
@@ -87,7 +85,7 @@ def enroll(
     """Enrol the contacts of a CSV, TSV or JSON Lines file (- for stdin), each once.
 
     The key comes from HINDSIGHT_API_KEY. All rows are checked before the first is sent. Exit codes: 0 all
-    done, 1 some rejected or not sent, 2 wrong usage or input, 3 unknown outcomes, 130 interrupted.
+    done, 1 some rejected, not sent or in another run's hand, 2 wrong usage or input, 3 unknown outcomes, 130 interrupted.
 
     Parameters
     ----------
@@ -98,7 +96,8 @@ def enroll(
     interview_type
         Instead of a sequence: make links only, and email nobody.
     ledger
-        A file that remembers what was sent, so that the same command can be run again safely.
+        A file that remembers what was sent, so that the same command can be run again safely; or, for several
+        processes that share the work, postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE.
     plan
         The organisation's tier; else HINDSIGHT_PLAN.
     map_
@@ -118,6 +117,7 @@ def enroll(
     if sequence is not None and interview_type is not None:
         return exits.refuse("give --sequence, which emails, or --interview-type, which makes links; not both")
     book = None if ledger is None else Ledger(ledger)
+    shown = None if ledger is None else without_password(ledger)
     with _opened(file) as opened:
         rows = read_contacts(
             opened,
@@ -137,19 +137,14 @@ def enroll(
             return exits.DONE
         if stock.emails > CONFIRM_ABOVE and not yes and not _confirmed(stock, from_stdin=file == STDIN):
             return exits.refuse("nothing was sent")
-        kept = (
-            []
-            if ledger is None
-            else [ledger, *(ledger.with_name(ledger.name + end) for end in LEDGER_SUFFIXES)]
-        )
+        kept = () if book is None else book.files
         results = ResultsFile(output, rows.columns, apart_from=[Path(file), *kept])
         total = stock.to_send + stock.duplicates + sum(stock.in_ledger.values())
-        row_run = RowRun[ContactRow, Any](
-            rows, lambda row: row.request, results, _advice(ledger), Pace(total)
-        )
+        row_run = RowRun[ContactRow, Any](rows, lambda row: row.request, results, _advice(shown), Pace(total))
         code = asyncio.run(_enroll(row_run, hindsight, book))
-    if code == exits.INTERRUPTED and book is not None:
-        say(f"to go on where it stopped: {shlex.join(['hindsight-async', *sys.argv[1:]])}")
+    if code == exits.INTERRUPTED and ledger is not None and shown is not None:
+        again = [word.replace(ledger, shown) for word in sys.argv[1:]]
+        say(f"to go on where it stopped: {shlex.join(['hindsight-async', *again])}")
     elif code == exits.INTERRUPTED:
         say(
             "do not run this file again as it is: without --ledger nothing remembers who was sent; the results do"

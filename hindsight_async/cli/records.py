@@ -4,7 +4,6 @@ import asyncio
 import json
 import sys
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import attrs
@@ -39,13 +38,13 @@ def get(*ids: int, plan: Plan | None = None) -> int:
 
 
 @ledger_app.command
-def show(ledger: Path, /, *, status: LedgerStatus | None = None) -> int:
+def show(ledger: str, /, *, status: LedgerStatus | None = None) -> int:
     """Print a ledger's rows as tab-separated lines: key, row, address, status, id, error code, attempts, when.
 
     Parameters
     ----------
     ledger
-        The ledger's file.
+        The ledger's file, or its database's URL.
     status
         Only rows of this status.
 
@@ -55,7 +54,7 @@ def show(ledger: Path, /, *, status: LedgerStatus | None = None) -> int:
 
 @ledger_app.command
 def resolve(
-    ledger: Path,
+    ledger: str,
     key: str,
     /,
     *,
@@ -67,7 +66,7 @@ def resolve(
     Parameters
     ----------
     ledger
-        The ledger's file.
+        The ledger's file, or its database's URL.
     key
         The row's key, or enough of its beginning.
     created

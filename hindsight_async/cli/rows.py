@@ -33,7 +33,12 @@ JSON_LINES_SUFFIXES = (".jsonl", ".json", ".ndjson")
 INVALID = "invalid"
 """The status of a row that could not be read, in the results."""
 
-_PROBLEMS = (OutcomeStatus.REJECTED, OutcomeStatus.NOT_SENT, OutcomeStatus.UNKNOWN)
+_PROBLEMS = (
+    OutcomeStatus.REJECTED,
+    OutcomeStatus.NOT_SENT,
+    OutcomeStatus.UNKNOWN,
+    OutcomeStatus.CLAIMED,
+)
 
 Request = TypeVar("Request")
 
@@ -219,7 +224,8 @@ class RowRun(Generic[Row, Request]):
         unrecorded = isinstance(failure, LedgerError) and failure.delivery is Delivery.UNKNOWN
         if counts[OutcomeStatus.UNKNOWN] or unrecorded:
             return exits.UNKNOWN_OUTCOMES
-        failed = counts[OutcomeStatus.REJECTED] + counts[OutcomeStatus.NOT_SENT] + self._invalid
+        undone = (OutcomeStatus.REJECTED, OutcomeStatus.NOT_SENT, OutcomeStatus.CLAIMED)
+        failed = sum(counts[status] for status in undone) + self._invalid
         if failure or failed or self._refused_before or self._unwritable:
             return exits.SOME_FAILED
         return exits.DONE

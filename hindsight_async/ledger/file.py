@@ -2,37 +2,49 @@
 
 import os
 import sqlite3
-from collections.abc import Generator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from hindsight_async.errors import LedgerError, LedgerInUseError
-from hindsight_async.ledger.rows import META, RUN_OPEN, SCHEMA
+from hindsight_async.journal import LedgerStatus
+from hindsight_async.ledger.rows import SCHEMA_VERSION, Rows
+from hindsight_async.ledger.sole import RUN_OPEN, SoleRun, is_run_open, note_run_open, settle
 
 APPLICATION_ID: Final = 0x48494C47
-SCHEMA_VERSION: Final = 1
 BUSY_SECONDS: Final = 30.0
 """How long a write waits for another program's write to the same file."""
 
 
 class LedgerFile:
-    """Where one ledger lives: `location` is a path or a SQLite URL (ValueError for anything else).
+    """A ledger in the file `path` (ValueError where that cannot outlive its process)."""
 
-    Nothing is open between calls.
-    """
-
-    def __init__(self, location: str | os.PathLike[str]) -> None:
-        self.path = _path_of(location)
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if os.fspath(path) in {"", ":memory:"}:
+            raise ValueError("a ledger outlives its process: give the path of a file")
+        self.path = Path(os.path.realpath(path))  # every spelling of one path meets the same lock
+        self.rows = Rows()
         self._engine = _engine_at(self.path, journal_mode="WAL")
 
-    def exists(self) -> bool:
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The database, and what lies beside it and belongs to it."""
+        return (self.path, *map(self._beside, _BESIDE))
+
+    async def exists(self) -> bool:
         """Return whether a ledger is there; LedgerError where the file is something else, or not all of it.
 
         The file is read as it stands: another program's is neither locked nor altered.
@@ -77,7 +89,7 @@ class LedgerFile:
                     )
             _remove(unfinished)
             try:
-                await _lay_out(_engine_at(unfinished, journal_mode="DELETE"))
+                await self._lay_out(_engine_at(unfinished, journal_mode="DELETE"))
                 unfinished.replace(self.path)
             finally:
                 _remove(unfinished)
@@ -87,7 +99,8 @@ class LedgerFile:
         with self.failures():
             connection = await self._engine.connect()
             try:
-                await self._check_version(connection)
+                async with connection.begin():
+                    await self.rows.check_version(connection, self.name)
             except BaseException:
                 await connection.close()
                 raise
@@ -100,6 +113,28 @@ class LedgerFile:
             prevented = merged.scalar_one()
         if prevented:
             raise LedgerError(f"{self.path}: {_MEANINGS[sqlite3.SQLITE_BUSY]}")
+
+    async def settle(self, connection: AsyncConnection, now: datetime) -> None:
+        """Turn what a dead run left in `sending` into `unknown`, unless a run is on."""
+        async with connection.begin():
+            interviews = self.rows.interviews
+            sending = await connection.scalar(
+                sa.select(sa.exists().where(interviews.c.status == LedgerStatus.SENDING))
+            )
+            # Closing may merge a dead run's log and delete it: the flag must not outlive it.
+            run_open = await is_run_open(self.rows, connection)
+        if sending or run_open:
+            with suppress(LedgerInUseError), self.lock():
+                async with connection.begin():
+                    await settle(self.rows, connection, now)
+                    await note_run_open(self.rows, connection, is_open=False)
+
+    @asynccontextmanager
+    async def tenancy(self) -> AsyncGenerator[SoleRun]:
+        """Take the run lock; LedgerInUseError at once where another run has it."""
+        await self.exists()  # asked before the lock is taken, which leaves a file
+        with self.lock():
+            yield SoleRun(self)
 
     def lock(self) -> closing[sqlite3.Connection]:
         """Take the one run lock and hold it until closed; LedgerInUseError at once where it is held.
@@ -131,6 +166,11 @@ class LedgerFile:
             meaning = _MEANINGS.get(_primary_code(reason), "it cannot be used")
             raise LedgerError(f"{self.path}: {meaning} ({reason})") from error
 
+    def is_one_jobs_fault(self, error: LedgerError) -> bool:
+        """Nothing that SQLite refuses is one statement's fault alone."""
+        del error
+        return False
+
     def _application_id(self) -> object:
         as_it_stands = f"{self.path.as_uri()}?mode=ro&immutable=1"
         with closing(sqlite3.connect(as_it_stands, uri=True)) as opened:
@@ -149,22 +189,18 @@ class LedgerFile:
             found = opened.execute("SELECT value FROM meta WHERE name = ?", (RUN_OPEN,)).fetchone()
         return bool(found == ("1",))
 
-    async def _check_version(self, connection: AsyncConnection) -> None:
-        async with connection.begin():
-            version = await connection.scalar(
-                sa.select(META.c.value).where(META.c.name == _SCHEMA_VERSION_NAME)
-            )
-        if version != str(SCHEMA_VERSION):
-            raise LedgerError(
-                f"{self.path} was made by another version of hindsight-async (its schema is {version}, this one"
-                f" knows {SCHEMA_VERSION}): upgrade hindsight-async, or name another file"
-            )
-
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
 
+    async def _lay_out(self, engine: AsyncEngine) -> None:
+        async with engine.begin() as connection:
+            await connection.run_sync(self.rows.schema.create_all)
+            await self.rows.note_version(connection)
+            await connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
+            await connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
 
-_SCHEMA_VERSION_NAME = "schema_version"
+
+_BESIDE = ("-lock", "-wal", "-shm")
 
 _DURABLE = (
     "synchronous=FULL",
@@ -186,23 +222,6 @@ def _primary_code(error: BaseException | None) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _path_of(location: str | os.PathLike[str]) -> Path:
-    text = os.fspath(location)
-    if "://" in text:
-        try:
-            url = sa.make_url(text)
-        except ArgumentError:
-            raise ValueError("the ledger's location is neither a path nor a database URL") from None
-        if url.get_backend_name() != "sqlite" or url.query:
-            raise ValueError(
-                f"a ledger is kept in SQLite: give sqlite+aiosqlite:///PATH, not {url.drivername}"
-            )
-        text = url.database or ""
-    if text in {"", ":memory:"}:
-        raise ValueError("a ledger outlives its process: give the path of a file")
-    return Path(os.path.realpath(text))  # every spelling of one path meets the same lock
-
-
 def _engine_at(path: Path, *, journal_mode: str) -> AsyncEngine:
     engine = create_async_engine(
         sa.URL.create("sqlite+aiosqlite", database=str(path)),
@@ -220,20 +239,6 @@ def _engine_at(path: Path, *, journal_mode: str) -> AsyncEngine:
 
     event.listen(engine.sync_engine, "connect", make_durable)
     return engine
-
-
-async def _lay_out(engine: AsyncEngine) -> None:
-    async with engine.begin() as connection:
-        await connection.run_sync(SCHEMA.create_all)
-        await connection.execute(
-            sa.insert(META),
-            [
-                {"name": "application", "value": "hindsight-async"},
-                {"name": _SCHEMA_VERSION_NAME, "value": str(SCHEMA_VERSION)},
-            ],
-        )
-        await connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
-        await connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
 
 
 def _remove(database: Path) -> None:

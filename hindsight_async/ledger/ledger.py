@@ -7,20 +7,21 @@ A row goes from `planned` to `sending` before the first byte of its request leav
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Mapping
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hindsight_async.errors import Delivery, LedgerError, LedgerInUseError
-from hindsight_async.journal import LedgerEntry, LedgerRow, LedgerStatus
-from hindsight_async.ledger import rows as ledger_rows
-from hindsight_async.ledger.file import LedgerFile
-from hindsight_async.ledger.rows import FINISHED, INTERVIEWS, MAY_BE_RESENT, MAY_BE_SENT, MAY_FINISH
+from hindsight_async.errors import LedgerError
+from hindsight_async.journal import LedgerEntry, LedgerStatus
+from hindsight_async.ledger.place import store_at
+from hindsight_async.ledger.rows import MAY_BE_RESENT
+from hindsight_async.ledger.run import LedgerRun
 from hindsight_async.ledger.writer import Work, Writer
 
 PAGE_ROWS: Final = 1000
@@ -34,7 +35,11 @@ def _utc_now() -> datetime:
 
 
 class Ledger:
-    """A ledger in the SQLite file `location`, a path or `sqlite+aiosqlite:///PATH` (else ValueError).
+    """A ledger at `location`: a file's path, or the URL of a PostgreSQL database that several processes share.
+
+    The file is SQLite's, also as `sqlite+aiosqlite:///PATH`, and one run at a time has it. In the database,
+    `postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE` (extra `postgres`), runs divide the rows among them: what a run
+    is at belongs to it as long as it lives. Any other URL is a ValueError.
 
     `store_addresses=False` stores a hash in place of each address from now on. `now` returns the
     time as an aware datetime. Every method raises LedgerError where the file cannot serve; reading
@@ -48,50 +53,63 @@ class Ledger:
         store_addresses: bool = True,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
-        self._file = LedgerFile(location)
+        self._store = store_at(location)
         self._store_addresses = store_addresses
         self._now = now
 
+    @property
+    def name(self) -> str:
+        """Where it is, without a password."""
+        return self._store.name
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it consists of, there or not; none for a database."""
+        return self._store.files
+
     @asynccontextmanager
-    async def run(self) -> AsyncGenerator["LedgerRun"]:
+    async def run(self) -> AsyncGenerator[LedgerRun]:
         """Open the ledger for sending, and make it where there is none.
 
         Rows that a dead run left in `sending` become `unknown`. Leaving the block waits until all
-        is written. Raises LedgerInUseError at once where another run is on.
+        is written. Raises LedgerInUseError at once where another run has the file.
         """
-        self._file.exists()  # asked before the lock is taken, which leaves a file
-        with self._file.lock():
-            writer = Writer(self._file)
+        async with self._store.tenancy() as tenancy:
+            writer = Writer(self._store, tenancy)
             try:
                 await _to_the_end(writer.open(self._now()))
-                yield LedgerRun(writer, store_addresses=self._store_addresses, now=self._now)
+                yield LedgerRun(
+                    writer, self._store, tenancy, store_addresses=self._store_addresses, now=self._now
+                )
             finally:
                 await _to_the_end(writer.close())
 
     async def known(self, keys: Collection[str]) -> Mapping[str, LedgerEntry]:
         """Return the entries of those `keys` that the ledger has; none where there is no ledger yet."""
-        if not self._file.exists():
+        if not await self._store.exists():
             return {}
-        return await self._with_connection(lambda connection: ledger_rows.known(connection, keys))
+        return await self._with_connection(lambda connection: self._store.rows.known(connection, keys))
 
     async def entries(self, *, status: LedgerStatus | None = None) -> AsyncIterator[LedgerEntry]:
         """Yield every entry, or those of one status, in the order of their row index.
 
         Nothing is open between two entries: the loop may take its time, or be left.
         """
-        query = sa.select(INTERVIEWS).order_by(INTERVIEWS.c.row_index, INTERVIEWS.c.key).limit(PAGE_ROWS)
+        rows, row = self._store.rows, self._store.rows.interviews.c
+        query = rows.entries.order_by(row.row_index, row.key).limit(PAGE_ROWS)
         if status is not None:
-            query = query.where(INTERVIEWS.c.status == status)
-        place = sa.tuple_(INTERVIEWS.c.row_index, INTERVIEWS.c.key)
+            query = query.where(row.status == status)
+        place = sa.tuple_(row.row_index, row.key)
         page = query
-        while entries := await self._with_connection(partial(ledger_rows.read, query=page)):
+        while entries := await self._with_connection(partial(rows.read, query=page)):
             for entry in entries:
                 yield entry
             page = query.where(place > (entries[-1].row_index, entries[-1].key))
 
     async def counts(self) -> Mapping[LedgerStatus, int]:
         """Return how many rows have each status."""
-        query = sa.select(INTERVIEWS.c.status, sa.func.count()).group_by(INTERVIEWS.c.status)
+        status = self._store.rows.interviews.c.status
+        query = sa.select(status, sa.func.count()).group_by(status)
 
         async def count(connection: AsyncConnection) -> dict[str, int]:
             return {status: number for status, number in await connection.execute(query)}  # noqa: C416  typed
@@ -112,115 +130,34 @@ class Ledger:
             raise ValueError(f"created={created} is no interview request id: these start at 1")
         since = MAY_BE_RESENT if resend else (LedgerStatus.UNKNOWN,)
         status = LedgerStatus.NOT_SENT if resend else LedgerStatus.CREATED
-        values = {"interview_request_id": created, "error_code": None, "finished_at": self._now()}
-        await self._with_connection(
-            lambda connection: ledger_rows.move(connection, key, since, status, values)
-        )
+        rows = self._store.rows
+        values = {
+            "interview_request_id": created,
+            "error_code": None,
+            "finished_at": self._now(),
+            **rows.free,
+        }
+
+        async def move(connection: AsyncConnection) -> None:
+            if not await rows.move(connection, key, since, status, values):
+                raise await rows.refusal(connection, key, since)
+
+        await self._with_connection(move)
 
     async def _with_connection(self, work: Work[T]) -> T:
         async def open_and_work() -> T:
-            if not self._file.exists():
+            if not await self._store.exists():
                 raise LedgerError(
-                    f"there is no ledger at {self._file.path}: name the file that a run was given"
+                    f"there is no ledger at {self.name}: name the file or database that a run was given"
                 )
-            connection = await self._file.open()
-            with self._file.failures():
+            connection = await self._store.open()
+            with self._store.failures():
                 async with aclosing(connection):
-                    await self._settle_unless_in_use(connection)
+                    await self._store.settle(connection, self._now())
                     async with connection.begin():
                         return await work(connection)
 
         return await _to_the_end(open_and_work())
-
-    async def _settle_unless_in_use(self, connection: AsyncConnection) -> None:
-        async with connection.begin():
-            sending = await connection.scalar(
-                sa.select(sa.exists().where(INTERVIEWS.c.status == LedgerStatus.SENDING))
-            )
-            # Closing may merge a dead run's log and delete it: the flag must not outlive it.
-            run_open = await ledger_rows.is_run_open(connection)
-        if sending or run_open:
-            with suppress(LedgerInUseError), self._file.lock():
-                async with connection.begin():
-                    await ledger_rows.settle(connection, self._now())
-                    await ledger_rows.note_run_open(connection, is_open=False)
-
-
-class LedgerRun:
-    """The ledger while a run has it; made by `Ledger.run()`.
-
-    What concurrent calls ask for shares one transaction, and so one write to the disk. Each method
-    is durable when it returns, and raises LedgerError where it is not.
-    """
-
-    def __init__(self, writer: Writer, *, store_addresses: bool, now: Callable[[], datetime]) -> None:
-        self._writer = writer
-        self._store_addresses = store_addresses
-        self._now = now
-
-    async def claim(self, rows: Sequence[LedgerRow]) -> Mapping[str, LedgerEntry]:
-        """Return the entries that the ledger already has for these rows, by key; plan the other rows."""
-        planned_at = self._now()
-
-        async def look_up_and_plan(connection: AsyncConnection) -> Mapping[str, LedgerEntry]:
-            known = await ledger_rows.known(connection, [row.key for row in rows])
-            unseen = {row.key: row for row in reversed(rows) if row.key not in known}
-            if unseen:
-                await connection.execute(
-                    sa.insert(INTERVIEWS),
-                    [
-                        ledger_rows.planned(row, planned_at, store_address=self._store_addresses)
-                        for row in unseen.values()
-                    ],
-                )
-            return known
-
-        return await self._writer.write(look_up_and_plan)
-
-    async def sending(self, key: str) -> None:
-        """Mark a row as about to be sent; only then may its first byte leave.
-
-        Raises LedgerError where the row may not be sent. Cancelled, the caller has sent nothing, so
-        the row becomes `not_sent`.
-        """
-        sending_at = self._now()
-        values = {"sending_at": sending_at, "finished_at": None, "error_code": None}
-        await self._writer.write(
-            self._moving(key, MAY_BE_SENT, LedgerStatus.SENDING, values),
-            undo=self._moving(
-                key, (LedgerStatus.SENDING,), LedgerStatus.NOT_SENT, {"finished_at": sending_at}
-            ),
-        )
-
-    async def finished(
-        self,
-        key: str,
-        status: LedgerStatus,
-        *,
-        attempts: int,
-        interview_request_id: int | None = None,
-        error_code: str | None = None,
-    ) -> None:
-        """Record what became of a row: `created`, `rejected`, `not_sent` or `unknown` (else ValueError).
-
-        `attempts` is added to those of earlier runs. Where it fails the row stays as it was; where
-        the caller is cancelled while it waits, it is recorded all the same.
-        """
-        if status not in FINISHED:
-            raise ValueError(f"a row does not end as {status}")
-        values = {
-            "interview_request_id": interview_request_id,
-            "error_code": error_code and error_code.encode(errors="replace").decode(),
-            "attempts": INTERVIEWS.c.attempts + attempts,
-            "finished_at": self._now(),
-        }
-        await self._writer.write(self._moving(key, MAY_FINISH, status, values), delivery=Delivery.UNKNOWN)
-
-    @staticmethod
-    def _moving(
-        key: str, since: Collection[LedgerStatus], status: LedgerStatus, values: Mapping[str, Any]
-    ) -> Work[None]:
-        return lambda connection: ledger_rows.move(connection, key, since, status, values)
 
 
 async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:

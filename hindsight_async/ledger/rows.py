@@ -13,9 +13,8 @@ from hindsight_async.journal import LedgerEntry, LedgerRow, LedgerStatus
 
 LOOKUP_KEYS: Final = 500
 """How many keys one query looks up."""
-RUN_OPEN: Final = "run_open"
-"""The name of the meta row that says "1" from a run's start to its end; where it is missing none is on."""
-
+SCHEMA_VERSION: Final = 1
+"""What the meta row of that name says; a ledger of another version is refused."""
 
 MAY_BE_SENT = (LedgerStatus.PLANNED, LedgerStatus.NOT_SENT)
 MAY_BE_RESENT = (LedgerStatus.UNKNOWN, LedgerStatus.REJECTED)
@@ -24,48 +23,153 @@ FINISHED = (LedgerStatus.CREATED, LedgerStatus.REJECTED, LedgerStatus.NOT_SENT, 
 
 
 class Moment(sa.TypeDecorator[datetime]):
-    """An aware datetime, kept as ISO 8601 text in UTC."""
+    """An aware datetime; kept as ISO 8601 text in UTC where the database has no such type."""
 
     impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> str | None:
-        """Return the text that is stored."""
-        del dialect
-        return None if value is None else value.astimezone(UTC).isoformat()
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """Return the column's type."""
+        if _is_postgresql(dialect):
+            return dialect.type_descriptor(sa.DateTime(timezone=True))
+        return dialect.type_descriptor(sa.Text())
 
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | str | None:
+        """Return what is stored."""
+        if value is None or _is_postgresql(dialect):
+            return value
+        return value.astimezone(UTC).isoformat()
+
+    def process_result_value(self, value: datetime | str | None, dialect: sa.Dialect) -> datetime | None:
         """Return the time that was stored."""
         del dialect
-        return None if value is None else datetime.fromisoformat(value)
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-SCHEMA: Final = sa.MetaData()
-META: Final = sa.Table(
-    "meta",
-    SCHEMA,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
-)
-INTERVIEWS: Final = sa.Table(
-    "interviews",
-    SCHEMA,
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("row_index", sa.BigInteger, nullable=False),
-    sa.Column("contact_email", sa.Text),
-    sa.Column("address_hash", sa.Text, nullable=False),
-    sa.Column("sequence_id", sa.Text),
-    sa.Column("interview_type_id", sa.Text),
-    sa.Column("deal_id", sa.Text),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("interview_request_id", sa.BigInteger),
-    sa.Column("error_code", sa.Text),
-    sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("planned_at", Moment, nullable=False),
-    sa.Column("sending_at", Moment),
-    sa.Column("finished_at", Moment),
-    sa.Index("interviews_in_row_order", "row_index", "key"),
-)
+def _is_postgresql(dialect: sa.Dialect) -> bool:
+    return dialect.name == "postgresql"
+
+
+class Rows:
+    """The tables of one ledger, and the statements over them that every database understands.
+
+    `prefix` stands before the name of each table; `shared` adds a column for the run that holds a row.
+    """
+
+    def __init__(self, *, prefix: str = "", shared: bool = False) -> None:
+        self.schema = sa.MetaData()
+        self.meta = sa.Table(
+            f"{prefix}meta",
+            self.schema,
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("value", sa.Text, nullable=False),
+        )
+        self.interviews = sa.Table(
+            f"{prefix}interviews",
+            self.schema,
+            *(_interview_columns()),
+            sa.Index(f"{prefix}interviews_in_row_order", "row_index", "key"),
+        )
+        self.entries = sa.select(*self.interviews.c)
+        """What `read` reads; to be narrowed down."""
+        self.free: Mapping[str, Any] = {}
+        """What is stored in a row that a run lets go."""
+        if shared:
+            self.interviews.append_column(sa.Column("holder", sa.Text))
+
+    def among(self, keys: Collection[str]) -> sa.ColumnElement[bool]:
+        """Select the rows of these keys."""
+        return self.interviews.c.key.in_(keys)
+
+    async def note_version(self, connection: AsyncConnection) -> None:
+        """Write down whose tables these are, and of which version; no harm where it is there."""
+        said = {"application": "hindsight-async", _VERSION_NAME: str(SCHEMA_VERSION)}
+        have = set(await connection.scalars(sa.select(self.meta.c.name)))
+        missing = [{"name": name, "value": value} for name, value in said.items() if name not in have]
+        if missing:
+            await connection.execute(sa.insert(self.meta), missing)
+
+    async def check_version(self, connection: AsyncConnection, place: str) -> None:
+        """Raise LedgerError where the version is not ours."""
+        version = await connection.scalar(
+            sa.select(self.meta.c.value).where(self.meta.c.name == _VERSION_NAME)
+        )
+        if version != str(SCHEMA_VERSION):
+            raise LedgerError(
+                f"{place} was made by another version of hindsight-async (its schema is {version}, this one"
+                f" knows {SCHEMA_VERSION}): upgrade hindsight-async, or name another ledger"
+            )
+
+    async def read(self, connection: AsyncConnection, query: sa.Select[Any]) -> list[LedgerEntry]:
+        """Return the entries that `query`, made from `entries`, selects."""
+        return [LedgerEntry(**row) for row in (await connection.execute(query)).mappings()]
+
+    async def known(
+        self, connection: AsyncConnection, keys: Collection[str], *more: sa.ColumnElement[Any]
+    ) -> dict[str, LedgerEntry]:
+        """Return the entries of those `keys` that have one; `more` columns go into the fields of their names."""
+        found: dict[str, LedgerEntry] = {}
+        wanted = list(keys)
+        for start in range(0, len(wanted), LOOKUP_KEYS):
+            some = wanted[start : start + LOOKUP_KEYS]
+            query = self.entries.add_columns(*more).where(self.among(some))
+            entries = await self.read(connection, query)
+            found.update((entry.key, entry) for entry in entries)
+        return found
+
+    async def status(self, connection: AsyncConnection, key: str) -> str | None:
+        """Return the status of a row, None where there is no such row."""
+        interviews = self.interviews
+        return await connection.scalar(sa.select(interviews.c.status).where(interviews.c.key == key))
+
+    async def move(
+        self,
+        connection: AsyncConnection,
+        key: str,
+        since: Collection[LedgerStatus],
+        status: LedgerStatus,
+        values: Mapping[str, Any],
+        *conditions: sa.ColumnElement[bool],
+    ) -> bool:
+        """Give a row another status; False where it has none of those in `since`, or a condition does not hold."""
+        interviews = self.interviews
+        moved = await connection.execute(
+            sa.update(interviews)
+            .where(interviews.c.key == key, interviews.c.status.in_(since), *conditions)
+            .values(status=status, **values)
+        )
+        return bool(moved.rowcount)
+
+    async def refusal(
+        self, connection: AsyncConnection, key: str, since: Collection[LedgerStatus]
+    ) -> LedgerError:
+        """Say why a row could not be moved."""
+        found = await self.status(connection, key)
+        return LedgerError(
+            f"row {key} is {found}, not {' or '.join(since)}" if found else f"there is no row {key}"
+        )
+
+
+_VERSION_NAME = "schema_version"
+
+
+def _interview_columns() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("row_index", sa.BigInteger, nullable=False),
+        sa.Column("contact_email", sa.Text),
+        sa.Column("address_hash", sa.Text, nullable=False),
+        sa.Column("sequence_id", sa.Text),
+        sa.Column("interview_type_id", sa.Text),
+        sa.Column("deal_id", sa.Text),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("interview_request_id", sa.BigInteger),
+        sa.Column("error_code", sa.Text),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("planned_at", Moment, nullable=False),
+        sa.Column("sending_at", Moment),
+        sa.Column("finished_at", Moment),
+    ]
 
 
 def planned(row: LedgerRow, planned_at: datetime, *, store_address: bool) -> dict[str, Any]:
@@ -82,61 +186,3 @@ def planned(row: LedgerRow, planned_at: datetime, *, store_address: bool) -> dic
         "attempts": 0,
         "planned_at": planned_at,
     }
-
-
-async def read(connection: AsyncConnection, query: sa.Select[Any]) -> list[LedgerEntry]:
-    """Return the entries that `query` selects."""
-    names = INTERVIEWS.c.keys()
-    return [LedgerEntry(**dict(zip(names, row, strict=True))) for row in await connection.execute(query)]
-
-
-async def known(connection: AsyncConnection, keys: Collection[str]) -> dict[str, LedgerEntry]:
-    """Return the entries of those `keys` that have one."""
-    found: dict[str, LedgerEntry] = {}
-    wanted = list(keys)
-    for start in range(0, len(wanted), LOOKUP_KEYS):
-        some = wanted[start : start + LOOKUP_KEYS]
-        entries = await read(connection, sa.select(INTERVIEWS).where(INTERVIEWS.c.key.in_(some)))
-        found.update((entry.key, entry) for entry in entries)
-    return found
-
-
-async def move(
-    connection: AsyncConnection,
-    key: str,
-    since: Collection[LedgerStatus],
-    status: LedgerStatus,
-    values: Mapping[str, Any],
-) -> None:
-    """Give a row another status; LedgerError where it has none of those in `since`."""
-    moved = await connection.execute(
-        sa.update(INTERVIEWS)
-        .where(INTERVIEWS.c.key == key, INTERVIEWS.c.status.in_(since))
-        .values(status=status, **values)
-    )
-    if not moved.rowcount:
-        found = await connection.scalar(sa.select(INTERVIEWS.c.status).where(INTERVIEWS.c.key == key))
-        raise LedgerError(
-            f"row {key} is {found}, not {' or '.join(since)}" if found else f"there is no row {key}"
-        )
-
-
-async def is_run_open(connection: AsyncConnection) -> bool:
-    """Return whether a run is on, or died."""
-    return await connection.scalar(sa.select(META.c.value).where(META.c.name == RUN_OPEN)) == "1"
-
-
-async def note_run_open(connection: AsyncConnection, *, is_open: bool) -> None:
-    """Write down that a run has begun, or that none is on."""
-    await connection.execute(
-        sa.insert(META).prefix_with("OR REPLACE").values(name=RUN_OPEN, value="1" if is_open else "0")
-    )
-
-
-async def settle(connection: AsyncConnection, settled_at: datetime) -> None:
-    """Turn what a dead run left in `sending` into `unknown`; no living run may have the ledger."""
-    await connection.execute(
-        sa.update(INTERVIEWS)
-        .where(INTERVIEWS.c.status == LedgerStatus.SENDING)
-        .values(status=LedgerStatus.UNKNOWN, finished_at=settled_at)
-    )

@@ -1,6 +1,7 @@
 """Group commit: what a run's concurrent calls write shares one transaction, and so one write to the disk."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime
@@ -11,8 +12,7 @@ from attrs import define, field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hindsight_async.errors import Delivery, LedgerError
-from hindsight_async.ledger.file import LedgerFile
-from hindsight_async.ledger.rows import note_run_open, settle
+from hindsight_async.ledger.store import Store, Tenancy
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
@@ -22,6 +22,7 @@ Work = Callable[[AsyncConnection], Awaitable[T]]
 class _Job:
     work: Work[Any]
     delivery: Delivery
+    till_done: bool
     done: asyncio.Future[Any] = field(factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -31,51 +32,68 @@ class Writer:
     SQL runs in a task of its own, so that no caller's cancellation breaks a transaction.
     """
 
-    def __init__(self, file: LedgerFile) -> None:
-        self._file = file
+    def __init__(self, store: Store, tenancy: Tenancy) -> None:
+        self._store = store
+        self._tenancy = tenancy
         self._connection: AsyncConnection | None = None
         self._jobs: list[_Job] = []
         self._writing: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._late: list[_Job] = []
 
     async def open(self, now: datetime) -> None:
-        """Open the ledger, and make it where there is none; settle what a dead run left. Needs the run lock."""
-        if not self._file.exists():
-            await self._file.create()
-        self._connection = await self._file.open()
-        with self._file.failures():
-            async with self._connection.begin():
-                await settle(self._connection, now)
-                await note_run_open(self._connection, is_open=True)
-            # In the file itself before the first row: a copy without the log then tells that it is one.
-            await self._file.merge_log(self._connection)
+        """Open the ledger, made where there is none, and begin the run."""
+        if not await self._store.exists():
+            await self._store.create()
+        self._connection = await self._store.open()
+        with self._store.failures():
+            await self._tenancy.begin(self._connection, now)
+        if self._tenancy.renew_seconds is not None:
+            self._renewing = asyncio.create_task(self._renew_every(self._tenancy.renew_seconds))
 
     async def close(self) -> None:
-        """Write what was asked for, and close."""
+        """Write what was asked for, and end the run."""
+        if self._renewing:
+            self._renewing.cancel()
+            await asyncio.wait([self._renewing])
+            await self._catch_up()
         while self._writing and not self._writing.done():
             await asyncio.wait([self._writing])
         if self._connection:
             connection, self._connection = self._connection, None
-            with self._file.failures():
+            with self._store.failures():
                 async with aclosing(connection):
-                    await self._note_end(connection)
+                    # All rows are written: a run whose end cannot be noted is taken for dead, and settled.
+                    with suppress(LedgerError), self._store.failures():
+                        await self._tenancy.end(connection)
 
-    async def _note_end(self, connection: AsyncConnection) -> None:
-        # All rows are on disk: where this fails, the next run takes this one for dead and settles what is settled.
-        with suppress(LedgerError), self._file.failures():
-            async with connection.begin():
-                # The log then starts over, so that the note needs no room on a full disk.
-                await connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
-            async with connection.begin():
-                await note_run_open(connection, is_open=False)
+    async def _renew_every(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            with suppress(LedgerError):  # the database may come back before the lease is over
+                await self.write(_nothing)
+                await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        late, self._late = self._late, []
+        # One that is refused by now, or for ever, is `unknown` once the run is over.
+        again = (self.write(job.work, delivery=job.delivery, till_done=True) for job in late)
+        await asyncio.gather(*again, return_exceptions=True)
 
     async def write(
-        self, work: Work[T], *, delivery: Delivery = Delivery.NOT_SENT, undo: Work[None] | None = None
+        self,
+        work: Work[T],
+        *,
+        delivery: Delivery = Delivery.NOT_SENT,
+        undo: Work[None] | None = None,
+        till_done: bool = False,
     ) -> T:
         """Do `work` and return its result once that is on disk; `undo` it where the caller is cancelled.
 
-        Where it fails, a LedgerError with this `delivery` is raised and nothing of it is on disk.
+        Where it fails, a LedgerError with this `delivery` is raised and nothing of it is on disk; `till_done` has it
+        tried again, behind the caller's back, once a database server that was away is back.
         """
-        done = self._enqueue(work, delivery)
+        done = self._enqueue(work, delivery, till_done=till_done)
         try:
             await asyncio.wait([done])
         except asyncio.CancelledError:
@@ -84,10 +102,12 @@ class Writer:
         result: T = done.result()
         return result
 
-    def _enqueue(self, work: Work[Any], delivery: Delivery) -> asyncio.Future[Any]:
+    def _enqueue(
+        self, work: Work[Any], delivery: Delivery, *, till_done: bool = False
+    ) -> asyncio.Future[Any]:
         if self._connection is None:
-            raise LedgerError(f"the run on {self._file.path} is over: open another", delivery=delivery)
-        job = _Job(work, delivery)
+            raise LedgerError(f"the run on {self._store.name} is over: open another", delivery=delivery)
+        job = _Job(work, delivery, till_done)
         self._jobs.append(job)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_all(self._connection))
@@ -113,10 +133,14 @@ class Writer:
 
     async def _write_together(self, connection: AsyncConnection, jobs: Sequence[_Job]) -> None:
         try:
-            with self._file.failures():
-                async with connection.begin():
-                    outcomes = [await _outcome(connection, job) for job in jobs]
+            outcomes = await self._commit(connection, jobs)
         except LedgerError as error:
+            if len(jobs) > 1 and self._store.is_one_jobs_fault(error):
+                for job in jobs:
+                    await self._write_together(connection, [job])
+                return
+            if not self._store.is_one_jobs_fault(error):
+                self._late += [job for job in jobs if job.till_done]
             outcomes = [LedgerError(str(error.args[0]), delivery=job.delivery) for job in jobs]
         for job, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, LedgerError):
@@ -124,12 +148,26 @@ class Writer:
             else:
                 job.done.set_result(outcome)
 
+    async def _commit(self, connection: AsyncConnection, jobs: Sequence[_Job]) -> list[object]:
+        began = time.monotonic()
+        with self._store.failures():
+            async with connection.begin():
+                await self._tenancy.renew(connection)
+                outcomes = [await _outcome(connection, job) for job in jobs]
+        self._tenancy.lived_at(began)
+        return outcomes
+
 
 async def _outcome(connection: AsyncConnection, job: _Job) -> object:
     """Return what the job returns, or what is wrong with this one job while the others are fine."""
     try:
         return await job.work(connection)
     except LedgerError as refusal:
+        refusal.delivery = job.delivery
         return refusal
     except (ValueError, OverflowError) as error:  # no UTF-8, or no 64-bit number
         return LedgerError(f"the ledger cannot store this: {error}", delivery=job.delivery)
+
+
+async def _nothing(connection: AsyncConnection) -> None:
+    """Have the transaction alone."""

@@ -1,0 +1,167 @@
+"""The ledger while a run has it: rows are claimed, marked before they leave, and finished."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+from attrs import evolve
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hindsight_async.errors import Delivery, LedgerError, LedgerInUseError
+from hindsight_async.journal import LedgerEntry, LedgerRow, LedgerStatus
+from hindsight_async.ledger.rows import FINISHED, MAY_BE_SENT, planned
+from hindsight_async.ledger.store import Store, Tenancy
+from hindsight_async.ledger.writer import Work, Writer
+
+Clock = Callable[[], datetime]
+"""Returns the time as an aware datetime."""
+
+
+class LedgerRun:
+    """The ledger while a run has it; made by `Ledger.run()`.
+
+    What concurrent calls ask for shares one transaction, and so one write to the disk. Each method
+    is durable when it returns, and raises LedgerError where it is not.
+    """
+
+    def __init__(
+        self, writer: Writer, store: Store, tenancy: Tenancy, *, store_addresses: bool, now: Clock
+    ) -> None:
+        self._writer = writer
+        self._rows = store.rows
+        self._tenancy = tenancy
+        self._store_addresses = store_addresses
+        self._now = now
+        self._in_hand: set[str] = set()
+
+    async def claim(self, rows: Sequence[LedgerRow]) -> Mapping[str, LedgerEntry]:
+        """Return the entries that the ledger already has for these rows, by key; plan the other rows.
+
+        The caller has in hand, and may send, what was new and what `may_be_sent`, until it is finished; an entry
+        that says `in_hand` is another caller's. Cancelled, or where it fails, it has nothing in hand.
+        """
+        now = self._now()
+        wanted = {row.key: row for row in reversed(rows)}
+        # Decided before anything is waited for, and written in the order of asking: of two callers the first has it.
+        elsewhere = wanted.keys() & self._in_hand
+        self._in_hand |= wanted.keys()
+
+        async def look_up_and_plan(connection: AsyncConnection) -> Mapping[str, LedgerEntry]:
+            known = await self._tenancy.claim(connection, wanted.keys(), now)
+            lost = elsewhere - known.keys()
+            if lost:
+                raise LedgerError(f"row {min(lost)} could not be written by the caller that has it in hand")
+            unseen = [
+                {**planned(row, now, store_address=self._store_addresses), **self._tenancy.held}
+                for key, row in wanted.items()
+                if key not in known
+            ]
+            if unseen:
+                await connection.execute(sa.insert(self._rows.interviews), unseen)
+            return known
+
+        known: Mapping[str, LedgerEntry] = {}
+        let_go = wanted.keys() - elsewhere
+        try:
+            known = await self._writer.write(look_up_and_plan, undo=partial(self._let_go, let_go))
+            let_go = {key for key in let_go if key in known and not known[key].may_be_sent}
+        finally:
+            self._in_hand -= let_go
+        return {
+            key: evolve(entry, in_hand=True) if key in elsewhere else entry for key, entry in known.items()
+        }
+
+    async def sending(self, key: str) -> None:
+        """Mark a row as about to be sent; only then may its first byte leave.
+
+        Raises LedgerError where the row may not be sent: LedgerInUseError where another run took it while this one
+        was taken for dead; it is in nobody's hand here then. Cancelled, the caller has sent nothing, so the row
+        becomes `not_sent`.
+        """
+        sending_at = self._now()
+        values = {"sending_at": sending_at, "finished_at": None, "error_code": None, **self._tenancy.held}
+        take_back = self._moving(
+            key,
+            self._tenancy.may_be_taken_back,
+            LedgerStatus.NOT_SENT,
+            {"finished_at": sending_at},
+            # This very mark, and no later one.
+            sa.and_(self._tenancy.is_its_own, self._rows.interviews.c.sending_at == sending_at),
+        )
+        try:
+            await self._writer.write(
+                self._moving(key, MAY_BE_SENT, LedgerStatus.SENDING, values, self._tenancy.is_open_to_it),
+                undo=take_back,
+            )
+        except LedgerInUseError:
+            self._in_hand.discard(key)
+            raise
+        if self._tenancy.is_over:
+            self._in_hand.discard(key)
+            await self._writer.write(take_back)
+            raise LedgerInUseError("this run stood still until others took it for dead")
+
+    async def not_processed(self, key: str) -> None:
+        """Note that what was sent provably came to nothing; the caller keeps the row in hand, to send it again."""
+        values = {"finished_at": self._now()}
+        await self._writer.write(
+            self._moving(
+                key,
+                self._tenancy.may_be_taken_back,
+                LedgerStatus.NOT_SENT,
+                values,
+                self._tenancy.is_its_own,
+            ),
+            delivery=Delivery.UNKNOWN,
+        )
+
+    async def finished(
+        self,
+        key: str,
+        status: LedgerStatus,
+        *,
+        attempts: int,
+        interview_request_id: int | None = None,
+        error_code: str | None = None,
+    ) -> None:
+        """Record what became of a row: `created`, `rejected`, `not_sent` or `unknown` (else ValueError).
+
+        `attempts` is added to those of earlier runs. Where it fails the row stays as it was; where
+        the caller is cancelled while it waits, it is recorded all the same.
+        """
+        if status not in FINISHED:
+            raise ValueError(f"a row does not end as {status}")
+        values = {
+            "interview_request_id": interview_request_id,
+            "error_code": error_code and error_code.encode(errors="replace").decode(),
+            "attempts": self._rows.interviews.c.attempts + attempts,
+            "finished_at": self._now(),
+            **self._rows.free,
+        }
+        # Whoever claims it from here on is served after this is written.
+        self._in_hand.discard(key)
+        await self._writer.write(
+            self._moving(key, self._tenancy.may_finish, status, values, self._tenancy.is_its_own),
+            delivery=Delivery.UNKNOWN,
+            # A row that says `sending` until then is nobody's to send; any other may be by then.
+            till_done=status is not LedgerStatus.NOT_SENT,
+        )
+
+    def _moving(
+        self,
+        key: str,
+        since: Collection[LedgerStatus],
+        status: LedgerStatus,
+        values: Mapping[str, Any],
+        condition: sa.ColumnElement[bool],
+    ) -> Work[None]:
+        async def move(connection: AsyncConnection) -> None:
+            if not await self._rows.move(connection, key, since, status, values, condition):
+                raise await self._tenancy.refusal(connection, key, since)
+
+        return move
+
+    async def _let_go(self, keys: Collection[str], connection: AsyncConnection) -> None:
+        await self._tenancy.let_go(connection, [key for key in keys if key not in self._in_hand])

@@ -1,0 +1,155 @@
+"""A PostgreSQL server of the tests' own, on a free port, with a database for each test."""
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+PASSWORD = "the-owner-s-secret"
+PROGRAMS = ("initdb", "postgres", "pg_isready")
+USERS = ("postgres", "nobody")
+READY_SECONDS = 60.0
+
+
+def programs():
+    """Return the directory with the server's programs, None where there is no such thing."""
+    on_path = shutil.which("initdb")
+    places = [Path(on_path).resolve().parent] if on_path else []
+    packaged = Path("/usr/lib/postgresql").glob("*/bin")
+    places += sorted(packaged, key=lambda place: place.parent.name.zfill(4), reverse=True)
+    return next((place for place in places if all((place / name).exists() for name in PROGRAMS)), None)
+
+
+def _as_whom():
+    """PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return {}
+    for name in USERS:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    return pytest.skip("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
+
+
+class Server:
+    """A server with one owner; `start` and `stop` may follow each other."""
+
+    def __init__(self, folder, binaries):
+        self._folder = folder
+        self._binaries = binaries
+        self._whom = _as_whom()
+        if self._whom:
+            os.chown(folder, self._whom["user"], self._whom["group"])
+        (folder / "password").write_text(PASSWORD)
+        options = [
+            "-U",
+            "owner",
+            "-A",
+            "scram-sha-256",
+            "--pwfile",
+            folder / "password",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]
+        made = subprocess.run(
+            [binaries / "initdb", "-D", folder / "data", "--locale", "C", *options],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            check=False,
+            **self._whom,
+        )
+        assert 0 == made.returncode, made.stderr
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.start()
+
+    def start(self):
+        # Nothing here survives a power cut, nor has to: it is clients that are killed.
+        settings = ["fsync=off", "listen_addresses=127.0.0.1", "max_connections=200", "shared_buffers=16MB"]
+        settings += [f"unix_socket_directories={self._folder}", f"port={self.port}", "autovacuum=off"]
+        options = [word for setting in settings for word in ("-c", setting)]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._binaries / "postgres", "-D", self._folder / "data", *options],
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+                **self._whom,
+            )
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_until_it_answers(self):
+        ends = time.monotonic() + READY_SECONDS
+        while not self._answers():
+            assert self._process.poll() is None, (self._folder / "log").read_text()
+            assert time.monotonic() < ends, "the server did not come up"
+
+    def _answers(self):
+        asked = [self._binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return 0 == subprocess.run(asked, check=False).returncode
+
+    def stop(self):
+        """End it at once, with every connection."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait()
+
+    def url(self, database, *, user="owner", password=PASSWORD, lease=None):
+        query = "" if lease is None else f"?lease_seconds={lease}"
+        return f"postgresql+asyncpg://{user}:{password}@127.0.0.1:{self.port}/{database}{query}"
+
+    def database(self):
+        """Make a database and return its name."""
+        name = f"d{uuid.uuid4().hex}"
+        self.execute("postgres", f"CREATE DATABASE {name}")
+        return name
+
+    def execute(self, database, statement):
+        """Run one statement as the owner; return its rows."""
+        import asyncpg
+
+        async def run():
+            connection = await asyncpg.connect(
+                host="127.0.0.1", port=self.port, user="owner", password=PASSWORD, database=database
+            )
+            try:
+                return [tuple(row) for row in await connection.fetch(statement)]
+            finally:
+                await connection.close()
+
+        return asyncio.run(run())
+
+
+@contextmanager
+def running():
+    """Start a server, and stop it at the end; skip where there is none to start."""
+    pytest.importorskip("asyncpg", reason="asyncpg is not installed: pip install 'hindsight-async[postgres]'")
+    binaries = programs()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed: apt install postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    try:
+        server = Server(folder, binaries)
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
