@@ -1,112 +1,74 @@
-"""What bulk costs: `python -m benchmarks.bulk [ROWS]`.
+"""What a bulk run costs: rows per second of CPU, memory, and how long it takes to go on where a run has stopped."""
 
-Prints, over a transport that answers at once: the CPU per row without and with a ledger, and how long a run over a
-ledger of finished rows takes to reach the first row that is not.
-"""
-
-import asyncio
-import sqlite3
-import sys
+import json
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import closing
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from hindsight_async import CreateInterview, OutcomeStatus, RateBudget, RetryPolicy
-from hindsight_async.addresses import AllowedRecipients, interview_key
-from hindsight_async.call import Call, Reply
-from hindsight_async.interviews import Interviews
-from hindsight_async.ledger import Ledger, LedgerRow
-from hindsight_async.pipeline import Pipeline
+from matplotlib.figure import Figure
 
-DEFAULT_ROWS = 100_000
-MAX_IN_FLIGHT = 16
-UNLIMITED = 100_000_000
-MICROSECONDS = 1e6
-PLANNED_AT_ONCE = 1000
-LEDGER_SHARE = 10
-"""A row with a ledger takes so much longer that fewer are measured."""
+from benchmarks.processes import output_of
+from benchmarks.report import OTHERS, OURS, Report, Table
 
+ROWS = (10_000, 100_000, 1_000_000)
+QUICK_ROWS = (200,)
+LEDGER_ROWS_AT_MOST = 100_000
+"""With a ledger a row takes so much longer that a million are not measured."""
 
-class StubTransport:
-    """Creates every interview it is asked for."""
-
-    def __init__(self) -> None:
-        self.sent = 0
-
-    def open(self) -> None:
-        """Be open."""
-
-    async def send(self, call: Call[Any], *, deadline: float | None, attempt: int) -> Reply:
-        """Answer 201."""
-        del call, deadline, attempt
-        self.sent += 1
-        body = b'{"interview_request_id":%d,"contact_id":"c","status":"sent"}' % self.sent
-        return Reply(status=201, headers={}, body=body, received_at=datetime.now(UTC))
+METHOD = """\
+`create_many` over a transport that answers at once, 16 in flight, with a rate budget so large that it never waits: what is left is
+the cost of our own code for each row, checks, duplicates, budget and outcome. Each measurement has a process of its own; memory is
+the growth of its peak after the first 500 rows. "Until the first new row" is the time that a second run over a ledger of finished rows
+takes to reach a row that is not finished."""
 
 
-def interviews_over(transport: Any) -> Interviews:
-    """Return interviews over a stub, with more budget than will be used."""
-    door = RateBudget(UNLIMITED).join(MAX_IN_FLIGHT)
-    pipeline = Pipeline(transport, door, policy=RetryPolicy(), deadline=None, random=lambda: 0.5)
-    allowed = AllowedRecipients({})
-    return Interviews(pipeline, allowed=allowed, max_creates=None, max_in_flight=MAX_IN_FLIGHT)
+def measure(rows: int, ledger: Path | None = None) -> dict[str, float]:
+    """Do one run in a process of its own."""
+    took: dict[str, float] = json.loads(
+        output_of("-m", "benchmarks.bulk_run", str(rows), *([str(ledger)] if ledger else []))
+    )
+    return took
 
 
-def rows(count: int) -> Iterator[CreateInterview]:
-    """Make so many different requests."""
-    return (
-        CreateInterview(contact_email=f"c{number}@acme.example", sequence_id="s") for number in range(count)
+def run(*, quick: bool) -> Report:
+    """Measure, and tabulate."""
+    lines: list[list[str]] = []
+    resumed: list[list[str]] = []
+    without: list[float] = []
+    with_ledger: list[float] = []
+    sizes = QUICK_ROWS if quick else ROWS
+    for rows in sizes:
+        bare = measure(rows)
+        without.append(rows / bare["cpu"])
+        lines.append([f"{rows:,}", "no", f"{without[-1]:,.0f}", f"{bare['growth']:.1f}"])
+        if rows > LEDGER_ROWS_AT_MOST:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            ledger = Path(folder) / "ledger.db"
+            kept = measure(rows, ledger)
+            with_ledger.append(rows / kept["cpu"])
+            lines.append([f"{rows:,}", "yes", f"{with_ledger[-1]:,.0f}", f"{kept['growth']:.1f}"])
+            resumed.append([f"{rows:,}", f"{kept['resumed']:.1f}"])
+    return Report(
+        title="What a bulk run costs",
+        method=METHOD,
+        distributions=("hindsight-async", "SQLAlchemy", "aiosqlite"),
+        tables=[
+            Table("A first run", ["rows", "ledger", "rows per second of CPU", "memory grew by (MiB)"], lines),
+            Table("Going on with a ledger", ["rows done before", "until the first new row (s)"], resumed),
+        ],
+        figure=plot(sizes, without, with_ledger),
     )
 
 
-async def cpu_per_row(count: int, ledger: Path | None) -> float:
-    """Run so many rows; return the seconds of CPU for each."""
-    began = time.process_time()
-    async with interviews_over(StubTransport()).create_many(rows(count), ledger=ledger) as run:
-        async for _ in run:
-            pass
-    return (time.process_time() - began) / count
-
-
-async def fill(ledger: Path, count: int) -> None:
-    """Make a ledger of so many finished rows, without the time that sending them takes."""
-    planned = [
-        LedgerRow(key=interview_key(request), row_index=index, contact_email=request.contact_email)
-        for index, request in enumerate(rows(count))
-    ]
-    async with Ledger(ledger).run() as run:
-        for start in range(0, count, PLANNED_AT_ONCE):
-            await run.claim(planned[start : start + PLANNED_AT_ONCE])
-    with closing(sqlite3.connect(ledger)) as database, database:
-        database.execute("UPDATE interviews SET status = 'created', interview_request_id = row_index")
-
-
-async def time_to_first_unsent(finished: int, ledger: Path) -> float:
-    """Run over so many finished rows and one more; return the seconds until that one is created."""
-    began = time.perf_counter()
-    async with interviews_over(StubTransport()).create_many(rows(finished + 1), ledger=ledger) as run:
-        async for outcome in run:
-            if outcome.status is OutcomeStatus.CREATED:
-                break
-    return time.perf_counter() - began
-
-
-def main(count: int) -> None:
-    """Measure and print."""
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = Path(folder) / "ledger.db"
-        bare = asyncio.run(cpu_per_row(count, None))
-        print(f"CPU per row, no ledger     {bare * MICROSECONDS:8.0f} us  ({count} rows)")
-        kept = asyncio.run(cpu_per_row(count // LEDGER_SHARE, Path(folder) / "sent.db"))
-        print(f"CPU per row, with a ledger {kept * MICROSECONDS:8.0f} us  {kept / bare:5.1f} x without")
-        asyncio.run(fill(ledger, count))
-        resumed = asyncio.run(time_to_first_unsent(count, ledger))
-        print(f"resume to the first unsent row after {count} finished ones: {resumed:.1f} s")
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_ROWS)
+def plot(sizes: Sequence[int], without: Sequence[float], with_ledger: Sequence[float]) -> Figure:
+    """Draw rows per second of CPU."""
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    ax = figure.subplots()
+    ax.plot(sizes, without, "o-", color=OURS, label="without a ledger")
+    ax.plot(sizes[: len(with_ledger)], with_ledger, "s--", color=OTHERS, label="with a ledger")
+    ax.set(xscale="log", xlabel="rows", ylabel="rows per second of CPU")
+    ax.set_ylim(0, 1.2 * max(*without, *with_ledger))
+    ax.legend(frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure

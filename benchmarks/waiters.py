@@ -1,31 +1,63 @@
-"""What waiting for the rate budget costs: `python -m benchmarks.waiters`.
-
-Prints the loop's lag while 20,000 callers queue and half of them give up, the cost of one grant with 100 to
-100,000 queued, and the cost of taking a slot and giving it back that nobody else wants; the costs also as ratios
-to taking a bare aiolimiter in the same run.
-"""
+"""What waiting for the rate budget costs: crowds of callers queued on one budget."""
 
 import asyncio
 import gc
+import statistics
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import TYPE_CHECKING
 
 from aiolimiter import AsyncLimiter
+from attrs import frozen
+from matplotlib.figure import Figure
 
+from benchmarks.report import OTHERS, OURS, Report, Table
 from hindsight_async.budget import Door, RateBudget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PLENTY = 1_000_000
 """Requests per minute that nothing here uses up."""
 
 ROUTE = "POST /interviews"
-ROUNDS = 20_000
-REPEATS = 5
-CROWD = 20_000
-GRANTS = 2_000
 QUEUES = (100, 1_000, 10_000, 100_000)
+QUICK_QUEUES = (10,)
+REPEATS = 5
+ROUNDS = 20_000
+QUICK_ROUNDS = 10
+GRANTS = 2_000
+TURNS = 20
+QUICK_TURNS = 1
+"""How often a queue is made anew, at most, to take so many grants out of it."""
+
+BATCH = 100
+"""Callers that come, or give up, before the event loop gets its turn."""
+
 TICK = 0.001
 MICROSECONDS = 1e6
+MILLISECONDS = 1e3
+
+METHOD = f"""\
+Callers queue on one budget that lets one through at a time. "One grant" is the CPU from one caller's turn to the next, task switch
+included, beside a turn at an `asyncio.Lock` with as many waiting, and beside taking a bare `AsyncLimiter` with capacity to spare. "Loop
+lag" is by how much a task that ticks every millisecond is late at most while the crowd comes, {BATCH} at a time, and every other caller
+gives up; "idle" is the same with callers that wait for nothing but the end. "Cancel all" is the time from the first `cancel()` until all
+the tasks are over. The garbage collector is off while lag is measured: its pauses grow with the number of tasks, whatever these do."""
+
+
+@frozen
+class Crowd:
+    """What so many queued callers cost, in seconds."""
+
+    queued: int
+    grant: float
+    lock_turn: float
+    lag: float
+    idle_lag: float
+    cancelling: float
+    idle_cancelling: float
 
 
 async def take_and_give_back(door: Door) -> None:
@@ -34,7 +66,12 @@ async def take_and_give_back(door: Door) -> None:
         pass
 
 
-async def cpu_per_round(action: Callable[[], Awaitable[None]], rounds: int = ROUNDS) -> float:
+async def idle(_door: Door) -> None:
+    """Wait for nothing."""
+    await asyncio.get_running_loop().create_future()
+
+
+async def cpu_per_round(action: Callable[[], Awaitable[None]], rounds: int) -> float:
     """Tell the seconds of CPU that one round takes, the best of some repeats."""
     best = float("inf")
     for _ in range(REPEATS):
@@ -46,7 +83,7 @@ async def cpu_per_round(action: Callable[[], Awaitable[None]], rounds: int = ROU
     return best
 
 
-async def bare() -> float:
+async def bare_limiter(rounds: int) -> float:
     """Measure a limiter with capacity to spare."""
     limiter = AsyncLimiter(PLENTY, 60)
 
@@ -54,25 +91,44 @@ async def bare() -> float:
         async with limiter:
             pass
 
-    return await cpu_per_round(take)
+    return await cpu_per_round(take, rounds)
 
 
-async def uncontended() -> float:
+async def uncontended(rounds: int) -> float:
     """Measure a slot that nobody else wants."""
     door = RateBudget(PLENTY).join(1)
-    return await cpu_per_round(lambda: take_and_give_back(door))
+    return await cpu_per_round(lambda: take_and_give_back(door), rounds)
 
 
-async def per_grant(
-    queued: int, use: Callable[[], Awaitable[None]], hold: AbstractAsyncContextManager[object]
+async def per_slot(queued: int, turns: int) -> float:
+    """Measure one slot out of a queue."""
+    door = RateBudget(PLENTY).join(1)
+    await take_and_give_back(door)
+    return await per_turn(queued, turns, lambda: take_and_give_back(door), door.slot(route=ROUTE))
+
+
+async def per_turn_at_a_lock(queued: int, turns: int) -> float:
+    """Measure one turn out of a queue at asyncio's own lock: what waking a task costs anyway."""
+    lock = asyncio.Lock()
+
+    async def use() -> None:
+        async with lock:
+            pass
+
+    return await per_turn(queued, turns, use, lock)
+
+
+async def per_turn(
+    queued: int, turns: int, use: Callable[[], Awaitable[None]], hold: AbstractAsyncContextManager[object]
 ) -> float:
     """Measure the CPU of one turn out of a queue of callers that all `use` what `hold` keeps from them."""
-    turns = max(1, GRANTS // queued)
-    spent = [await grants_in_a_row(queued, min(queued, GRANTS), use, hold) for _ in range(turns)]
-    return sum(spent) / turns
+    turns = min(turns, max(1, GRANTS // queued))
+    return statistics.mean(
+        [await turns_in_a_row(queued, min(queued, GRANTS), use, hold) for _ in range(turns)]
+    )
 
 
-async def grants_in_a_row(
+async def turns_in_a_row(
     queued: int, wanted: int, use: Callable[[], Awaitable[None]], hold: AbstractAsyncContextManager[object]
 ) -> float:
     """Measure the CPU of one of the first so many turns."""
@@ -95,42 +151,33 @@ async def grants_in_a_row(
     await enough.wait()
     spent = time.process_time() - began
     gc.unfreeze()
-    for caller in crowd:
-        caller.cancel()
-    await asyncio.gather(*crowd, return_exceptions=True)
+    await send_home(crowd)
     return spent / wanted
 
 
-async def per_slot(queued: int) -> float:
-    """Measure one slot out of a queue."""
-    door = RateBudget(PLENTY).join(1)
-    await take_and_give_back(door)
-    return await per_grant(queued, lambda: take_and_give_back(door), door.slot(route=ROUTE))
+async def send_home(crowd: Sequence["asyncio.Future[None]"]) -> None:
+    """Cancel all, and wait until they are gone."""
+    for caller in crowd:
+        caller.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
 
 
-async def per_turn_at_a_lock(queued: int) -> float:
-    """Measure one turn out of a queue at asyncio's own lock: what waking a task costs anyway."""
-    lock = asyncio.Lock()
-
-    async def use() -> None:
-        async with lock:
-            pass
-
-    return await per_grant(queued, use, lock)
-
-
-async def lag_of_a_crowd() -> tuple[float, float]:
-    """Queue 20,000 callers, cancel every other; tell the longest lag of the loop, and that of idle tasks alike."""
-    return await lag_while(take_and_give_back), await lag_while(idle)
+@contextmanager
+def collector_off() -> "Iterator[None]":
+    """Keep the garbage collector out of a measurement."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
-async def idle(_door: Door) -> None:
-    """Wait for nothing."""
-    await asyncio.get_running_loop().create_future()
+async def lag_while(queued: int, wait: Callable[[Door], Awaitable[None]]) -> tuple[float, float]:
+    """Tell by how much a ticking task is late at most while a crowd comes and half of it gives up.
 
-
-async def lag_while(wait: Callable[[Door], Awaitable[None]]) -> float:
-    """Tell by how much a ticking task is late at most while a crowd comes, gives up and goes."""
+    And how long it takes to cancel the other half.
+    """
     door = RateBudget(PLENTY).join(1)
     worst, done = 0.0, False
 
@@ -144,44 +191,104 @@ async def lag_while(wait: Callable[[Door], Awaitable[None]]) -> float:
     async def come() -> None:
         await wait(door)
 
-    # The collector's pauses grow with the number of tasks, whatever these wait for.
-    gc.disable()
-    ticking = asyncio.ensure_future(tick())
-    async with door.slot(route=ROUTE):
-        crowd: list[asyncio.Future[None]] = []
-        for _ in range(CROWD // 100):
-            crowd += [asyncio.ensure_future(come()) for _ in range(100)]
-            await asyncio.sleep(0)
-        for start in range(0, CROWD, 200):
-            for caller in crowd[start : start + 200 : 2]:
-                caller.cancel()
-            await asyncio.sleep(0)
-        await asyncio.sleep(10 * TICK)
-    await asyncio.sleep(10 * TICK)
-    done = True
-    await ticking
-    gc.enable()
-    for caller in crowd:
-        caller.cancel()
-    await asyncio.gather(*crowd, return_exceptions=True)
-    return worst
+    with collector_off():
+        ticking = asyncio.ensure_future(tick())
+        async with door.slot(route=ROUTE):
+            crowd: list[asyncio.Future[None]] = []
+            while len(crowd) < queued:
+                crowd += [asyncio.ensure_future(come()) for _ in range(min(BATCH, queued - len(crowd)))]
+                await asyncio.sleep(0)
+            for start in range(0, queued, 2 * BATCH):
+                for caller in crowd[start : start + 2 * BATCH : 2]:
+                    caller.cancel()
+                await asyncio.sleep(0)
+            await asyncio.sleep(10 * TICK)
+            done = True
+            await ticking
+            began = time.perf_counter()
+            await send_home(crowd)
+            cancelling = time.perf_counter() - began
+    return worst, cancelling
 
 
-async def main() -> None:
-    """Measure and print."""
-    base = await bare()
-    print(f"bare aiolimiter, take                 {base * MICROSECONDS:8.2f} us")
-    own = await uncontended()
-    print(f"slot, take and give back, uncontended {own * MICROSECONDS:8.2f} us {own / base:6.1f} x bare")
-    for queued in QUEUES:
-        cost, lock = await per_slot(queued), await per_turn_at_a_lock(queued)
-        ratios = f"{cost / base:6.1f} x bare {cost / lock:6.1f} x asyncio.Lock"
-        print(f"one grant with {queued:7,} queued          {cost * MICROSECONDS:8.2f} us {ratios}")
-    lag, unavoidable = await lag_of_a_crowd()
-    print(
-        f"loop lag, {CROWD:,} queued, half cancelled {lag * 1000:8.2f} ms ({unavoidable * 1000:.2f} ms with idle tasks)"
+async def cost_of_a_crowd(queued: int, turns: int) -> Crowd:
+    """Measure everything about so many callers."""
+    grant, lock_turn = await per_slot(queued, turns), await per_turn_at_a_lock(queued, turns)
+    lag, cancelling = await lag_while(queued, take_and_give_back)
+    idle_lag, idle_cancelling = await lag_while(queued, idle)
+    return Crowd(queued, grant, lock_turn, lag, idle_lag, cancelling, idle_cancelling)
+
+
+async def measure(queues: Sequence[int], rounds: int, turns: int) -> tuple[float, float, list[Crowd]]:
+    """Measure a bare limiter, a slot that nobody else wants, and crowds."""
+    crowds = [await cost_of_a_crowd(queued, turns) for queued in queues]
+    return await bare_limiter(rounds), await uncontended(rounds), crowds
+
+
+def run(*, quick: bool) -> Report:
+    """Measure, and tabulate."""
+    sizes = (QUICK_QUEUES, QUICK_ROUNDS, QUICK_TURNS) if quick else (QUEUES, ROUNDS, TURNS)
+    bare, alone, crowds = asyncio.run(measure(*sizes))
+    lines = [
+        [
+            f"{crowd.queued:,}",
+            f"{crowd.grant * MICROSECONDS:.1f}",
+            f"{crowd.grant / crowd.lock_turn:.1f}",
+            f"{crowd.grant / bare:.1f}",
+            f"{crowd.lag * MILLISECONDS:.1f}",
+            f"{crowd.idle_lag * MILLISECONDS:.1f}",
+            f"{crowd.cancelling * MILLISECONDS:.1f}",
+            f"{crowd.idle_cancelling * MILLISECONDS:.1f}",
+        ]
+        for crowd in crowds
+    ]
+    columns = [
+        "queued",
+        "one grant (us)",
+        "beside asyncio.Lock (x)",
+        "beside AsyncLimiter (x)",
+        "loop lag (ms)",
+        "idle: loop lag (ms)",
+        "cancel all (ms)",
+        "idle: cancel all (ms)",
+    ]
+    nobody = [
+        ["AsyncLimiter", f"{bare * MICROSECONDS:.1f}", "1.0"],
+        ["a slot, taken and given back", f"{alone * MICROSECONDS:.1f}", f"{alone / bare:.1f}"],
+    ]
+    return Report(
+        title="What waiting for the rate budget costs",
+        method=METHOD,
+        distributions=("hindsight-async", "aiolimiter"),
+        tables=[
+            Table("With a crowd", columns, lines),
+            Table("With nobody else", ["", "CPU (us)", "beside AsyncLimiter (x)"], nobody),
+        ],
+        figure=plot(crowds),
     )
 
 
-if __name__ == "__main__":
-    asyncio.run(main())
+def plot(crowds: Sequence[Crowd]) -> Figure:
+    """Draw the cost of a grant and the loop's lag."""
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    grants, lags = figure.subplots(1, 2)
+    queued = [crowd.queued for crowd in crowds]
+    grants.plot(queued, [crowd.grant * MICROSECONDS for crowd in crowds], "o-", color=OURS, label="budget")
+    grants.plot(
+        queued,
+        [crowd.lock_turn * MICROSECONDS for crowd in crowds],
+        "s--",
+        color=OTHERS,
+        label="asyncio.Lock",
+    )
+    grants.set(xscale="log", xlabel="callers queued", ylabel="CPU of one grant (us)")
+    lags.plot(queued, [crowd.lag * MILLISECONDS for crowd in crowds], "o-", color=OURS, label="budget")
+    lags.plot(
+        queued, [crowd.idle_lag * MILLISECONDS for crowd in crowds], "s--", color=OTHERS, label="idle tasks"
+    )
+    lags.set(xscale="log", xlabel="callers queued", ylabel="loop lag at most (ms)")
+    for ax in (grants, lags):
+        ax.set_ylim(bottom=0)
+        ax.legend(frameon=False)
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -4,11 +4,9 @@ import enum
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from types import NoneType
 from typing import Any, cast
 
 from attrs import Attribute, field, frozen
-from attrs.validators import optional
 
 from hindsight_async.context import ContactContext, json_ready, sendable_text
 
@@ -43,31 +41,40 @@ _LABEL = r"[^\s@<>()\[\]\\,;:\".\x00-\x1f]"
 _ADDRESS_SHAPE = re.compile(rf"{_ATOM}+@{_LABEL}+(\.{_LABEL}+)+")
 
 
-def _text(_request: object, attribute: "Attribute[Any]", value: object) -> None:
-    if not isinstance(value, str):
+def _text(_request: object, attribute: "Attribute[Any]", value: str | None) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"{attribute.name} must be text (str), not {type(value).__name__}")
-    sendable_text(value, attribute.name)
+    if not value.isascii():
+        sendable_text(value, attribute.name)
 
 
-def _address(request: object, attribute: "Attribute[Any]", value: object) -> None:
+def _address(request: object, attribute: "Attribute[Any]", value: str) -> None:
+    if value is None:  # pyright: ignore[reportUnnecessaryComparison]
+        raise TypeError(f"{attribute.name} must be text (str), not None")
     _text(request, attribute, value)
-    if not _ADDRESS_SHAPE.fullmatch(cast("str", value)):
+    if not _ADDRESS_SHAPE.fullmatch(value):
         raise ValueError(
             f"{attribute.name} must be one bare email address such as name@company.example; "
-            f"the text of {len(cast('str', value))} characters given is not"
+            f"the text of {len(value)} characters given is not"
         )
 
 
-def _identifier(request: object, attribute: "Attribute[Any]", value: object) -> None:
+def _identifier(request: object, attribute: "Attribute[Any]", value: str | None) -> None:
+    if value is None:
+        return
     _text(request, attribute, value)
-    if not cast("str", value).strip():
+    if not value or value.isspace():
         raise ValueError(f"{attribute.name} must not be empty; leave it out or give an id from the dashboard")
 
 
 def _context(value: object) -> ContactContext | None:
-    if not isinstance(value, (str, Mapping, NoneType)):
+    if value is None or (type(value) is str and value.isascii()):
+        return value
+    if not isinstance(value, (str, Mapping)):
         raise TypeError(f"contact_context must be text or a mapping, not {type(value).__name__}")
-    return cast("ContactContext | None", json_ready(cast("object", value), "contact_context"))
+    return cast("ContactContext", json_ready(cast("object", value), "contact_context"))
 
 
 @frozen(kw_only=True)
@@ -82,13 +89,13 @@ class CreateInterview:
     """
 
     contact_email: str = field(validator=_address, repr=False)
-    sequence_id: str | None = field(default=None, validator=optional(_identifier))
-    interview_type_id: str | None = field(default=None, validator=optional(_identifier))
-    contact_name: str | None = field(default=None, validator=optional(_text), repr=False)
+    sequence_id: str | None = field(default=None, validator=_identifier)
+    interview_type_id: str | None = field(default=None, validator=_identifier)
+    contact_name: str | None = field(default=None, validator=_text, repr=False)
     # A mapping has no hash; left out of it, requests still go into sets.
     contact_context: ContactContext | None = field(default=None, converter=_context, repr=False, hash=False)
-    deal_id: str | None = field(default=None, validator=optional(_identifier))
-    objective: str | None = field(default=None, validator=optional(_text))
+    deal_id: str | None = field(default=None, validator=_identifier)
+    objective: str | None = field(default=None, validator=_text)
 
     def __attrs_post_init__(self) -> None:
         if self.sequence_id is None and self.interview_type_id is None:
@@ -109,8 +116,8 @@ class UpdateInterview:
     """
 
     contact_context: ContactContext | None = field(default=None, converter=_context, repr=False, hash=False)
-    contact_name: str | None = field(default=None, validator=optional(_text), repr=False)
-    objective: str | None = field(default=None, validator=optional(_text))
+    contact_name: str | None = field(default=None, validator=_text, repr=False)
+    objective: str | None = field(default=None, validator=_text)
 
     def __attrs_post_init__(self) -> None:
         if self.contact_context is None and self.contact_name is None and self.objective is None:

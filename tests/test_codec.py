@@ -1,10 +1,12 @@
 """Requests become exact JSON; answers are read strictly and never coerced."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hindsight_async import (
@@ -17,6 +19,8 @@ from hindsight_async import (
     UpdateInterview,
 )
 from hindsight_async.codec import decode, encode
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 CREATED = {"interview_request_id": 4821, "contact_id": "contact_abc123", "status": "sent"}
 INTERVIEW = {"interview_request_id": 4821, "status": "sent", "created_at": "2026-07-24T10:00:00Z"}
@@ -186,3 +190,86 @@ def test_a_decode_error_repeats_no_value():
     with pytest.raises(DecodeError) as raised:
         decode(as_json({**CREATED, "interview_request_id": "tok_secret"}), CreatedInterview)
     assert "tok_secret" not in f"{raised.value}{raised.value!r}{raised.value.__cause__!r}"
+
+
+@given(
+    name=TEXT | st.none(),
+    context=TEXT | st.dictionaries(TEXT, st.floats(allow_nan=False, allow_infinity=False) | TEXT),
+)
+@example(name=None, context={"score": 0.00001})
+def test_a_body_has_the_standard_librarys_bytes(name, context):
+    """Whichever library writes it, the body is what the standard one writes, to the byte."""
+    request = CreateInterview(
+        contact_email="jane@acme.example", sequence_id="s", contact_name=name, contact_context=context
+    )
+    document = {
+        "contact_email": "jane@acme.example",
+        "sequence_id": "s",
+        **({} if name is None else {"contact_name": name}),
+        "contact_context": context,
+    }
+    assert json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() == encode(request)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("NaN", float("nan")),
+        ("-Infinity", float("-inf")),
+        ("1e400", float("inf")),
+        ("18446744073709551616", 2**64),
+        ("-9223372036854775809", -(2**63) - 1),
+        ("1e-5", 1e-05),
+        ('"\\ud800"', "\ud800"),
+        ('"a", "new": "b"', "b"),
+        ("[" * 300 + "]" * 300, None),
+    ],
+)
+def test_unusual_values_are_read_as_the_standard_library_reads_them(value, read):
+    """Numbers beyond 64 bits, what is no number, half surrogate pairs, duplicate keys and nesting are not lost."""
+    created = decode(
+        f'{{"contact_id":"c","interview_request_id":1,"status":"sent","new":{value}}}'.encode(),
+        CreatedInterview,
+    )
+    kept = created.extra["new"]
+    assert (repr(read) if read is not None else value) == (repr(kept) if read is not None else str(kept))
+
+
+@pytest.mark.parametrize(
+    "around", ["{}", " \r\n\t{}\n", "\ufeff{}"], ids=["nothing", "white space", "byte order mark"]
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-32-be"])
+def test_what_stands_around_a_document_does_no_harm(around, encoding):
+    """White space, a byte order mark and the wider encodings are read, as the standard library reads them."""
+    if encoding != "utf-8" and around.startswith("\ufeff"):
+        encoding = encoding[:6]  # the codec writes the mark itself
+        around = "{}"
+    body = around.format('{"interview_request_id":7}').encode(encoding)
+    assert 7 == decode(body, UpdatedInterview).interview_request_id
+
+
+@pytest.mark.parametrize("after", ["x", "{}", ",", "\x0c", "\u00a0", "\x00"])
+def test_nothing_may_follow_a_document(after):
+    """A second document, or anything but JSON's own white space, makes it no JSON."""
+    with pytest.raises(DecodeError, match="is not JSON"):
+        decode(f'{{"interview_request_id":7}}{after}'.encode(), UpdatedInterview)
+
+
+def test_a_request_of_a_derived_class_is_sent_alike():
+    """A class of one's own that adds no field is encoded as the one it derives from."""
+
+    class Enrolment(CreateInterview):
+        pass
+
+    fields = {"contact_email": "jane@acme.example", "sequence_id": "s"}
+    assert encode(CreateInterview(**fields)) == encode(Enrolment(**fields))
+
+
+def test_all_this_holds_without_orjson():
+    """The same tests pass where the extra `speedups` is not installed."""
+    without = "import sys; sys.modules['orjson'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", without, "-q", "-k", "not without_orjson", __file__],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert 0 == done.returncode, done.stdout
