@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import aiohttp
 
+from hindsight_async.alarm import Alarm
 from hindsight_async.errors import SessionClosedError, WrongEventLoopError
 
 IDLE_SECONDS = 4.0
@@ -37,6 +38,7 @@ class Pool:
         self._closed = False
         self._in_flight = 0
         self._idle = asyncio.Event()
+        self.alarm = Alarm()
 
     @property
     def is_open(self) -> bool:
@@ -93,6 +95,8 @@ class Pool:
             own, self._own = self._own, None
             if own is not None:
                 await own.close()
+            if not self._in_flight:
+                self.alarm.stop()
 
     def forget(self) -> tuple[object, ...]:
         """Start afresh, with no connection and on no event loop; return what goes on existing until it is let go of."""
@@ -101,7 +105,7 @@ class Pool:
             self._own.detach()
             self._connector.abandoned = True
         self._own = self._connector = self._closed_with_loop = self._loop = None
-        self._closed, self._in_flight, self._idle = False, 0, asyncio.Event()
+        self._closed, self._in_flight, self._idle, self.alarm = False, 0, asyncio.Event(), Alarm()
         return left
 
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from importlib.metadata import version
+from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,7 +33,7 @@ _NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, 
 
 @frozen(kw_only=True)
 class Timeouts:
-    """Seconds that the network may take: `connect` to connect, `read` between two pieces of the answer."""
+    """Seconds that the network may take: `connect` to connect, `read` from then until the whole answer is there."""
 
     connect: float = field(default=5.0, validator=validators.gt(0))
     read: float = field(default=30.0, validator=validators.gt(0))
@@ -63,10 +64,12 @@ class Transport:
         }
         # Our own pool has them prepared, which saves merging them into each request.
         self._headers_per_request = None if http is None else headers
-        # `total` and `connect` would count the time spent waiting for a pooled connection.
+        # `total` and `connect` would count the time spent waiting for a connection of a borrowed pool; our own has
+        # one for every request in flight, so there one alarm does for all what `sock_read` does with many timers.
         self._timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=timeouts.connect, sock_read=timeouts.read
+            total=None, sock_connect=timeouts.connect, sock_read=timeouts.read if http is not None else None
         )
+        self._longest = timeouts.connect + timeouts.read if http is None else inf
         self._on_outcome_unknown = on_outcome_unknown
         self._pool = Pool(size=max_in_flight, headers=headers, borrowed=http)
 
@@ -96,9 +99,11 @@ class Transport:
         body = None if call.body is None else _WatchedBody(call.body)
         response: aiohttp.ClientResponse | None = None
         request = self._request(call, body)
+        ends_at = asyncio.get_running_loop().time() + self._longest
+        alarm = self._pool.alarm.at(ends_at if deadline is None or ends_at < deadline else deadline)
         self._pool.begin()
         try:
-            async with asyncio.timeout_at(deadline):
+            with alarm:
                 response = await request
                 content = await response.read()  # which closes the response where it fails
         except _FAILURES as error:
@@ -106,7 +111,7 @@ class Transport:
                 # The status says what became of it, though its explanation broke off.
                 return _reply(response, b"")
             left = body.left if body is not None else not isinstance(error, _NOT_CONNECTED)
-            what = _describe(error, self._base_url)
+            what = _describe(error, self._base_url, rang_at=alarm.moment, deadline=deadline)
             failure = (
                 _unknown(what, call, response)
                 if left
@@ -201,15 +206,18 @@ async def _never_repeat(
         raise _LostConnectionError(f"{type(error).__name__}: {error}") from None
 
 
-def _describe(error: Exception, base_url: str) -> str:
+def _describe(error: Exception, base_url: str, *, rang_at: float, deadline: float | None) -> str:
     """Say what the network did, without headers and without an empty text."""
     match error:
         case aiohttp.ConnectionTimeoutError():
             return f"connecting to {base_url} took too long"
-        case aiohttp.ServerTimeoutError():
-            return "the answer took too long"
         case TimeoutError():
-            return "the deadline passed before the answer was there"
+            is_deadline = rang_at == deadline and not isinstance(error, aiohttp.ServerTimeoutError)
+            return (
+                "the deadline passed before the answer was there"
+                if is_deadline
+                else "the answer took too long"
+            )
         case aiohttp.ClientConnectorError():
             return f"no connection to {base_url}: {error.os_error or type(error).__name__}"
         case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():

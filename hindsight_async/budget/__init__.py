@@ -8,6 +8,7 @@ admission        what stands in a request's way
 local_admission  the same by this process's own count
 rate_limits      the limits that the server names
 window           N slots, each held until 60 s after its answer; with the proof
+others_use       how much of it other programs use
 gate             closed by a 429, opening behind a probe
 pacer            the token bucket
 lanes            who waits, and whose turn it is

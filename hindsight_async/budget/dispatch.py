@@ -103,11 +103,11 @@ class Dispatcher:
         if member.closed:
             raise SessionClosedError("the session is closed")
         self._present.add(member)
-        if self.lanes or (deadline is not None and deadline < now):
+        late = deadline is not None and deadline < now
+        if self.lanes or late or member.in_flight >= member.max_in_flight:
             return None
-        if self.admission.obstacle(now) or self._obstacle_for(member, route, now):
-            return None
-        return self._grant(member, route, now)
+        free = not (self.admission.obstacle(now) or self.admission.obstacle_on(route, now))
+        return self._grant(member, route, now) if free else None
 
     async def wait_in_line(
         self, member: Member, route: str, lane: Lane, deadline: float | None, now: float

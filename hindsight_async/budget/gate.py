@@ -61,6 +61,15 @@ class Gate:
         """Whether the next to leave has to wait for the answer to one that is under way."""
         return self._under_way >= self._at_once
 
+    @property
+    def fully_open(self) -> bool:
+        """Whether one more answer that lets a request through would change nothing."""
+        return self._at_once == inf and self._pause == FIRST_PAUSE
+
+    def admits(self, now: float) -> bool:
+        """Tell whether one more may pass."""
+        return now >= self.opens_at and self._under_way < self._at_once
+
     def closed(self, now: float) -> bool:
         """Tell whether nobody may pass."""
         return now < self.opens_at

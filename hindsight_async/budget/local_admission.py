@@ -22,6 +22,13 @@ from hindsight_async.budget.rate_limits import RateLimits
 from hindsight_async.errors import HindsightError
 from hindsight_async.rate_headers import RateHeaders, parse_rate_headers
 
+# An enum's member is looked up anew on each use.
+_TOO_MANY_REQUESTS = int(HTTPStatus.TOO_MANY_REQUESTS)
+_BAD_REQUEST = int(HTTPStatus.BAD_REQUEST)
+_LIMIT = "X-RateLimit-Limit"
+_REMAINING = "X-RateLimit-Remaining"
+_LONGEST_COUNT = 12
+
 FLOAT_RESIDUE = 1e-9
 """What a product with a share may be short of a whole number."""
 
@@ -42,6 +49,7 @@ class LocalAdmission:
     pacer: Pacer
     share: float
     _warned_of: set[str] = field(factory=set[str])
+    _usual_limits: dict[str, str] = field(factory=dict[str, str])
 
     @classmethod
     def begin(
@@ -82,22 +90,23 @@ class LocalAdmission:
 
     def obstacle(self, now: float) -> str | None:
         """Say what is in everybody's way."""
-        if self.gate.closed(now):
-            return "closed by the server"
-        if self.gate.probing:
-            return "waiting for one answer"
+        if not self.gate.admits(now):
+            return "closed by the server" if self.gate.closed(now) else "waiting for one answer"
         if not self.limits.whole.admits(now):
             return "window full"
-        return None if self.pacer.ready() else "pacing"
+        return "pacing" if self.pacer.spreads and not self.pacer.ready() else None
 
     def obstacle_on(self, route: str, now: float) -> str | None:
         """Say what is in the way of requests on this route."""
+        if not self.limits.has_parts:
+            return None
         part = self.limits.of_route(route)
         return None if part is None or part.admits(now) else "window of the route full"
 
     def enter(self, member: Member, route: str, now: float) -> Grant:
         """Let one request leave; make sure first that there is no obstacle."""
-        self.pacer.take()
+        if self.pacer.spreads:
+            self.pacer.take()
         whole, part = self.limits.whole, self.limits.of_route(route)
         holds = [(whole, whole.take(now))]
         if part is not None:
@@ -125,10 +134,13 @@ class LocalAdmission:
         self, grant: Grant, status: int, headers: Mapping[str, str], *, now: float, received_at: datetime
     ) -> None:
         """Take in what an answer says."""
+        if status < _BAD_REQUEST and self._is_as_usual(grant, headers):
+            return
+        self._usual_limits.pop(grant.route, None)
         said = parse_rate_headers(headers, received_at=received_at)
         warn_of_problems(said.problems, self._warned_of)
-        refused = status == HTTPStatus.TOO_MANY_REQUESTS
-        if not refused and (status < HTTPStatus.BAD_REQUEST or said.remaining is not None):
+        refused = status == _TOO_MANY_REQUESTS
+        if not refused and (status < _BAD_REQUEST or said.remaining is not None):
             for window, hold in grant.holds:
                 window.confirm(hold, now)
         self._adopt_limit(grant, said, now)
@@ -137,10 +149,26 @@ class LocalAdmission:
             window.learn(hold, said, now)
         if not refused:
             self.gate.let_through(grant.closing, said)
+            if status < _BAD_REQUEST and not said.problems and said.limit == self.limit and self.share == 1:
+                self._usual_limits[grant.route] = headers[_LIMIT]
             return
         if said.remaining is None and grant.closing == self.gate.closing:
             window.refused_without_word(now)
         self.gate.refuse(grant.closing, said, now)
+
+    def _is_as_usual(self, grant: Grant, headers: Mapping[str, str]) -> bool:
+        """Count a request that was let through, if that is all its answer says: most say no more, and cost little."""
+        if headers.get(_LIMIT, "") != self._usual_limits.get(grant.route) or not self.gate.fully_open:
+            return False
+        remaining = headers.get(_REMAINING, "")
+        if (
+            len(grant.holds) != 1
+            or len(remaining) > _LONGEST_COUNT
+            or not (remaining.isascii() and remaining.isdigit())
+        ):
+            return False
+        window, hold = grant.holds[0]
+        return window.confirm_as_usual(hold, int(remaining))
 
     def settle(self) -> None:
         """Note that all who may go now have gone."""

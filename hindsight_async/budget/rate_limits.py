@@ -49,6 +49,11 @@ class RateLimits:
         """Find the route's own window, where its limit is smaller than the organisation's."""
         return self._routes.get(route)
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether any route has a window of its own."""
+        return bool(self._routes)
+
     def windows(self) -> list[Window]:
         """List all windows, the organisation's first."""
         return [self.whole, *self._routes.values()]

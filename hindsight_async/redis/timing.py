@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from hindsight_async.budget.window import WINDOW_SECONDS
+from hindsight_async.budget.others_use import WINDOW_SECONDS
 
 
 @frozen

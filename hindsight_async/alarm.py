@@ -1,0 +1,91 @@
+"""One timer for the deadlines of many tasks."""
+
+import asyncio
+from math import inf
+from types import TracebackType
+
+
+class Alarm:
+    """Ends each of many blocks at its own moment, with one timer of the event loop between them all.
+
+    `asyncio.timeout_at` sets a timer for each block and cancels it again, and nearly none of them ever rings. Here a
+    block sets the timer only where it ends before all others. Belongs to one event loop.
+    """
+
+    __slots__ = ("_rings", "_rings_at", "_timer")
+
+    def __init__(self) -> None:
+        self._rings: set[Ring] = set()
+        self._rings_at = inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def at(self, moment: float) -> "Ring":
+        """Raise TimeoutError in the `with` block around this once the loop's clock has passed `moment`."""
+        return Ring(self, moment)
+
+    def stop(self) -> None:
+        """Take the timer off the event loop: nobody waits any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._rings_at = None, inf
+
+    def add(self, ring: "Ring") -> None:
+        """Reckon with a block that has begun."""
+        self._rings.add(ring)
+        if ring.moment < self._rings_at:
+            self._set(ring.moment)
+
+    def remove(self, ring: "Ring") -> None:
+        """Forget a block that is over; the timer stays, since the next block will mostly need it."""
+        self._rings.discard(ring)
+
+    def _set(self, moment: float) -> None:
+        self.stop()
+        self._rings_at = moment
+        self._timer = asyncio.get_running_loop().call_at(moment, self._ring)
+
+    def _ring(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self.stop()
+        for ring in [ring for ring in self._rings if ring.moment <= now]:
+            self._rings.discard(ring)
+            ring.ring()
+        earliest = min((ring.moment for ring in self._rings), default=inf)
+        if earliest < inf:
+            self._set(earliest)
+
+
+class Ring:
+    """One block and the moment at which it is ended; as `asyncio.timeout_at`, without a timer of its own."""
+
+    __slots__ = ("_alarm", "_cancelling", "_rung", "_task", "moment")
+
+    _task: "asyncio.Task[object]"
+
+    def __init__(self, alarm: Alarm, moment: float) -> None:
+        self._alarm = alarm
+        self._rung = False
+        self.moment = moment
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a deadline needs a task that it can end")
+        self._task, self._cancelling = task, task.cancelling()
+        self._alarm.add(self)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._alarm.remove(self)
+        # Where others have cancelled the task too, that is what goes on.
+        if self._rung and self._task.uncancel() <= self._cancelling and exc_type is asyncio.CancelledError:
+            raise TimeoutError from exc
+
+    def ring(self) -> None:
+        """End the block."""
+        self._rung = True
+        self._task.cancel()

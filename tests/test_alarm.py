@@ -1,0 +1,83 @@
+"""Many deadlines on one timer behave as each on its own."""
+
+import asyncio
+
+import pytest
+
+from hindsight_async.alarm import Alarm
+
+
+async def test_a_block_that_takes_too_long_is_ended():
+    """TimeoutError comes at the moment that was set, and the task can go on."""
+    loop, alarm = asyncio.get_running_loop(), Alarm()
+    with pytest.raises(TimeoutError):
+        with alarm.at(loop.time() + 5):
+            await asyncio.sleep(60)
+    assert 5 <= loop.time() < 6
+    assert 0 == asyncio.current_task().cancelling()
+    alarm.stop()
+
+
+async def test_each_block_ends_at_its_own_moment():
+    """Later and earlier deadlines in any order, and those met in time, do not disturb each other."""
+    loop, alarm = asyncio.get_running_loop(), Alarm()
+
+    async def block(deadline, seconds):
+        try:
+            with alarm.at(deadline):
+                await asyncio.sleep(seconds)
+        except TimeoutError:
+            return round(loop.time(), 3)
+        return "in time"
+
+    blocks = [(30, 99), (10, 99), (20, 1), (5, 99), (10, 99), (40, 39)]
+    assert [30, 10, "in time", 5, 10, "in time"] == await asyncio.gather(*(block(*each) for each in blocks))
+    alarm.stop()
+
+
+async def test_a_cancellation_from_outside_stays_one():
+    """A task that somebody cancels is cancelled, also in the very moment in which its time is up."""
+    loop, alarm = asyncio.get_running_loop(), Alarm()
+
+    async def block():
+        with alarm.at(loop.time() + 5):
+            await asyncio.sleep(60)
+
+    for seconds in (1, 5):
+        task = asyncio.ensure_future(block())
+        loop.call_later(seconds, task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    alarm.stop()
+
+
+async def test_an_error_in_the_block_goes_its_way():
+    """What the block raises before its time is up is not changed, and its deadline is forgotten."""
+    alarm = Alarm()
+    with pytest.raises(KeyError):
+        with alarm.at(asyncio.get_running_loop().time() + 5):
+            raise KeyError
+    await asyncio.sleep(60)
+
+
+async def test_one_timer_serves_all():
+    """A hundred blocks put one timer on the loop, and stopping takes it off."""
+    loop, alarm = asyncio.get_running_loop(), Alarm()
+
+    async def block():
+        with alarm.at(loop.time() + 30):
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(block() for _ in range(100)))
+    assert 1 == sum(not timer.cancelled() for timer in loop._scheduled)
+    alarm.stop()
+    assert 0 == sum(not timer.cancelled() for timer in loop._scheduled)
+
+
+async def test_a_deadline_that_has_passed_ends_the_block_at_its_first_wait():
+    """No time left is no time."""
+    alarm = Alarm()
+    with pytest.raises(TimeoutError):
+        with alarm.at(-1.0):
+            await asyncio.sleep(60)
+    alarm.stop()
