@@ -26,6 +26,7 @@ The rooms, in the order in which a call travels:
     models        requests and responses
     context       a contact's notes
     rate_headers  what the server's headers say about its limits
+    forks         what a child process does with the state of its parent
     errors        the error tree
 
 Imports run downward only. Beside them, and imported by none of them: `emulator` and `testing`, `redis` (one

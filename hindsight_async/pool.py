@@ -2,28 +2,27 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from typing import Any
-from weakref import WeakSet
 
 import aiohttp
 
 from hindsight_async.alarm import Alarm
 from hindsight_async.errors import SessionClosedError, WrongEventLoopError
+from hindsight_async.forks import start_afresh_after_fork
 
 IDLE_SECONDS = 4.0
 """How long an idle connection is kept: less than the 5 s after which Node-based servers drop theirs."""
 
 logger = logging.getLogger("hindsight_async.pool")
 
-_opened: WeakSet["Pool"] = WeakSet()
-_of_the_parent: list[object] = []
-
 
 class Pool:
-    """Up to `size` connections of our own, whose requests carry `headers`, or the borrowed aiohttp session, which is never closed."""
+    """Up to `size` connections of our own, whose requests carry `headers`, or a borrowed aiohttp session.
+
+    That one is never closed here.
+    """
 
     def __init__(
         self, *, size: int, headers: Mapping[str, str], borrowed: aiohttp.ClientSession | None
@@ -39,6 +38,7 @@ class Pool:
         self._in_flight = 0
         self._idle = asyncio.Event()
         self.alarm = Alarm()
+        start_afresh_after_fork(self)
 
     @property
     def is_open(self) -> bool:
@@ -67,7 +67,6 @@ class Pool:
                 connector=self._connector, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar()
             )
             self._own, self._closed_with_loop = http, _closed_with_loop(http)
-            _opened.add(self)
         return http
 
     def begin(self) -> None:
@@ -98,8 +97,11 @@ class Pool:
             if not self._in_flight:
                 self.alarm.stop()
 
-    def forget(self) -> tuple[object, ...]:
-        """Start afresh, with no connection and on no event loop; return what goes on existing until it is let go of."""
+    def forget_parent(self) -> object:
+        """Start afresh after a fork; what is returned would, let go of, be closed, which the parent's server would hear."""
+        return self._start_afresh()
+
+    def _start_afresh(self) -> object:
         left = (self._connector, self._closed_with_loop)
         if self._own is not None and self._connector is not None:
             self._own.detach()
@@ -114,18 +116,8 @@ class Pool:
                 raise WrongEventLoopError(
                     f"the session is in use on {self._loop!r}, so it cannot be used on {loop!r} too"
                 )
-            self.forget()
+            self._start_afresh()
         self._loop = loop
-
-
-def _start_afresh_in_a_fork() -> None:
-    # Let go of, the connections would be closed, which speaks to the server on those that the parent uses.
-    for pool in _opened:
-        _of_the_parent.extend(pool.forget())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_afresh_in_a_fork)
 
 
 class _Connector(aiohttp.TCPConnector):

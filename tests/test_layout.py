@@ -42,6 +42,7 @@ IN_READING_ORDER = [
     "models",
     "context",
     "rate_headers",
+    "forks",
     "errors",
 ]
 OWNED = {

@@ -13,7 +13,6 @@ gate             closed by a 429, opening behind a probe
 pacer            the token bucket
 lanes            who waits, and whose turn it is
 plan             the tiers
-forks            what a child process does with its parent's state
 """
 
 from hindsight_async.budget.budget import Budget, BudgetSnapshot

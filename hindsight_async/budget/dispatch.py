@@ -10,9 +10,9 @@ from datetime import datetime
 from math import inf
 
 from hindsight_async.budget.admission import Admission, logger, too_late
-from hindsight_async.budget.forks import start_afresh_after_fork
 from hindsight_async.budget.lanes import Grant, Lane, Lanes, Member, Waiter
 from hindsight_async.errors import HindsightError, SessionClosedError, WrongEventLoopError
+from hindsight_async.forks import start_afresh_after_fork
 
 LONG_WAIT = 5.0
 """Seconds of waiting after which one warning is logged; also of nobody waiting before there is another."""
