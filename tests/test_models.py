@@ -82,6 +82,7 @@ def test_models_are_frozen_slotted_and_keyword_only(model):
         ),
         ({"contact_context": {1: "a"}}, TypeError, "contact_context must have text keys, not int"),
         ({"contact_context": {"a": "\ud800"}}, ValueError, "contact_context.a must be valid Unicode"),
+        ({"contact_context": "\ud800"}, ValueError, "contact_context must be valid Unicode"),
     ],
 )
 def test_a_wrong_value_is_refused_at_construction_and_named(fields, error, named):
