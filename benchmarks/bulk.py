@@ -18,7 +18,8 @@ LEDGER_ROWS_AT_MOST = 100_000
 METHOD = """\
 `create_many` over a transport that answers at once, 16 in flight, with a rate budget so large that it never waits: what is left is
 the cost of our own code for each row, checks, duplicates, budget and outcome. Each measurement has a process of its own; memory is
-the growth of its peak after the first 500 rows. "Until the first new row" is the time that a second run over a ledger of finished rows
+the growth of its peak after the first 500 rows; most of it is the budget, which remembers each request for a minute, and with no server
+to wait for a minute is hundreds of thousands of rows. "Until the first new row" is the time that a second run over a ledger of finished rows
 takes to reach a row that is not finished."""
 
 

@@ -107,7 +107,7 @@ def run_fleet(fleet, emulator, chance, strikes):
         if chance.random() < 0.2:
             # It stands still, perhaps until the others take it for dead, and then goes on.
             fleet.strike(name, signal.SIGSTOP)
-            fleet.wait_for_requests(chance.randint(100, 600), but_for=name)
+            fleet.wait_for_requests(chance.randint(100, 400), but_for=name)
             fleet.strike(name, signal.SIGCONT)
         else:
             kills += fleet.strike(name, signal.SIGKILL)
@@ -159,10 +159,10 @@ def test_a_fleet_with_kills_emails_nobody_twice(tmp_path, ledger):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_fleet_with_many_kills_emails_nobody_twice(tmp_path, ledger, seed):
     """Four processes, forty strikes, faults: each address gets one email at most, and each row an end."""
-    assert enrol_with_strikes(tmp_path, ledger, rows=3000, strikes=40, seed=seed) >= 15
+    assert enrol_with_strikes(tmp_path, ledger, rows=4000, strikes=40, seed=seed) >= 15
 
 
 @pytest.fixture

@@ -217,7 +217,15 @@ def test_a_redis_that_comes_back_with_another_password(redis, on_outage):
         redis.start()
         if on_outage == "share":
             await send(door)
+            # Time enough to be turned down some times.
+            await asyncio.sleep(10 * QUICK.retry)
+            redis.kill()
+            del redis.options[-2:]
+            redis.start()
+            standing = budget._dispatcher.admission.standing
+            await until(lambda: standing.alone is None and held(redis) == 2)
         else:
+            await asyncio.sleep(2 * QUICK.retry)
             await until(back(budget))
             with pytest.raises(RedisRefusedError, match="lets nobody in"):
                 await send(door)
@@ -377,6 +385,43 @@ def test_a_redis_that_answers_nothing_hangs_nobody(redis, on_outage):
         await depart(door)
 
     run(main())
+
+
+def test_what_was_granted_in_a_reply_that_got_lost_goes_back(redis):
+    """A question that Redis answers when nobody listens any more costs no slot."""
+
+    async def main():
+        budget = budget_of(redis, timing=LONG, on_outage="wait")
+        door = budget.join(5)
+        await send(door)
+        redis.freeze()
+        try:
+            with pytest.raises(DeadlineExceededError):
+                await send(door, deadline=asyncio.get_running_loop().time() + 2 * LONG.call)
+        finally:
+            redis.thaw()
+        await until(back(budget))
+        await send(door)
+        await until(lambda: held(redis) == 2)
+        await depart(door)
+
+    run(main())
+
+
+def test_what_was_under_way_on_a_loop_that_is_gone_is_over(redis):
+    """Its slot is renewed no more, and comes free a window later."""
+    budget = budget_of(redis)
+    door = budget.join(5)
+    cut_off = door.slot(route=ROUTE)
+    run(cut_off.__aenter__())
+
+    async def go_on():
+        await send(door)
+        assert 2 == held(redis)
+        await until(lambda: held(redis) == 0)
+        await depart(door)
+
+    run(go_on())
 
 
 def test_a_429_in_an_outage_closes_for_all_on_return(redis):
@@ -551,7 +596,7 @@ def test_leaving_while_redis_is_away_takes_no_longer_than_it_should(redis):
 
 def test_a_loop_that_ends_without_a_word_leaves_nothing_behind(redis):
     """asyncio.run ends although nobody closed anything, and the connection with it."""
-    for _ in range(10):
+    for _ in range(3):
         run(send(budget_of(redis).join(5)))
     assert 1 == redis.command("CLIENT", "LIST").count(b" addr=/")
     assert key_of(redis, "slots")
