@@ -17,7 +17,7 @@ HindsightError
 ├── CreateLimitReachedError         one create more than the session may make
 ├── BulkAbortedError                too many rows of a bulk run failed one after another
 ├── LedgerError                     the ledger could not be opened, read or written
-│   └── LedgerInUseError            another run has it
+│   └── LedgerInUseError            another run has it, or took the row
 ├── WrongEventLoopError             a session or budget was used on two event loops that both live
 └── SessionClosedError              the session was used after close()
 
@@ -269,7 +269,7 @@ class BulkAbortedError(HindsightError):
 
 
 class LedgerError(HindsightError):
-    """The ledger could not be opened, read or written; the text names the file and what to do.
+    """The ledger could not be opened, read or written; the text names the file or database and what to do.
 
     `delivery` is UNKNOWN where an outcome could not be recorded: the row stays `sending`, and the
     next run takes it for `unknown`.
@@ -277,7 +277,7 @@ class LedgerError(HindsightError):
 
 
 class LedgerInUseError(LedgerError):
-    """Another run has the ledger."""
+    """Another run has the ledger, or took this row."""
 
 
 class WrongEventLoopError(HindsightError):

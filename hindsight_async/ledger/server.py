@@ -29,7 +29,7 @@ CONNECT_SECONDS: Final = 10.0
 COMMAND_SECONDS: Final = 20.0
 """How long the server may take to let a connection in, and to answer one statement."""
 
-IDLE_SECONDS: Final = 10.0
+IDLE_SECONDS: Final = 5.0
 """How long a transaction may stand still, as that of a stopped process, before the server ends it for the others' sake."""
 
 
