@@ -11,6 +11,7 @@ from hindsight_async.budget import Plan
 from hindsight_async.contacts import REST, BadRow, ContactRow, read_contacts
 from hindsight_async.context import ContactContext, merge_context
 from hindsight_async.emulator import Emulator
+from hindsight_async.errors import HindsightError
 from hindsight_async.models import CreatedInterview, CreateInterview, Interview, UpdateInterview
 from hindsight_async.session import HindsightSession
 
@@ -64,7 +65,11 @@ async def enrol(
     async with (
         Emulator(plan=DEMO_PLAN) as emulator,
         HindsightSession(
-            emulator.api_key, base_url=emulator.base_url, plan=DEMO_PLAN, deadline=None
+            emulator.api_key,
+            base_url=emulator.base_url,
+            plan=DEMO_PLAN,
+            deadline=None,
+            on_outcome_unknown=_ignored_since_nobody_is_emailed,
         ) as hindsight,
     ):
 
@@ -82,6 +87,10 @@ async def enrol(
         await hindsight.interviews.update(interview_request_id, UpdateInterview(contact_context=richer))
         read_back = await hindsight.interviews.get(interview_request_id)
         return DemoResult(enrolments=enrolments, read_back=read_back, emails=len(emulator.outbox))
+
+
+def _ignored_since_nobody_is_emailed(error: HindsightError) -> None:
+    del error
 
 
 def _news_for(context: ContactContext | None) -> ContactContext:

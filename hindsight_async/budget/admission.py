@@ -94,9 +94,10 @@ def warn_of_problems(names: Iterable[str], warned_of: set[str]) -> None:
             logger.warning("the server's %s header makes no sense and is left out of account", name)
 
 
-def too_late(wait: float) -> DeadlineExceededError:
-    """Make the error for a caller who cannot have a slot before its deadline."""
-    text = f"no request may leave for another {wait:.1f} s, which is past the deadline"
+def too_late(wait: float, obstacle: str | None = None) -> DeadlineExceededError:
+    """Make the error for a caller who cannot have a slot before its deadline, or had none."""
+    why = f" ({obstacle})" if obstacle else ""
+    text = f"no request may leave for another {wait:.1f} s, which is past the deadline{why}"
     return DeadlineExceededError(text, retry_after=wait)
 
 

@@ -155,7 +155,7 @@ class Dispatcher:
                 return await waiter.turn
         except TimeoutError:
             now = self.now()
-            raise too_late(self.next_slot_at(now) - now) from None
+            raise too_late(self.next_slot_at(now) - now, self._outlook(waiter, now)[1]) from None
 
     def _forget(self, waiter: Waiter, lanes: Lanes) -> None:
         """Let go of a caller that was cancelled, be it in line or just after it was granted a slot."""

@@ -28,6 +28,7 @@ from hindsight_async.contacts import (
     read_contacts,
     read_updates,
 )
+from hindsight_async.errors import HindsightError
 from hindsight_async.ledger import Ledger, without_password
 from hindsight_async.outcomes import OutcomeStatus
 from hindsight_async.session import HindsightSession
@@ -131,7 +132,7 @@ def enroll(
             return exits.refuse(
                 f"{stock.bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
             )
-        hindsight = HindsightSession(plan=plan)
+        hindsight = HindsightSession(plan=plan, on_outcome_unknown=_said_by_its_row)
         if dry_run:
             _show_plan(stock, hindsight)
             return exits.DONE
@@ -201,6 +202,10 @@ def update(
             rows, lambda row: (row.interview_request_id, row.update), results, _UPDATE_ADVICE, Pace(good)
         )
         return asyncio.run(_update(row_run, HindsightSession(plan=plan)))
+
+
+def _said_by_its_row(error: HindsightError) -> None:
+    del error
 
 
 async def _enroll(
