@@ -12,8 +12,8 @@ from hindsight_async.redis import RedisBudget, Timing
 ROUTE = "POST /interviews"
 DATE = "Sun, 01 Mar 2026 12:00:00 GMT"
 QUICK = Timing(
-    window=0.4,
-    lease=0.4,
+    window=1.0,
+    lease=1.0,
     heartbeat=0.05,
     idle_heartbeat=0.1,
     impatience=0.05,
@@ -22,6 +22,9 @@ QUICK = Timing(
     retry=0.02,
     recovery=0.2,
 )
+
+LONG = Timing(heartbeat=0.05, impatience=0.05, call=0.3, retry=0.02, recovery=0.2)
+"""Windows of a minute, so that none ends in a test; and no patience with a Redis that is away."""
 """A window, and everything that goes with it, that does not keep anybody waiting."""
 
 LIMIT = Plan.ESSENTIALS.requests_per_minute
@@ -43,7 +46,9 @@ def run(coroutine):
 
 def budget_of(server, **options):
     """Make one more process's budget."""
-    return RedisBudget(server.url, **{"organisation": "acme", "plan": Plan.ESSENTIALS, "timing": QUICK, **options})
+    return RedisBudget(
+        server.url, **{"organisation": "acme", "plan": Plan.ESSENTIALS, "timing": QUICK, **options}
+    )
 
 
 def headers(**named):

@@ -19,9 +19,10 @@ from hindsight_async import (
     WrongEventLoopError,
 )
 from hindsight_async.budget import Budget
-from hindsight_async.redis import RedisBudget, RedisRefusedError, Timing
+from hindsight_async.redis import RedisBudget, RedisRefusedError
 from redis_fleet import (
     LIMIT,
+    LONG,
     QUICK,
     ROUTE,
     budget_of,
@@ -161,7 +162,7 @@ def test_a_higher_limit_is_believed_after_two_answers_that_agree(redis):
     """The second must be to a request that was sent after the first answer, whichever process it came to."""
 
     async def main():
-        budgets = [budget_of(redis), budget_of(redis)]
+        budgets = [budget_of(redis, timing=LONG), budget_of(redis, timing=LONG)]
         doors = [budget.join(5) for budget in budgets]
         await send(doors[0])
         await send_many(doors[0], 3, seconds=0.02, said=headers(limit=300))
@@ -364,9 +365,6 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once(redis):
     run(main())
 
 
-LONG = Timing()
-
-
 @pytest.mark.parametrize("steps", range(0, 40, 3))
 def test_a_caller_that_is_cancelled_anywhere_takes_no_slot_along(redis, steps):
     """Cancelled after any number of steps of the loop, what it was granted goes back unsent, and others pass."""
@@ -465,7 +463,7 @@ def test_what_is_told_when_the_last_session_leaves(redis):
     """Slots come free a window after the answer, the connection is closed, and a session opened anew goes on."""
 
     async def main():
-        budget = budget_of(redis)
+        budget = budget_of(redis, timing=LONG)
         doors = [budget.join(5), budget.join(5)]
         for door in doors:
             await send_many(door, 5)
@@ -497,7 +495,7 @@ def test_leaving_without_having_sent_anything_is_nothing(redis):
 
 def test_one_loop_after_another(redis):
     """With asyncio.run after asyncio.run the budget moves on, and what was sent still counts."""
-    budget = budget_of(redis)
+    budget = budget_of(redis, timing=LONG)
     door = budget.join(5)
     for sent in (5, 10):
         run(send_many(door, 5))

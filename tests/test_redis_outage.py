@@ -9,6 +9,7 @@ from hindsight_async import DeadlineExceededError
 from hindsight_async.redis import RedisRefusedError, Timing
 from redis_fleet import (
     LIMIT,
+    LONG,
     QUICK,
     ROUTE,
     budget_of,
@@ -22,9 +23,6 @@ from redis_fleet import (
     until,
 )
 from redis_server import running
-
-LONG = Timing(heartbeat=0.05, impatience=0.05, call=0.3, retry=0.02, recovery=0.2)
-"""Windows of a minute, so that none ends in a test; and no patience with a Redis that is away."""
 
 
 @pytest.fixture
@@ -208,7 +206,7 @@ def test_a_redis_that_comes_back_with_another_password(redis, on_outage):
     """A process that goes on alone goes on; one that waits hears why it waits in vain."""
 
     async def main():
-        budget = budget_of(redis, on_outage=on_outage)
+        budget = budget_of(redis, timing=LONG, on_outage=on_outage)
         door = budget.join(5)
         await send(door)
         redis.kill()
@@ -218,14 +216,14 @@ def test_a_redis_that_comes_back_with_another_password(redis, on_outage):
         if on_outage == "share":
             await send(door)
             # Time enough to be turned down some times.
-            await asyncio.sleep(10 * QUICK.retry)
+            await asyncio.sleep(10 * LONG.retry)
             redis.kill()
             del redis.options[-2:]
             redis.start()
             standing = budget._dispatcher.admission.standing
             await until(lambda: standing.alone is None and held(redis) == 2)
         else:
-            await asyncio.sleep(2 * QUICK.retry)
+            await asyncio.sleep(2 * LONG.retry)
             await until(back(budget))
             with pytest.raises(RedisRefusedError, match="lets nobody in"):
                 await send(door)
@@ -265,7 +263,7 @@ def test_a_key_that_is_something_else_is_a_clear_error(redis):
         with pytest.raises(RedisRefusedError, match="Redis refuses"):
             await send(door)
         redis.command("DEL", slots)
-        await asyncio.sleep(2 * QUICK.retry)
+        await asyncio.sleep(2 * LONG.retry)
         await send(door)
         await depart(door)
 
@@ -294,7 +292,7 @@ def test_an_answer_that_makes_no_sense_hangs_nobody(redis, caplog):
         with pytest.raises(RedisRefusedError, match="failed: IndexError"):
             await send(door)
         conversation.link = right
-        await asyncio.sleep(2 * QUICK.retry)
+        await asyncio.sleep(2 * LONG.retry)
         await send(door)
         await depart(door)
 
@@ -350,7 +348,7 @@ def test_who_would_rather_wait_waits_within_the_deadline(redis):
         with pytest.raises(DeadlineExceededError) as refused:
             await send(door, deadline=deadline)
         assert loop.time() >= deadline - QUICK.retry
-        assert 0 <= refused.value.retry_after <= 2 * QUICK.retry
+        assert 0 <= refused.value.retry_after <= 2 * LONG.retry
         assert not patient.done()
         redis.start()
         await patient
@@ -548,7 +546,7 @@ def test_a_forgotten_script_is_sent_again(redis):
     """A Redis that no longer knows the script, but has its data, is no outage."""
 
     async def main():
-        budget = budget_of(redis)
+        budget = budget_of(redis, timing=LONG)
         door = budget.join(5)
         await send(door)
         redis.command("SCRIPT", "FLUSH")
