@@ -1,6 +1,7 @@
 """Starting and stopping the emulator leaves nothing behind."""
 
 import asyncio
+import gc
 
 import aiohttp
 import pytest
@@ -170,3 +171,19 @@ async def test_an_ipv6_loopback_address_is_bracketed():
             assert 201 == (await asked(http))[0]
     except OSError:
         pytest.skip("this machine has no IPv6")
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_start_that_is_cancelled_leaves_no_port_open(steps):
+    """After any number of steps of the loop; a socket that nobody closes would be a warning, and so an error."""
+    emulator = Emulator()
+    starting = asyncio.create_task(emulator.start())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    starting.cancel()
+    await asyncio.wait([starting])
+    await emulator.close()
+    del starting
+    gc.collect()
+    await emulator.start()
+    await emulator.close()

@@ -123,10 +123,20 @@ class Emulator:
             keepalive_timeout=KEEP_ALIVE_SECONDS,
         )
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
-        await runner.setup()
-        await web.TCPSite(runner, self._host, self._port).start()
+        listening = asyncio.ensure_future(self._listen(runner))
+        try:
+            await asyncio.shield(listening)
+        except BaseException:
+            # Cut off halfway, the open port would be nobody's to close.
+            await asyncio.wait([listening])
+            await runner.cleanup()
+            raise
         self._port = runner.addresses[0][1]
         self._runner = runner
+
+    async def _listen(self, runner: web.ServerRunner) -> None:
+        await runner.setup()
+        await web.TCPSite(runner, self._host, self._port).start()
 
     async def close(self) -> None:
         """Close the port and every connection; what is in flight is cancelled. May be called again."""
