@@ -145,8 +145,7 @@ def _standard_json_of(document: Any) -> bytes:
 
 def _fastest_writer() -> Callable[[Any], bytes]:
     try:
-        # Only to write: its reader slows down the code that runs after it by more than it saves, on processors that
-        # lower their clock for wide vector instructions.
+        # Only to write: where it was measured, its reader slowed down the code that ran after it by more than it saved.
         from orjson import dumps  # noqa: PLC0415  the extra `speedups`
     except ImportError:
         return _standard_json_of

@@ -81,7 +81,9 @@ class Pool:
 
     async def close(self, *, drain: float) -> None:
         """Refuse new requests, wait up to `drain` seconds for those in flight, then close. Idempotent."""
-        self._loop = self._loop or asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._move_to(loop)
         self._closed = True
         try:
             if drain > 0 and self._in_flight:

@@ -28,6 +28,9 @@ EPOCH_SECONDS_FROM = 1e8
 EPOCH_MILLISECONDS_FROM = 1e11
 """Numbers from here on are milliseconds since 1970."""
 
+LIMIT = "X-RateLimit-Limit"
+REMAINING = "X-RateLimit-Remaining"
+
 _LONGEST_COUNT = 12
 _NUMBER = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,9})?")
 _PLAUSIBLE_YEARS = range(2000, 2200)
@@ -101,7 +104,7 @@ def parse_rate_headers(headers: Mapping[str, str], *, received_at: datetime) -> 
         and (limit := found.get("limit")) is not None
         and remaining > limit
     ):
-        problems.append("X-RateLimit-Remaining")
+        problems.append(REMAINING)
         found["remaining"] = None
     for name, header in _MOMENTS:
         text = get(header)
@@ -133,19 +136,20 @@ def _seconds_until(text: str, epoch: float | None, received_at: datetime) -> flo
     return max(0.0, seconds) if abs(seconds) <= farthest else None
 
 
-def _count(text: str) -> int | None:
+def count_in(text: str) -> int | None:
+    """Read a whole number; None where it is none, or too long to be one."""
     return int(text) if len(text) <= _LONGEST_COUNT and text.isascii() and text.isdigit() else None
 
 
 def _limit(text: str) -> int | None:
-    count = _count(text)
+    count = count_in(text)
     return count if count is not None and 1 <= count <= LARGEST_LIMIT else None
 
 
 _COUNTS = (
-    ("limit", "X-RateLimit-Limit", _limit),
-    ("remaining", "X-RateLimit-Remaining", _count),
-    ("usage_remaining", "X-Usage-Remaining", _count),
+    ("limit", LIMIT, _limit),
+    ("remaining", REMAINING, count_in),
+    ("usage_remaining", "X-Usage-Remaining", count_in),
 )
 _MOMENTS = (
     ("reset_in", "X-RateLimit-Reset"),

@@ -40,7 +40,7 @@ class Timeouts:
 
 
 class Transport:
-    """Sends to one address with one key; its `pool` opens itself on first use.
+    """Sends to one address with one key, over a pool that opens itself on first use.
 
     Raises ValueError for a base URL that is not https (or http to this very machine).
     """

@@ -114,6 +114,21 @@ def test_a_loop_that_was_closed_without_its_generators_leaves_the_session_usable
         assert 2 == len(emulator.requests)
 
 
+def test_what_is_closed_on_the_next_loop_stays_closed_there():
+    """Closing follows the event loop as a call does: it is over for this one."""
+
+    async def close_and_try(hindsight):
+        await hindsight.close()
+        with pytest.raises(SessionClosedError):
+            await hindsight.interviews.create(REQUEST)
+
+    with EmulatorThread() as emulator:
+        hindsight = HindsightSession(emulator.api_key, base_url=emulator.base_url)
+        asyncio.run(hindsight.interviews.create(REQUEST))
+        asyncio.run(close_and_try(hindsight))
+        assert 1 == len(emulator.requests)
+
+
 def test_a_closed_session_opens_again_on_the_next_loop():
     """As applications under test do: each test enters and leaves the same module's session."""
 
@@ -197,6 +212,11 @@ def test_a_fork_drops_the_parents_pool_and_budget_in_silence(where, tmp_path):
 # Its end
 
 
+async def never_answer(connection):
+    await connection.request()
+    await connection.request()
+
+
 async def test_draining_lets_those_in_flight_finish_and_refuses_the_others():
     """What has left gets its answer; what waits and what comes later is turned away."""
     answer = asyncio.Event()
@@ -229,10 +249,6 @@ async def test_draining_ends_in_time_and_what_is_cut_off_hears_so(caplog):
     """A server that never answers holds up nobody's shutdown."""
     clock = asyncio.get_running_loop().time
 
-    async def never_answer(connection):
-        await connection.request()
-        await connection.request()
-
     async with raw_server(never_answer) as server:
         hindsight = session(server.base_url)
         cut_off = asyncio.create_task(hindsight.interviews.create(REQUEST))
@@ -249,11 +265,6 @@ async def test_draining_ends_in_time_and_what_is_cut_off_hears_so(caplog):
 
 async def test_a_cancelled_drain_closes_at_once():
     """An impatient shutdown leaves no connection behind."""
-
-    async def never_answer(connection):
-        await connection.request()
-        await connection.request()
-
     async with raw_server(never_answer) as server:
         hindsight = session(server.base_url)
         cut_off = asyncio.create_task(hindsight.interviews.create(REQUEST))
@@ -278,11 +289,6 @@ async def cancelled(server, hindsight, call):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-
-
-async def never_answer(connection):
-    await connection.request()
-    await connection.request()
 
 
 async def begin_to_answer(connection):

@@ -20,14 +20,11 @@ from hindsight_async.budget.lanes import Grant, Member
 from hindsight_async.budget.pacer import Pacer
 from hindsight_async.budget.rate_limits import RateLimits
 from hindsight_async.errors import HindsightError
-from hindsight_async.rate_headers import RateHeaders, parse_rate_headers
+from hindsight_async.rate_headers import LIMIT, REMAINING, RateHeaders, count_in, parse_rate_headers
 
 # An enum's member is looked up anew on each use.
 _TOO_MANY_REQUESTS = int(HTTPStatus.TOO_MANY_REQUESTS)
 _BAD_REQUEST = int(HTTPStatus.BAD_REQUEST)
-_LIMIT = "X-RateLimit-Limit"
-_REMAINING = "X-RateLimit-Remaining"
-_LONGEST_COUNT = 12
 
 FLOAT_RESIDUE = 1e-9
 """What a product with a share may be short of a whole number."""
@@ -94,7 +91,7 @@ class LocalAdmission:
             return "closed by the server" if self.gate.closed(now) else "waiting for one answer"
         if not self.limits.whole.admits(now):
             return "window full"
-        return "pacing" if self.pacer.spreads and not self.pacer.ready() else None
+        return None if self.pacer.ready() else "pacing"
 
     def obstacle_on(self, route: str, now: float) -> str | None:
         """Say what is in the way of requests on this route."""
@@ -105,8 +102,7 @@ class LocalAdmission:
 
     def enter(self, member: Member, route: str, now: float) -> Grant:
         """Let one request leave; make sure first that there is no obstacle."""
-        if self.pacer.spreads:
-            self.pacer.take()
+        self.pacer.take()
         whole, part = self.limits.whole, self.limits.of_route(route)
         holds = [(whole, whole.take(now))]
         if part is not None:
@@ -150,7 +146,7 @@ class LocalAdmission:
         if not refused:
             self.gate.let_through(grant.closing, said)
             if status < _BAD_REQUEST and not said.problems and said.limit == self.limit and self.share == 1:
-                self._usual_limits[grant.route] = headers[_LIMIT]
+                self._usual_limits[grant.route] = headers[LIMIT]
             return
         if said.remaining is None and grant.closing == self.gate.closing:
             window.refused_without_word(now)
@@ -158,17 +154,13 @@ class LocalAdmission:
 
     def _is_as_usual(self, grant: Grant, headers: Mapping[str, str]) -> bool:
         """Count a request that was let through, if that is all its answer says: most say no more, and cost little."""
-        if headers.get(_LIMIT, "") != self._usual_limits.get(grant.route) or not self.gate.fully_open:
+        if headers.get(LIMIT, "") != self._usual_limits.get(grant.route) or not self.gate.fully_open:
             return False
-        remaining = headers.get(_REMAINING, "")
-        if (
-            len(grant.holds) != 1
-            or len(remaining) > _LONGEST_COUNT
-            or not (remaining.isascii() and remaining.isdigit())
-        ):
+        remaining = count_in(headers.get(REMAINING, ""))
+        if len(grant.holds) != 1 or remaining is None:
             return False
         window, hold = grant.holds[0]
-        return window.confirm_as_usual(hold, int(remaining))
+        return window.confirm_as_usual(hold, remaining)
 
     def settle(self) -> None:
         """Note that all who may go now have gone."""

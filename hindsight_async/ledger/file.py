@@ -97,14 +97,7 @@ class LedgerFile:
     async def open(self) -> AsyncConnection:
         """Return a connection to the ledger, which must exist; LedgerError where its version is not ours."""
         with self.failures():
-            connection = await self._engine.connect()
-            try:
-                async with connection.begin():
-                    await self.rows.check_version(connection, self.name)
-            except BaseException:
-                await connection.close()
-                raise
-        return connection
+            return await self.rows.connect(self._engine, self.name)
 
     async def merge_log(self, connection: AsyncConnection) -> None:
         """Bring all that is committed into the file itself; LedgerError where another program's reading prevents it."""

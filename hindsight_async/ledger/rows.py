@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from hindsight_async.errors import LedgerError
 from hindsight_async.journal import LedgerEntry, LedgerRow, LedgerStatus
@@ -89,8 +89,18 @@ class Rows:
         if missing:
             await connection.execute(sa.insert(self.meta), missing)
 
-    async def check_version(self, connection: AsyncConnection, place: str) -> None:
-        """Raise LedgerError where the version is not ours."""
+    async def connect(self, engine: AsyncEngine, place: str) -> AsyncConnection:
+        """Return a connection to a ledger that exists; LedgerError where its version is not ours."""
+        connection = await engine.connect()
+        try:
+            async with connection.begin():
+                await self._check_version(connection, place)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _check_version(self, connection: AsyncConnection, place: str) -> None:
         version = await connection.scalar(
             sa.select(self.meta.c.value).where(self.meta.c.name == _VERSION_NAME)
         )

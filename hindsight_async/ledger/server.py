@@ -76,14 +76,7 @@ class LedgerServer:
     async def open(self) -> AsyncConnection:
         """Return a connection to the ledger, which must exist; LedgerError where its version is not ours."""
         with self.failures():
-            connection = await self._engine.connect()
-            try:
-                async with connection.begin():
-                    await self.rows.check_version(connection, self.name)
-            except BaseException:
-                await connection.close()
-                raise
-        return connection
+            return await self.rows.connect(self._engine, self.name)
 
     async def settle(self, connection: AsyncConnection, now: datetime) -> None:
         """Turn what dead runs left in `sending` into `unknown`."""
