@@ -748,3 +748,14 @@ async def test_two_loops_at_once_are_refused():
         WrongEventLoopError, match=r"one event loop at a time: <.*running=True.*> uses it .* this is <"
     ):
         await asyncio.to_thread(elsewhere)
+
+
+async def test_others_are_noticed_also_after_answers_that_said_nothing_new():
+    """However many answers were as usual, the first that names less than we have left counts."""
+    budget = make()
+    door = budget.join(5)
+    for remaining in (59, 58, 57, 56):
+        await send(door, said=headers(limit=60, remaining=remaining))
+    assert 56 == budget.snapshot().free_now
+    await send(door, said=headers(limit=60, remaining=20))
+    assert 20 >= budget.snapshot().free_now
