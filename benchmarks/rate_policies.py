@@ -77,9 +77,12 @@ class Ours:
     async def send(self, line: Line) -> bool:
         """Wait for a slot, send, and tell the budget what came back."""
         while True:
-            async with self._door.slot(route="POST /interviews") as slot:
+            grant = await self._door.acquire(route="POST /interviews")
+            reply = None
+            try:
                 reply = await line.request()
-                slot.answered(reply.status, reply.headers)
+            finally:
+                self._door.release(grant, reply)
             if reply.status != TOO_MANY_REQUESTS:
                 return True
 

@@ -4,8 +4,8 @@ import asyncio
 import gc
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from aiolimiter import AsyncLimiter
@@ -60,10 +60,19 @@ class Crowd:
     idle_cancelling: float
 
 
+@asynccontextmanager
+async def slot(door: Door) -> AsyncIterator[None]:
+    """Hold a slot as long as the block lasts."""
+    grant = await door.acquire(route=ROUTE)
+    try:
+        yield
+    finally:
+        door.release(grant)
+
+
 async def take_and_give_back(door: Door) -> None:
     """Do what a request does, without the request."""
-    async with door.slot(route=ROUTE):
-        pass
+    door.release(await door.acquire(route=ROUTE))
 
 
 async def idle(_door: Door) -> None:
@@ -104,7 +113,7 @@ async def per_slot(queued: int, turns: int) -> float:
     """Measure one slot out of a queue."""
     door = RateBudget(PLENTY).join(1)
     await take_and_give_back(door)
-    return await per_turn(queued, turns, lambda: take_and_give_back(door), door.slot(route=ROUTE))
+    return await per_turn(queued, turns, lambda: take_and_give_back(door), lambda: slot(door))
 
 
 async def per_turn_at_a_lock(queued: int, turns: int) -> float:
@@ -115,11 +124,14 @@ async def per_turn_at_a_lock(queued: int, turns: int) -> float:
         async with lock:
             pass
 
-    return await per_turn(queued, turns, use, lock)
+    return await per_turn(queued, turns, use, lambda: lock)
 
 
 async def per_turn(
-    queued: int, turns: int, use: Callable[[], Awaitable[None]], hold: AbstractAsyncContextManager[object]
+    queued: int,
+    turns: int,
+    use: Callable[[], Awaitable[None]],
+    hold: Callable[[], AbstractAsyncContextManager[object]],
 ) -> float:
     """Measure the CPU of one turn out of a queue of callers that all `use` what `hold` keeps from them."""
     turns = min(turns, max(1, GRANTS // queued))
@@ -129,7 +141,10 @@ async def per_turn(
 
 
 async def turns_in_a_row(
-    queued: int, wanted: int, use: Callable[[], Awaitable[None]], hold: AbstractAsyncContextManager[object]
+    queued: int,
+    wanted: int,
+    use: Callable[[], Awaitable[None]],
+    hold: Callable[[], AbstractAsyncContextManager[object]],
 ) -> float:
     """Measure the CPU of one of the first so many turns."""
     enough = asyncio.Event()
@@ -142,7 +157,7 @@ async def turns_in_a_row(
         if served == wanted:
             enough.set()
 
-    async with hold:
+    async with hold():
         crowd = [asyncio.ensure_future(wait_for_turn()) for _ in range(queued)]
         await asyncio.sleep(0)
         gc.collect()
@@ -193,7 +208,7 @@ async def lag_while(queued: int, wait: Callable[[Door], Awaitable[None]]) -> tup
 
     with collector_off():
         ticking = asyncio.ensure_future(tick())
-        async with door.slot(route=ROUTE):
+        async with slot(door):
             crowd: list[asyncio.Future[None]] = []
             while len(crowd) < queued:
                 crowd += [asyncio.ensure_future(come()) for _ in range(min(BATCH, queued - len(crowd)))]

@@ -12,11 +12,12 @@ class Alarm:
     block sets the timer only where it ends before all others. Belongs to one event loop.
     """
 
-    __slots__ = ("_rings", "_rings_at", "_timer")
+    __slots__ = ("_timer", "loop", "rings", "rings_at")
 
-    def __init__(self) -> None:
-        self._rings: set[Ring] = set()
-        self._rings_at = inf
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.rings: set[Ring] = set()
+        self.rings_at = inf
         self._timer: asyncio.TimerHandle | None = None
 
     def at(self, moment: float) -> "Ring":
@@ -27,32 +28,23 @@ class Alarm:
         """Take the timer off the event loop: nobody waits any more."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer, self._rings_at = None, inf
+        self._timer, self.rings_at = None, inf
 
-    def add(self, ring: "Ring") -> None:
-        """Reckon with a block that has begun."""
-        self._rings.add(ring)
-        if ring.moment < self._rings_at:
-            self._set(ring.moment)
-
-    def remove(self, ring: "Ring") -> None:
-        """Forget a block that is over; the timer stays, since the next block will mostly need it."""
-        self._rings.discard(ring)
-
-    def _set(self, moment: float) -> None:
+    def set(self, moment: float) -> None:
+        """Ring at this moment, which is before any other."""
         self.stop()
-        self._rings_at = moment
-        self._timer = asyncio.get_running_loop().call_at(moment, self._ring)
+        self.rings_at = moment
+        self._timer = self.loop.call_at(moment, self._ring)
 
     def _ring(self) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         self.stop()
-        for ring in [ring for ring in self._rings if ring.moment <= now]:
-            self._rings.discard(ring)
+        for ring in [ring for ring in self.rings if ring.moment <= now]:
+            self.rings.discard(ring)
             ring.ring()
-        earliest = min((ring.moment for ring in self._rings), default=inf)
+        earliest = min((ring.moment for ring in self.rings), default=inf)
         if earliest < inf:
-            self._set(earliest)
+            self.set(earliest)
 
 
 class Ring:
@@ -68,11 +60,14 @@ class Ring:
         self.moment = moment
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._alarm.loop)
         if task is None:
             raise RuntimeError("a deadline needs a task that it can end")
         self._task, self._cancelling = task, task.cancelling()
-        self._alarm.add(self)
+        alarm = self._alarm
+        alarm.rings.add(self)
+        if self.moment < alarm.rings_at:
+            alarm.set(self.moment)
 
     def __exit__(
         self,
@@ -80,7 +75,8 @@ class Ring:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._alarm.remove(self)
+        # The timer stays, since the next block will mostly need it.
+        self._alarm.rings.discard(self)
         # Where others have cancelled the task too, that is what goes on.
         if self._rung and self._task.uncancel() <= self._cancelling and exc_type is asyncio.CancelledError:
             raise TimeoutError from exc

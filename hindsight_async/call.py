@@ -1,13 +1,13 @@
 """A call goes down and a reply comes up, both plain values; and what a reply means."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar, cast
 from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from hindsight_async.codec import decode
 from hindsight_async.errors import (
@@ -41,60 +41,67 @@ _SENT_ELSEWHERE = frozenset({301, 307, 308})
 
 
 @frozen(kw_only=True)
-class Call(Generic[T]):
-    """One request to make: where, with what body, and what its answer is.
+class Endpoint(Generic[T]):
+    """One thing that the API does, and what its answer is.
 
-    `repeatable` says that sending it twice does what sending it once does; `request` is what the caller passed.
+    `route` names method and path without ids; `repeatable` says that sending a request twice does what sending it once
+    does.
     """
 
     method: str
     route: str
-    path: str
     reply_type: type[T]
     repeatable: bool
+
+
+@define(eq=False)
+class Call(Generic[T]):
+    """One request to make; `request` is what the caller passed."""
+
+    endpoint: Endpoint[T]
+    path: str
     body: bytes | None = field(default=None, repr=False)
     request: object = field(default=None, repr=False)
 
 
-@frozen(kw_only=True)
+@define(eq=False)
 class Reply:
     """One HTTP answer, unread. `headers` has case-insensitive names."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    received_at: datetime
 
 
-def judge(call: Call[T], reply: Reply) -> T | HindsightError:
-    """Return what the reply carries, or the error that it is."""
+def judge(call: Call[T], reply: Reply, wall_clock: Callable[[], datetime]) -> T | HindsightError:
+    """Return what the reply carries, or the error that it is; the clock is read where an error needs the time."""
     if reply.status not in _SUCCESS:
-        return _error(call, reply)
+        return _error(call, reply, wall_clock())
     try:
-        return decode(reply.body, call.reply_type)
+        return decode(reply.body, call.endpoint.reply_type)
     except DecodeError as error:
-        error.method, error.path = call.method, call.path
-        if call.repeatable:
+        error.method, error.path = call.endpoint.method, call.path
+        if call.endpoint.repeatable:
             return error
         unknown = OutcomeUnknownError(
             f"the server answered {reply.status}, so it was done, but {error.args[0]}",
             status=reply.status,
             request=call.request,
-            method=call.method,
+            method=call.endpoint.method,
             path=call.path,
         )
         unknown.__cause__ = error
         return unknown
 
 
-def _error(call: Call[Any], reply: Reply) -> APIError:
+def _error(call: Call[Any], reply: Reply, received_at: datetime) -> APIError:
     code, message, details = _read_error_body(reply)
-    rate = parse_rate_headers(reply.headers, received_at=reply.received_at)
+    rate = parse_rate_headers(reply.headers, received_at=received_at)
     fields: dict[str, Any] = {
         "status": reply.status,
         "code": code,
         "details": details,
-        "method": call.method,
+        "method": call.endpoint.method,
         "path": call.path,
     }
     if reply.status == HTTPStatus.TOO_MANY_REQUESTS:

@@ -1,12 +1,12 @@
 """The interviews resource: typed arguments to calls."""
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from hindsight_async.addresses import AllowedRecipients, interview_key
 from hindsight_async.budget import Lane
 from hindsight_async.bulk import DEFAULT_ABORT_AFTER_FAILURES, BulkRun
-from hindsight_async.call import Call
+from hindsight_async.call import Call, Endpoint
 from hindsight_async.codec import encode
 from hindsight_async.errors import CreateLimitReachedError
 from hindsight_async.journal import Journal, LedgerEntry, NoJournal
@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _COLLECTION = "/interviews"
-_ITEM = "/interviews/{id}"
+
+_CREATE = Endpoint(method="POST", route="POST /interviews", reply_type=CreatedInterview, repeatable=False)
+_GET = Endpoint(method="GET", route="GET /interviews/{id}", reply_type=Interview, repeatable=True)
+_UPDATE = Endpoint(
+    method="PATCH", route="PATCH /interviews/{id}", reply_type=UpdatedInterview, repeatable=True
+)
 
 BULK_ROW_SECONDS = 3600.0
 """The deadline of a row of a bulk run, where the session's own is shorter: rows are there to wait."""
@@ -83,13 +88,7 @@ class Interviews:
         Interviews take hours: poll every 5 to 15 minutes. Raises TypeError or ValueError for what
         is no id, and HindsightError.
         """
-        call = Call(
-            method="GET",
-            route=f"GET {_ITEM}",
-            path=_item_path(interview_request_id),
-            reply_type=Interview,
-            repeatable=True,
-        )
+        call = Call(_GET, _item_path(interview_request_id))
         return await self._pipeline.run(call, lane=lane, deadline=self._pipeline.deadline)
 
     async def update(
@@ -150,47 +149,32 @@ class Interviews:
         deadline = self._pipeline.deadline
         return None if deadline is None else max(deadline, BULK_ROW_SECONDS)
 
-    async def _create(
+    def _create(
         self,
         request: CreateInterview,
         lane: Lane,
         deadline: float | None,
         watcher: Watcher | None = None,
-    ) -> CreatedInterview:
-        call = Call(
-            method="POST",
-            route=f"POST {_COLLECTION}",
-            path=_COLLECTION,
-            body=encode(_of_type(request, CreateInterview)),
-            request=request,
-            reply_type=CreatedInterview,
-            repeatable=False,
-        )
+    ) -> Awaitable[CreatedInterview]:
+        call = Call(_CREATE, _COLLECTION, encode(_of_type(request, CreateInterview)), request)
         self._allowed.check(request.contact_email)
         if self._max_creates is not None:
             if self._creates >= self._max_creates:
                 raise CreateLimitReachedError(
                     f"this session may make {self._max_creates} creates (max_creates), and has",
-                    method=call.method,
+                    method=_CREATE.method,
                     path=call.path,
                 )
             self._creates += 1
-        return await self._pipeline.run(call, lane=lane, deadline=deadline, watcher=watcher)
+        return self._pipeline.run(call, lane=lane, deadline=deadline, watcher=watcher)
 
-    async def _update(
+    def _update(
         self, update: Update, lane: Lane, deadline: float | None, watcher: Watcher | None = None
-    ) -> UpdatedInterview:
+    ) -> Awaitable[UpdatedInterview]:
         interview_request_id, request = update
-        call = Call(
-            method="PATCH",
-            route=f"PATCH {_ITEM}",
-            path=_item_path(interview_request_id),
-            body=encode(_of_type(request, UpdateInterview)),
-            request=request,
-            reply_type=UpdatedInterview,
-            repeatable=True,
-        )
-        return await self._pipeline.run(call, lane=lane, deadline=deadline, watcher=watcher)
+        path = _item_path(interview_request_id)
+        call = Call(_UPDATE, path, encode(_of_type(request, UpdateInterview)), request)
+        return self._pipeline.run(call, lane=lane, deadline=deadline, watcher=watcher)
 
 
 def _of_type(request: T, expected: type[T]) -> T:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
 
 from hindsight_async.budget import Door, Lane
 from hindsight_async.call import Call, judge
@@ -40,7 +41,8 @@ class Watcher(Protocol):
 class Pipeline:
     """Takes calls through the budget and the transport until each has an answer or a final error.
 
-    `deadline` is in seconds from the start of a call, None for none; `random` returns a number in [0, 1).
+    `deadline` is in seconds from the start of a call, None for none; `random` returns a number in [0, 1),
+    `wall_clock` the local time (aware).
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class Pipeline:
         policy: RetryPolicy,
         deadline: float | None,
         random: Callable[[], float],
+        wall_clock: Callable[[], datetime],
     ) -> None:
         self.deadline = deadline
         self._transport = transport
         self._door = door
         self._policy = policy
         self._random = random
+        self._wall_clock = wall_clock
 
     async def run(
         self,
@@ -70,21 +74,24 @@ class Pipeline:
 
         `deadline` is in seconds from now.
         """
-        clock = asyncio.get_running_loop().time
-        ends_at = None if deadline is None else clock() + deadline
+        loop, door = asyncio.get_running_loop(), self._door
+        ends_at = None if deadline is None else loop.time() + deadline
         sent = failed = 0
         error: HindsightError | None = None
         doubtful = False
         while True:
+            reply = None
             try:
-                self._transport.open()
-                async with self._door.slot(route=call.route, lane=lane, deadline=ends_at) as slot:
+                self._transport.open(loop)
+                grant = await door.acquire(route=call.endpoint.route, lane=lane, deadline=ends_at, loop=loop)
+                try:
                     if watcher is not None:
                         await watcher.about_to_send()
                     sent += 1
-                    reply = await self._transport.send(call, deadline=ends_at, attempt=sent)
-                    slot.answered(reply.status, reply.headers)
-                verdict = judge(call, reply)
+                    reply = await self._transport.send(call, loop=loop, deadline=ends_at, attempt=sent)
+                    verdict = judge(call, reply, self._wall_clock)
+                finally:
+                    door.release(grant, reply)
                 if not isinstance(verdict, HindsightError):
                     return verdict
                 error = verdict
@@ -102,14 +109,21 @@ class Pipeline:
                 # The budget has closed its gate for everyone; it does the waiting, or refuses to.
                 continue
             failed += 1
-            pause = pause_before_next(
-                self._policy, error, repeatable=call.repeatable, attempt=failed, random=self._random()
-            )
-            if pause is None:
-                raise error
-            if ends_at is not None and clock() + pause >= ends_at:
-                raise _on_behalf_of(call, _too_late(error, pause), sent, error) from error
-            await asyncio.sleep(pause)
+            await self._pause(call, error, failed, ends_at)
+
+    async def _pause(
+        self, call: Call[Any], error: HindsightError, failed: int, ends_at: float | None
+    ) -> None:
+        """Wait until the next attempt is due; raise where there is to be none."""
+        repeatable = call.endpoint.repeatable
+        pause = pause_before_next(
+            self._policy, error, repeatable=repeatable, attempt=failed, random=self._random()
+        )
+        if pause is None:
+            raise error
+        if ends_at is not None and asyncio.get_running_loop().time() + pause >= ends_at:
+            raise _on_behalf_of(call, _too_late(error, pause), error.attempts, error) from error
+        await asyncio.sleep(pause)
 
 
 def _too_late(last: HindsightError, pause: float) -> DeadlineExceededError:
@@ -121,6 +135,7 @@ def _on_behalf_of(
     call: Call[T], refusal: HindsightError, sent: int, last: HindsightError | None
 ) -> HindsightError:
     """Say on which call and after how many attempts the refusal came, and what the last attempt may have done."""
-    refusal.method, refusal.path, refusal.attempts = call.method, call.path, sent
+    refusal.method, refusal.path = call.endpoint.method, call.path
+    refusal.attempts = sent
     refusal.delivery = Delivery.NOT_SENT if last is None else last.delivery
     return refusal

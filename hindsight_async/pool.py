@@ -37,7 +37,6 @@ class Pool:
         self._closed = False
         self._in_flight = 0
         self._idle = asyncio.Event()
-        self.alarm = Alarm()
         start_afresh_after_fork(self)
 
     @property
@@ -45,12 +44,17 @@ class Pool:
         """Whether there are connections of our own to close."""
         return self._own is not None and not self._own.closed
 
-    def open(self) -> aiohttp.ClientSession:
-        """Return the aiohttp session, made on first use.
+    def begin(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+        """Note that a request goes in flight; raises as `open` does."""
+        http = self.open(loop)
+        self._in_flight += 1
+        return http
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+        """Return the aiohttp session, made on first use; `loop` is the one that runs.
 
         Raises SessionClosedError once it is closed, and WrongEventLoopError where another event loop that runs has it.
         """
-        loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._move_to(loop)
         http = self._borrowed or self._own
@@ -68,10 +72,6 @@ class Pool:
             )
             self._own, self._closed_with_loop = http, _closed_with_loop(http)
         return http
-
-    def begin(self) -> None:
-        """Note that a request goes in flight."""
-        self._in_flight += 1
 
     def end(self) -> None:
         """Note that it is over."""
@@ -109,7 +109,7 @@ class Pool:
             self._own.detach()
             self._connector.abandoned = True
         self._own = self._connector = self._closed_with_loop = self._loop = None
-        self._closed, self._in_flight, self._idle, self.alarm = False, 0, asyncio.Event(), Alarm()
+        self._closed, self._in_flight, self._idle = False, 0, asyncio.Event()
         return left
 
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -119,7 +119,7 @@ class Pool:
                     f"the session is in use on {self._loop!r}, so it cannot be used on {loop!r} too"
                 )
             self._start_afresh()
-        self._loop = loop
+        self._loop, self.alarm = loop, Alarm(loop)
 
 
 class _Connector(aiohttp.TCPConnector):

@@ -1,9 +1,11 @@
 """The session: opens and closes the parts that a call passes."""
 
+import asyncio
 import os
 import random
 import warnings
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from types import NoneType, TracebackType
 from typing import Any, Self
 
@@ -99,21 +101,21 @@ class HindsightSession:
             policy=retry,
             deadline=deadline,
             random=random.random,
+            wall_clock=lambda: datetime.now(UTC),
         )
+        patterns = {
+            "allowed_recipients": _patterns(allowed_recipients),
+            ALLOWED_RECIPIENTS_VARIABLE: _patterns_of_environment(),
+        }
         self.interviews = Interviews(
             pipeline,
-            allowed=AllowedRecipients(
-                {
-                    "allowed_recipients": _patterns(allowed_recipients),
-                    ALLOWED_RECIPIENTS_VARIABLE: _patterns_of_environment(),
-                }
-            ),
+            allowed=AllowedRecipients(patterns),
             max_creates=max_creates,
             max_in_flight=max_in_flight,
         )
 
     async def __aenter__(self) -> Self:
-        self._transport.open()
+        self._transport.open(asyncio.get_running_loop())
         return self
 
     async def __aexit__(

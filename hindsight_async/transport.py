@@ -4,7 +4,6 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from http import HTTPStatus
 from importlib.metadata import version
 from math import inf
@@ -78,9 +77,9 @@ class Transport:
         """Whether there are connections of our own to close."""
         return self._pool.is_open
 
-    def open(self) -> None:
-        """Open the pool where it is not; raises SessionClosedError and WrongEventLoopError."""
-        self._pool.open()
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Open the pool where it is not, for the loop that runs; raises SessionClosedError and WrongEventLoopError."""
+        self._pool.open(loop)
 
     async def close(self, *, drain: float) -> None:
         """Refuse new requests, wait up to `drain` seconds for those in flight, then close the pool."""
@@ -90,18 +89,19 @@ class Transport:
         """Take the API key out of an error, should the server have repeated it."""
         error.hide(self._api_key)
 
-    async def send(self, call: Call[Any], *, deadline: float | None, attempt: int) -> Reply:
+    async def send(
+        self, call: Call[Any], *, loop: asyncio.AbstractEventLoop, deadline: float | None, attempt: int
+    ) -> Reply:
         """Send the call once and return its answer, whatever its status.
 
-        `deadline` is a moment of the loop's clock in seconds, `attempt` counts from 1. Raises NotSentError where no byte
+        `loop` is the one that runs, `deadline` a moment of its clock in seconds, `attempt` counts from 1. Raises NotSentError where no byte
         left, OutcomeUnknownError where some did and no whole answer came, SessionClosedError.
         """
         body = None if call.body is None else _WatchedBody(call.body)
         response: aiohttp.ClientResponse | None = None
-        request = self._request(call, body)
-        ends_at = asyncio.get_running_loop().time() + self._longest
+        request = self._request(self._pool.begin(loop), call, body)
+        ends_at = loop.time() + self._longest
         alarm = self._pool.alarm.at(ends_at if deadline is None or ends_at < deadline else deadline)
-        self._pool.begin()
         try:
             with alarm:
                 response = await request
@@ -115,10 +115,10 @@ class Transport:
             failure = (
                 _unknown(what, call, response)
                 if left
-                else NotSentError(what, method=call.method, path=call.path)
+                else NotSentError(what, method=call.endpoint.method, path=call.path)
             )
         except asyncio.CancelledError:
-            if body is not None and body.left and not call.repeatable and not _is_refusal(response):
+            if body is not None and body.left and not call.endpoint.repeatable and not _is_refusal(response):
                 cut_off = _unknown("the call was cancelled before the answer was there", call, response)
                 cut_off.attempts = attempt
                 self._tell(cut_off)
@@ -130,9 +130,12 @@ class Transport:
         # Raised out here so that no aiohttp error, whose repr shows the headers, hangs on to it.
         raise failure
 
-    def _request(self, call: Call[Any], body: "_WatchedBody | None") -> Awaitable[aiohttp.ClientResponse]:
-        return self._pool.open().request(
-            call.method,
+    def _request(
+        self, http: aiohttp.ClientSession, call: Call[Any], body: "_WatchedBody | None"
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        method = call.endpoint.method
+        return http.request(
+            method,
             self._base_url + call.path,
             data=body,
             headers=self._headers_per_request,
@@ -140,7 +143,7 @@ class Transport:
             raise_for_status=False,
             timeout=self._timeout,
             # Naming these keeps those of a borrowed session out.
-            middlewares=(_never_repeat,) if call.method in _REPEATED_BY_AIOHTTP else (),
+            middlewares=(_never_repeat,) if method in _REPEATED_BY_AIOHTTP else (),
         )
 
     def _tell(self, error: OutcomeUnknownError) -> None:
@@ -158,7 +161,9 @@ class Transport:
 
 def _unknown(what: str, call: Call[Any], response: aiohttp.ClientResponse | None) -> OutcomeUnknownError:
     status = None if response is None else response.status
-    return OutcomeUnknownError(what, status=status, request=call.request, method=call.method, path=call.path)
+    return OutcomeUnknownError(
+        what, status=status, request=call.request, method=call.endpoint.method, path=call.path
+    )
 
 
 def _is_refusal(response: aiohttp.ClientResponse | None) -> bool:
@@ -168,9 +173,7 @@ def _is_refusal(response: aiohttp.ClientResponse | None) -> bool:
 
 
 def _reply(response: aiohttp.ClientResponse, content: bytes) -> Reply:
-    return Reply(
-        status=response.status, headers=response.headers, body=content, received_at=datetime.now(UTC)
-    )
+    return Reply(response.status, response.headers, content)
 
 
 class _WatchedBody(aiohttp.BytesPayload):

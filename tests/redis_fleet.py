@@ -8,6 +8,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from hindsight_async import Plan
 from hindsight_async.redis import RedisBudget, Timing
+from slots import Slot
 
 ROUTE = "POST /interviews"
 DATE = "Sun, 01 Mar 2026 12:00:00 GMT"
@@ -69,7 +70,7 @@ class Request:
 async def send(door, seconds=0.0, *, status=200, said=None, log=None, **asked):
     """Send one request that takes so many seconds."""
     clock = asyncio.get_running_loop().time
-    async with door.slot(**{"route": ROUTE, **asked}) as slot:
+    async with Slot(door, **{"route": ROUTE, **asked}) as slot:
         request = Request(clock())
         if log is not None:
             log.append(request)

@@ -15,6 +15,7 @@ from attrs import define, field
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from hindsight_async.budget import Door
+from slots import Slot
 from virtual_time import VirtualTimeLoop
 
 MINUTE = 60.0
@@ -163,7 +164,7 @@ class Job:
         """Send one row."""
         loop = asyncio.get_running_loop()
         while True:
-            async with door.slot(route="POST /interviews", **options) as slot:
+            async with Slot(door, route="POST /interviews", **options) as slot:
                 answer: asyncio.Future[Reply] = loop.create_future()
                 seconds = self.latency()
                 there = seconds * self.draw.random()

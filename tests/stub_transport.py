@@ -15,20 +15,27 @@ class StubTransport:
     def __init__(self):
         self.sent = 0
 
-    def open(self):
+    def open(self, loop):
         """Be open."""
 
-    async def send(self, call, *, deadline, attempt):
+    async def send(self, call, *, loop, deadline, attempt):
         """Answer 201."""
         self.sent += 1
         body = b'{"interview_request_id":%d,"contact_id":"c","status":"sent"}' % self.sent
-        return Reply(status=201, headers={}, body=body, received_at=datetime.now(UTC))
+        return Reply(201, {}, body)
 
 
 def stubbed_interviews(budget, *, max_in_flight=16):
     """Return interviews over a stub, and the stub."""
     transport = StubTransport()
     door = budget.join(max_in_flight)
-    pipeline = Pipeline(transport, door, policy=RetryPolicy(), deadline=None, random=lambda: 0.5)
+    pipeline = Pipeline(
+        transport,
+        door,
+        policy=RetryPolicy(),
+        deadline=None,
+        random=lambda: 0.5,
+        wall_clock=lambda: datetime.now(UTC),
+    )
     allowed = AllowedRecipients({})
     return Interviews(pipeline, allowed=allowed, max_creates=None, max_in_flight=max_in_flight), transport

@@ -13,6 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from hindsight_async.budget import BudgetSnapshot, Door, Plan, RateBudget
 from hindsight_async.budget.window import HELD_AFTER_ANSWER
 from hindsight_async.errors import DeadlineExceededError, QuotaExceededError, WrongEventLoopError
+from slots import Slot
 from virtual_time import VirtualTimeLoop
 
 ROUTE = "POST /interviews"
@@ -43,7 +44,7 @@ async def send(
 ) -> float:
     """Send one request that takes so many seconds; tell when it left."""
     loop = asyncio.get_running_loop()
-    async with door.slot(**{"route": ROUTE, **asked}) as slot:
+    async with Slot(door, **{"route": ROUTE, **asked}) as slot:
         left = loop.time()
         if note is not None:
             note()
@@ -105,7 +106,7 @@ async def test_a_failed_first_request_holds_nobody_up(failure: type[BaseExceptio
     door = make().join(10)
 
     async def fail() -> None:
-        async with door.slot(route=ROUTE):
+        async with Slot(door, route=ROUTE):
             await asyncio.sleep(2)
             raise failure
 
@@ -128,7 +129,7 @@ async def test_a_slot_comes_back_a_minute_after_a_failure():
     """A request that fails or is cancelled after leaving may have counted, so its slot is held as long."""
     door = make(1).join(1)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(7), door.slot(route=ROUTE):
+        async with asyncio.timeout(7), Slot(door, route=ROUTE):
             await asyncio.sleep(100)
     assert 67.0 < await send(door) < 67.01
 
@@ -183,7 +184,7 @@ async def test_a_newcomer_at_the_very_moment_a_slot_frees_overtakes_nobody():
     overtook: list[bool] = []
 
     def come() -> None:
-        entering = door.slot(route=ROUTE).__aenter__()
+        entering = Slot(door, route=ROUTE).__aenter__()
         try:
             entering.send(None)
         except StopIteration:
@@ -222,7 +223,7 @@ async def test_a_caller_cancelled_as_it_is_granted_a_slot_loses_none():
     budget = make(60, burst=1)
     door = budget.join(1)
     await warm(door)
-    async with door.slot(route=ROUTE) as slot:
+    async with Slot(door, route=ROUTE) as slot:
         waiting = [asyncio.ensure_future(send(door)) for _ in range(2)]
         await asyncio.sleep(10)
         slot.answered(200, headers())
@@ -286,7 +287,7 @@ async def test_bulk_keeps_a_tenth():
     door = make(1000).join(1)
     order: list[str] = []
     await warm(door)
-    async with door.slot(route=ROUTE):
+    async with Slot(door, route=ROUTE):
         waiting = [
             asyncio.ensure_future(send(door, 0.01, lane=lane, note=lambda lane=lane: order.append(lane)))
             for lane in ["bulk"] * 20 + ["interactive"] * 100
@@ -384,7 +385,7 @@ async def test_whoever_gives_up_while_being_turned_away_is_simply_cancelled():
     budget = make()
     door = budget.join(1)
     said = headers(X_Usage_Remaining=0, X_Usage_Period_End="2026-04-01T00:00:00Z")
-    async with door.slot(route=ROUTE) as slot:
+    async with Slot(door, route=ROUTE) as slot:
         crowd = [asyncio.ensure_future(send(door)) for _ in range(700)]
         await asyncio.sleep(1)
         slot.answered(429, said)
@@ -491,7 +492,7 @@ async def test_a_failed_probe_is_followed_by_another():
     await send(door, 0.0, status=429, said=headers(Retry_After=5))
 
     async def fail() -> None:
-        async with door.slot(route=ROUTE):
+        async with Slot(door, route=ROUTE):
             await asyncio.sleep(1)
             raise OSError("broken")
 
@@ -718,7 +719,7 @@ def test_what_a_dead_loop_left_behind_is_of_no_consequence():
     budget = make(60)
     door = budget.join(1)
     loop = asyncio.new_event_loop()
-    slot, waiting = door.slot(route=ROUTE), door.slot(route=ROUTE).__aenter__()
+    slot, waiting = Slot(door, route=ROUTE), Slot(door, route=ROUTE).__aenter__()
     loop.run_until_complete(slot.__aenter__())
     waiter = loop.create_task(waiting)
     loop.run_until_complete(asyncio.sleep(0))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hindsight_async.budget import BudgetSnapshot, Door, RateBudget
 from simulated_server import MODELS, SimulatedServer, local_clock, most_in_any_minute, simulate
+from slots import Slot
 
 LANES = ("interactive", "bulk")
 
@@ -57,7 +58,7 @@ class World:
         self.came.append(number)
         try:
             async with asyncio.timeout(caller.gives_up if caller.gives_up < math.inf else None):
-                async with door.slot(route="GET /x", lane=caller.lane) as slot:
+                async with Slot(door, route="GET /x", lane=caller.lane) as slot:
                     self.served.append((number, loop.time()))
                     await asyncio.sleep(caller.there)
                     reply = self.server.arrive()

@@ -4,12 +4,14 @@ import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from hindsight_async import SessionClosedError
 from hindsight_async.budget import Budget, Plan, RateBudget, plan_or_default
 from simulated_server import Job, SimulatedServer, local_clock, most_in_any_minute, simulate
+from slots import Slot
 
 ROUTE = "POST /interviews"
 
@@ -89,16 +91,16 @@ def test_a_rival_beyond_the_siblings_is_left_its_part():
 async def test_a_closed_door_lets_nobody_in():
     """After close, those who wait and those who come later hear that the session is closed."""
     door = RateBudget(60).join(1)
-    slot = door.slot(route=ROUTE)
+    slot = Slot(door, route=ROUTE)
     async with slot:
-        waiting = asyncio.ensure_future(door.slot(route=ROUTE).__aenter__())
+        waiting = asyncio.ensure_future(Slot(door, route=ROUTE).__aenter__())
         await asyncio.sleep(0)
         door.close()
         with pytest.raises(SessionClosedError):
             await waiting
     await door.leave()
     with pytest.raises(SessionClosedError):
-        await door.slot(route=ROUTE).__aenter__()
+        await Slot(door, route=ROUTE).__aenter__()
 
 
 async def test_a_budget_whose_sessions_have_left_can_be_joined_again():
@@ -106,7 +108,7 @@ async def test_a_budget_whose_sessions_have_left_can_be_joined_again():
     budget = RateBudget(60)
     for _ in range(2):
         door = budget.join(1)
-        async with door.slot(route=ROUTE):
+        async with Slot(door, route=ROUTE):
             pass
         door.close()
         await door.leave()
@@ -134,16 +136,18 @@ def test_the_plan_is_the_given_or_the_variable_or_the_smallest(monkeypatch):
         plan_or_default("growth")
 
 
-FORK = """
-import asyncio, os, warnings
+FORK = f"""
+import asyncio, os, sys, warnings
+sys.path.insert(0, {str(Path(__file__).parent)!r})
 from hindsight_async.budget import RateBudget
+from slots import Slot
 
 budget = RateBudget(3)
 door = budget.join(1)
 
 async def send():
-    async with door.slot(route="POST /interviews") as slot:
-        slot.answered(200, {})
+    async with Slot(door, route="POST /interviews") as slot:
+        slot.answered(200, {{}})
 
 def in_child():
     print("child", budget.snapshot().free_now, budget.snapshot().in_flight, sum(budget.snapshot().queued.values()))
@@ -154,7 +158,7 @@ def in_child():
 
 async def main():
     await send()
-    async with door.slot(route="POST /interviews"):
+    async with Slot(door, route="POST /interviews"):
         waiting = asyncio.ensure_future(send())
         await asyncio.sleep(0)
         with warnings.catch_warnings():

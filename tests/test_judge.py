@@ -23,25 +23,28 @@ from hindsight_async import (
     UnauthorizedError,
     UpdatedInterview,
 )
-from hindsight_async.call import Call, Reply, judge
+from hindsight_async.call import Call, Endpoint, Reply
+from hindsight_async.call import judge as judge_at
 
 NOW = datetime(2026, 7, 24, 10, tzinfo=UTC)
 CREATE = Call(
-    method="POST", route="POST /interviews", path="/interviews", reply_type=CreatedInterview, repeatable=False
+    Endpoint(method="POST", route="POST /interviews", reply_type=CreatedInterview, repeatable=False),
+    "/interviews",
 )
 UPDATE = Call(
-    method="PATCH",
-    route="PATCH /interviews/{id}",
-    path="/interviews/1",
-    reply_type=UpdatedInterview,
-    repeatable=True,
+    Endpoint(method="PATCH", route="PATCH /interviews/{id}", reply_type=UpdatedInterview, repeatable=True),
+    "/interviews/1",
 )
+
+
+def judge(call, answer):
+    return judge_at(call, answer, lambda: NOW)
 
 
 def reply(status, body=b"", **headers):
     named = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Reply(status=status, headers=named, body=content, received_at=NOW)
+    return Reply(status, named, content)
 
 
 ENVELOPE = {"error": {"code": "some_code", "message": "some words", "details": {"missing_fields": ["x"]}}}

@@ -37,6 +37,7 @@ from redis_fleet import (
     until,
 )
 from redis_server import running
+from slots import Slot
 
 ROOMY = evolve(QUICK, window=1.5, claim=3.0)
 """A window that does not end, and claims that do not lapse, while a test gets ready on a busy machine."""
@@ -109,14 +110,15 @@ HOLDER = f"""
 import asyncio, sys
 sys.path.insert(0, {FOLDER!r})
 from redis_fleet import LIMIT, ROUTE, budget_of
+from slots import Slot
 from types import SimpleNamespace
 
 async def main():
     door = budget_of(SimpleNamespace(url=sys.argv[1])).join(LIMIT)
-    first = door.slot(route=ROUTE)
+    first = Slot(door, route=ROUTE)
     async with first:
         pass
-    slots = [door.slot(route=ROUTE) for _ in range(LIMIT - 1)]
+    slots = [Slot(door, route=ROUTE) for _ in range(LIMIT - 1)]
     await asyncio.gather(*(slot.__aenter__() for slot in slots))
     print("holding", flush=True)
     await asyncio.Event().wait()
@@ -394,15 +396,15 @@ def test_a_grant_that_grew_too_old_is_not_used(redis):
         await send(door)
 
         def number_of(slot):
-            return budget._dispatcher.admission.standing.tickets[slot._grant].number
+            return budget._dispatcher.admission.standing.tickets[slot.grant].number
 
         async def stand_still():
-            async with door.slot(route=ROUTE) as slot:
+            async with Slot(door, route=ROUTE) as slot:
                 time.sleep(1.5 * QUICK.lease)  # noqa: ASYNC251  nothing else may run meanwhile
                 return number_of(slot)
 
         async def leave():
-            async with door.slot(route=ROUTE) as slot:
+            async with Slot(door, route=ROUTE) as slot:
                 return number_of(slot)
 
         numbers = await asyncio.gather(stand_still(), leave())

@@ -23,6 +23,7 @@ from redis_fleet import (
     until,
 )
 from redis_server import running
+from slots import Slot
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_what_was_learned_before_a_loss_is_not_held_against_the_fleet(redis):
         for _ in range(2):
             await send_many(door, LIMIT)
         # Its answer comes at a time when Redis has counted many slots as given back.
-        slot = door.slot(route="GET /interviews/{id}")
+        slot = Slot(door, route="GET /interviews/{id}")
         async with slot:
             redis.kill()
             slot.answered(200, headers(limit=LIMIT, remaining=LIMIT - 3))
@@ -137,7 +138,7 @@ def test_what_is_under_way_when_redis_goes_counts(redis):
         budget = budget_of(redis, timing=LONG, expected_processes=4)
         door = budget.join(LIMIT)
         await send(door)
-        slots = [door.slot(route=ROUTE) for _ in range(10)]
+        slots = [Slot(door, route=ROUTE) for _ in range(10)]
         for slot in slots:
             await slot.__aenter__()
         redis.kill()
@@ -150,8 +151,9 @@ def test_what_is_under_way_when_redis_goes_counts(redis):
         assert LIMIT // 4 - 11 == sent_at_once(tasks)
         assert 0 == budget.snapshot().free_now
         slots[1].answered(429, headers(Retry_After="40"))
+        await slots[1].__aexit__(None, None, None)
         assert budget.snapshot().closed_until is not None
-        for slot in slots[1:]:
+        for slot in slots[2:]:
             await slot.__aexit__(None, None, None)
         await abandon(tasks)
         redis.start()
@@ -410,7 +412,7 @@ def test_what_was_under_way_on_a_loop_that_is_gone_is_over(redis):
     """Its slot is renewed no more, and comes free a window later."""
     budget = budget_of(redis)
     door = budget.join(5)
-    cut_off = door.slot(route=ROUTE)
+    cut_off = Slot(door, route=ROUTE)
     run(cut_off.__aenter__())
 
     async def go_on():

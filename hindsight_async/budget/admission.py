@@ -11,6 +11,13 @@ from hindsight_async.errors import DeadlineExceededError, HindsightError, QuotaE
 logger = logging.getLogger("hindsight_async.budget")
 
 
+class Answer(Protocol):
+    """What the server answered, as far as it concerns the budget: HTTP status and headers, case-insensitive names."""
+
+    status: int
+    headers: Mapping[str, str]
+
+
 class Admission(Protocol):
     """Decides whether a request may leave, and follows what becomes of it.
 
@@ -39,6 +46,10 @@ class Admission(Protocol):
         """Say what is in the way of requests on this route."""
         ...
 
+    def enter_at_once(self, member: Member, route: str, now: float) -> Grant | None:
+        """Let one request leave unless there is an obstacle."""
+        ...
+
     def enter(self, member: Member, route: str, now: float) -> Grant:
         """Let one request leave; make sure first that there is no obstacle."""
         ...
@@ -55,9 +66,11 @@ class Admission(Protocol):
         """Note that a request is over, answered or not."""
         ...
 
-    def learn(
-        self, grant: Grant, status: int, headers: Mapping[str, str], *, now: float, received_at: datetime
-    ) -> None:
+    def takes_for_granted(self, grant: Grant, answer: Answer) -> bool:
+        """Take in an answer if it says nothing new, as most do; False where there is something to `learn`."""
+        ...
+
+    def learn(self, grant: Grant, answer: Answer, *, now: float, received_at: datetime) -> None:
         """Take in what an answer says."""
         ...
 

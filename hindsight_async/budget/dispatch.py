@@ -5,11 +5,11 @@ flight while waiting for the window. One timer serves all who wait.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from math import inf
 
-from hindsight_async.budget.admission import Admission, logger, too_late
+from hindsight_async.budget.admission import Admission, Answer, logger, too_late
 from hindsight_async.budget.lanes import Grant, Lane, Lanes, Member, Waiter
 from hindsight_async.errors import HindsightError, SessionClosedError, WrongEventLoopError
 from hindsight_async.forks import start_afresh_after_fork
@@ -46,9 +46,9 @@ class Dispatcher:
         self.in_flight = 0
         start_afresh_after_fork(self)
 
-    def now(self) -> float:
+    def now(self, loop: asyncio.AbstractEventLoop | None = None) -> float:
         """Read the clock of the running event loop, moving to that loop first if the last one is gone."""
-        loop = asyncio.get_running_loop()
+        loop = loop or asyncio.get_running_loop()
         if loop is not self._loop:
             self._move_to(loop)
         self._latest = loop.time()
@@ -100,14 +100,14 @@ class Dispatcher:
         """Grant a slot; None where anybody or anything is in the way."""
         if member.era != self._era:
             member.start_afresh(self._era)
+            self._present.add(member)
         if member.closed:
             raise SessionClosedError("the session is closed")
-        self._present.add(member)
         late = deadline is not None and deadline < now
-        if self.lanes or late or member.in_flight >= member.max_in_flight:
+        if self.lanes.waiting or late or member.in_flight >= member.max_in_flight:
             return None
-        free = not (self.admission.obstacle(now) or self.admission.obstacle_on(route, now))
-        return self._grant(member, route, now) if free else None
+        grant = self.admission.enter_at_once(member, route, now)
+        return None if grant is None else self._counted(grant)
 
     async def wait_in_line(
         self, member: Member, route: str, lane: Lane, deadline: float | None, now: float
@@ -131,13 +131,13 @@ class Dispatcher:
         turn: asyncio.Future[Grant | HindsightError] = asyncio.get_running_loop().create_future()
         waiter = Waiter(member, route, lane, now, deadline, turn)
         served = False
-        if not lanes and now > self._nobody_since + LONG_WAIT:
+        if not lanes.waiting and now > self._nobody_since + LONG_WAIT:
             self._warned_of_wait = False
         lanes.join(waiter)
         try:
             self._pump(now)
             if self._on_wait is not None and not turn.done():
-                self._on_wait(*self._outlook(waiter, now), len(lanes))
+                self._on_wait(*self._outlook(waiter, now), lanes.waiting)
             outcome = await self._turn_of(waiter)
             served = True
         finally:
@@ -165,30 +165,27 @@ class Dispatcher:
             self.admission.undo(grant)
             self._part(grant)
 
-    def _grant(self, member: Member, route: str, now: float) -> Grant:
-        member.in_flight += 1
+    def _counted(self, grant: Grant) -> Grant:
+        grant.member.in_flight += 1
         self.in_flight += 1
-        grant = self.admission.enter(member, route, now)
-        grant.era = self._era
         return grant
 
     # A request ends
 
-    def answer(self, grant: Grant, status: int, headers: Mapping[str, str]) -> None:
-        """Take in what the answer says."""
+    def release(self, grant: Grant, answer: Answer | None) -> None:
+        """End a request, answered or not: its place in flight is free at once."""
         if grant.era != self._era:
             return
+        if answer is not None and not self.admission.takes_for_granted(grant, answer):
+            self._learn(grant, answer)
+        self.admission.leave(grant, self.latest())
+        self._part(grant)
+
+    def _learn(self, grant: Grant, answer: Answer) -> None:
         opens_at = self.admission.opens_at
-        now = self.latest()
-        self.admission.learn(grant, status, headers, now=now, received_at=self._wall_clock())
+        self.admission.learn(grant, answer, now=self.latest(), received_at=self._wall_clock())
         if self.admission.opens_at > opens_at:
             self.review()
-
-    def release(self, grant: Grant) -> None:
-        """End a request, answered or not: its place in flight is free at once."""
-        if grant.era == self._era:
-            self.admission.leave(grant, self.latest())
-            self._part(grant)
 
     def _part(self, grant: Grant) -> None:
         grant.member.in_flight -= 1
@@ -201,24 +198,26 @@ class Dispatcher:
         """Grant slots to those whose turn it is, after something changed."""
         if self._loop is None or self._loop.is_closed():
             return
-        if self.lanes:
+        if self.lanes.waiting:
             self._pump(self._loop.time())
         else:
             self.admission.settle()
 
     def review(self) -> None:
         """Refuse those who wait in vain, after the outlook has darkened."""
-        if self.lanes:
+        if self.lanes.waiting:
             self._turn_away(list(self.lanes))
 
     def _pump(self, now: float) -> None:
         """Grant slots to those whose turn it is until something is in the way."""
-        while self.lanes and not self.admission.obstacle(now):
+        while self.lanes.waiting and not self.admission.obstacle(now):
             waiter = self.lanes.call_next(lambda head: not self._obstacle_for(head.member, head.route, now))
             if waiter is None:
                 break
             refusal = self.admission.refusal(waiter.deadline, now, now)
-            waiter.turn.set_result(refusal or self._grant(waiter.member, waiter.route, now))
+            waiter.turn.set_result(
+                refusal or self._counted(self.admission.enter(waiter.member, waiter.route, now))
+            )
         self._set_timer(now)
         self.admission.settle()
 
@@ -228,7 +227,7 @@ class Dispatcher:
         return self.admission.obstacle_on(route, now)
 
     def _set_timer(self, now: float) -> None:
-        if not self.lanes:
+        if not self.lanes.waiting:
             self._nobody_since = now
             self._cancel_timer()
             return
@@ -272,7 +271,7 @@ class Dispatcher:
 
     def next_slot_at(self, now: float) -> float:
         """Name the moment, at a guess, at which one caller more than now wait will have a slot."""
-        return self._expect(len(self.lanes), now)
+        return self._expect(self.lanes.waiting, now)
 
     def _expect(self, ahead: int, now: float) -> float:
         moment = self.admission.earliest(ahead, now)
@@ -296,5 +295,5 @@ class Dispatcher:
         self._warned_of_wait = True
         seconds, reason = self._outlook(oldest, now)
         text = "a request has waited %.0f s for the rate budget (%s); %d are queued, the next slot is %.0f s away"
-        logger.warning(text, now - oldest.since, reason, len(self.lanes), seconds)
+        logger.warning(text, now - oldest.since, reason, self.lanes.waiting, seconds)
         return inf

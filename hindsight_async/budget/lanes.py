@@ -13,7 +13,7 @@ from attrs import define, field
 if TYPE_CHECKING:
     import asyncio
 
-    from hindsight_async.budget.window import Hold, Window
+    from hindsight_async.budget.window import Hold
     from hindsight_async.errors import HindsightError
 
 Lane = Literal["interactive", "bulk"]
@@ -56,9 +56,9 @@ class Grant:
 
     member: Member
     route: str
-    holds: "list[tuple[Window, Hold]]"
+    holds: "tuple[Hold, ...]"
     closing: int
-    era: int = 0
+    era: int
 
 
 @define(eq=False)
@@ -84,19 +84,13 @@ class Lanes:
     """First come, first served within a lane; interactive before bulk, which keeps a tenth of the turns."""
 
     queued: dict[Lane, int] = field(factory=_nobody)
+    waiting: int = 0
     _lines: dict[Lane, dict[tuple[Member, str], deque[Waiter]]] = field(
         factory=lambda: {lane: {} for lane in LANES}
     )
-    _waiting: int = 0
     _arrivals: int = 0
     _gone: int = 0
     _in_a_row: int = 0
-
-    def __len__(self) -> int:
-        return self._waiting
-
-    def __bool__(self) -> bool:
-        return self._waiting > 0
 
     def __iter__(self) -> Iterator[Waiter]:
         for lines in self._lines.values():
@@ -105,7 +99,7 @@ class Lanes:
 
     def ahead_of(self, lane: Lane) -> int:
         """Count those who go before a newcomer in this lane."""
-        return self.queued["interactive"] if lane == "interactive" else len(self)
+        return self.queued["interactive"] if lane == "interactive" else self.waiting
 
     def join(self, waiter: Waiter) -> None:
         """Stand at the end of the line."""
@@ -118,7 +112,7 @@ class Lanes:
         """Note that this waiter, whose future is done, goes without a turn."""
         self._count(waiter, -1)
         self._gone += 1
-        if self._gone > FEW_GONE and self._gone > len(self):
+        if self._gone > FEW_GONE and self._gone > self.waiting:
             self._forget_gone()
 
     def demand(self) -> tuple[int, int]:
@@ -149,7 +143,7 @@ class Lanes:
         return chosen
 
     def _count(self, waiter: Waiter, change: int) -> None:
-        self._waiting += change
+        self.waiting += change
         self.queued[waiter.lane] += change
         waiter.member.queued[waiter.lane] += change
 

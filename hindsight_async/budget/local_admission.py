@@ -7,14 +7,14 @@ care: what is missing there is first put down to the others' part of the plan, a
 that part eats into ours. So siblings that keep to their shares are never taken for a rival.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
 from math import floor
 
 from attrs import define, evolve, field
 
-from hindsight_async.budget.admission import closed_for_long, logger, too_late, warn_of_problems
+from hindsight_async.budget.admission import Answer, closed_for_long, logger, too_late, warn_of_problems
 from hindsight_async.budget.gate import Gate
 from hindsight_async.budget.lanes import Grant, Member
 from hindsight_async.budget.pacer import Pacer
@@ -95,19 +95,24 @@ class LocalAdmission:
 
     def obstacle_on(self, route: str, now: float) -> str | None:
         """Say what is in the way of requests on this route."""
-        if not self.limits.has_parts:
-            return None
-        part = self.limits.of_route(route)
+        part = self.limits.of_routes.get(route)
         return None if part is None or part.admits(now) else "window of the route full"
+
+    def enter_at_once(self, member: Member, route: str, now: float) -> Grant | None:
+        """Let one request leave unless there is an obstacle."""
+        admits = self.gate.admits(now) and self.limits.whole.admits(now)
+        if not admits or (self.pacer.spreads and not self.pacer.ready()):
+            return None
+        part = self.limits.of_routes.get(route)
+        return self.enter(member, route, now) if part is None or part.admits(now) else None
 
     def enter(self, member: Member, route: str, now: float) -> Grant:
         """Let one request leave; make sure first that there is no obstacle."""
-        self.pacer.take()
-        whole, part = self.limits.whole, self.limits.of_route(route)
-        holds = [(whole, whole.take(now))]
-        if part is not None:
-            holds.append((part, part.take(now)))
-        return Grant(member, route, holds, self.gate.enter())
+        if self.pacer.spreads:
+            self.pacer.take()
+        hold, part = self.limits.whole.take(now), self.limits.of_routes.get(route)
+        holds = (hold,) if part is None else (hold, part.take(now))
+        return Grant(member, route, holds, self.gate.enter(), member.era)
 
     def lapsed(self, grant: Grant, now: float) -> bool:  # noqa: ARG002  nobody else can take what is counted here
         """Tell whether a grant is too old to be used: never."""
@@ -116,51 +121,50 @@ class LocalAdmission:
     def undo(self, grant: Grant) -> None:
         """Take back an `enter` after which nothing was sent."""
         self.pacer.put_back()
-        for window, hold in grant.holds:
-            window.put_back(hold)
+        for hold in grant.holds:
+            hold.window.put_back(hold)
         self.gate.leave(grant.closing, sent=False)
 
     def leave(self, grant: Grant, now: float) -> None:
         """Note that a request is over, answered or not: its slots come back when the server's window has grant."""
-        for window, hold in grant.holds:
-            window.give_back(hold, now)
+        for hold in grant.holds:
+            hold.window.give_back(hold, now)
         self.gate.leave(grant.closing, sent=True)
 
-    def learn(
-        self, grant: Grant, status: int, headers: Mapping[str, str], *, now: float, received_at: datetime
-    ) -> None:
+    def takes_for_granted(self, grant: Grant, answer: Answer) -> bool:
+        """Count a request that was let through, if that is all its answer says: most say no more, and cost little."""
+        headers = answer.headers
+        if answer.status >= _BAD_REQUEST or headers.get(LIMIT, "") != self._usual_limits.get(grant.route):
+            return False
+        remaining = count_in(headers.get(REMAINING, ""))
+        if remaining is None or len(grant.holds) != 1 or not self.gate.fully_open:
+            return False
+        (hold,) = grant.holds
+        return hold.window.confirm_as_usual(hold, remaining)
+
+    def learn(self, grant: Grant, answer: Answer, *, now: float, received_at: datetime) -> None:
         """Take in what an answer says."""
-        if status < _BAD_REQUEST and self._is_as_usual(grant, headers):
-            return
+        status = answer.status
         self._usual_limits.pop(grant.route, None)
-        said = parse_rate_headers(headers, received_at=received_at)
+        said = parse_rate_headers(answer.headers, received_at=received_at)
         warn_of_problems(said.problems, self._warned_of)
         refused = status == _TOO_MANY_REQUESTS
         if not refused and (status < _BAD_REQUEST or said.remaining is not None):
-            for window, hold in grant.holds:
-                window.confirm(hold, now)
+            for hold in grant.holds:
+                hold.window.confirm(hold, now)
         self._adopt_limit(grant, said, now)
-        window, hold = grant.holds[-1]
+        hold = grant.holds[-1]
+        window = hold.window
         if said.limit is None or said.limit >= window.limit:
             window.learn(hold, said, now)
         if not refused:
             self.gate.let_through(grant.closing, said)
             if status < _BAD_REQUEST and not said.problems and said.limit == self.limit and self.share == 1:
-                self._usual_limits[grant.route] = headers[LIMIT]
+                self._usual_limits[grant.route] = answer.headers[LIMIT]
             return
         if said.remaining is None and grant.closing == self.gate.closing:
             window.refused_without_word(now)
         self.gate.refuse(grant.closing, said, now)
-
-    def _is_as_usual(self, grant: Grant, headers: Mapping[str, str]) -> bool:
-        """Count a request that was let through, if that is all its answer says: most say no more, and cost little."""
-        if headers.get(LIMIT, "") != self._usual_limits.get(grant.route) or not self.gate.fully_open:
-            return False
-        remaining = count_in(headers.get(REMAINING, ""))
-        if len(grant.holds) != 1 or remaining is None:
-            return False
-        window, hold = grant.holds[0]
-        return window.confirm_as_usual(hold, remaining)
 
     def settle(self) -> None:
         """Note that all who may go now have gone."""
@@ -199,7 +203,7 @@ class LocalAdmission:
         before = whole.limit
         if said.limit is not None:
             said = evolve(said, limit=part_of(said.limit, self.share))
-        self.limits.learn(grant.route, grant.holds[0][1], said, now)
+        self.limits.learn(grant.route, grant.holds[0], said, now)
         if whole.limit != before:
             self.pacer = Pacer(whole.limit, self.burst)
             logger.warning("the server allows %d requests per minute, not %d", whole.limit, before)

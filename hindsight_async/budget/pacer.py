@@ -18,13 +18,13 @@ class Pacer:
     waiter takes along when it is cancelled is gone.
     """
 
-    __slots__ = ("_limiter", "_loop", "_returned", "_spreads", "_token_seconds", "burst")
+    __slots__ = ("_limiter", "_loop", "_returned", "_token_seconds", "burst", "spreads")
 
     def __init__(self, requests_per_minute: int, burst: int | None) -> None:
         self.burst = min(burst or requests_per_minute, requests_per_minute)
         # With a burst of N the bucket lets N + N x T / 60 through in T seconds. The window lets at most N through in
         # any 60, so never more than that: then there is nothing to ask here.
-        self._spreads = self.burst < requests_per_minute
+        self.spreads = self.burst < requests_per_minute
         self._token_seconds = MINUTE / requests_per_minute
         self._limiter = AsyncLimiter(self.burst, self.burst * self._token_seconds)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -32,14 +32,10 @@ class Pacer:
 
     def ready(self) -> bool:
         """Tell whether there is a token; a bucket that nobody has used on this event loop is full."""
-        return (
-            not self._spreads or self._returned > 0 or not self._is_in_use() or self._limiter.has_capacity()
-        )
+        return not self.spreads or self._returned > 0 or not self._is_in_use() or self._limiter.has_capacity()
 
     def take(self) -> None:
-        """Take a token; ask `ready` first."""
-        if not self._spreads:
-            return
+        """Take a token; ask `spreads` and `ready` first."""
         if self._returned:
             self._returned -= 1
             return
@@ -52,7 +48,7 @@ class Pacer:
 
     def put_back(self) -> None:
         """Return a token that was not used."""
-        if self._spreads:
+        if self.spreads:
             self._returned += 1
 
     def seconds_until_ready(self) -> float:

@@ -38,25 +38,16 @@ class NamedLimit:
 class RateLimits:
     """The organisation's window and those of the routes with a smaller limit of their own."""
 
-    __slots__ = ("_named", "_routes", "whole")
+    __slots__ = ("_named", "of_routes", "whole")
 
     def __init__(self, requests_per_minute: int) -> None:
         self.whole = Window(requests_per_minute)
-        self._routes: dict[str, Window] = {}
+        self.of_routes: dict[str, Window] = {}
         self._named: dict[str, NamedLimit] = {}
-
-    def of_route(self, route: str) -> Window | None:
-        """Find the route's own window, where its limit is smaller than the organisation's."""
-        return self._routes.get(route)
-
-    @property
-    def has_parts(self) -> bool:
-        """Whether any route has a window of its own."""
-        return bool(self._routes)
 
     def windows(self) -> list[Window]:
         """List all windows, the organisation's first."""
-        return [self.whole, *self._routes.values()]
+        return [self.whole, *self.of_routes.values()]
 
     def learn(self, route: str, hold: Hold, headers: RateHeaders, now: float) -> None:
         """Adopt the limit that an answer on this route names."""
@@ -76,8 +67,8 @@ class RateLimits:
 
     def _set_ceiling(self, route: str, limit: int, now: float) -> None:
         if limit >= self.whole.limit:
-            self._routes.pop(route, None)
-        elif route in self._routes:
-            self._routes[route].limit = limit
+            self.of_routes.pop(route, None)
+        elif route in self.of_routes:
+            self.of_routes[route].limit = limit
         else:
-            self._routes[route] = self.whole.split(limit, now)
+            self.of_routes[route] = self.whole.split(limit, now)

@@ -32,8 +32,9 @@ MOST_DOUBT = 10
 
 @define(eq=False)
 class Hold:
-    """One slot, held: when it was taken and what was known then."""
+    """One slot of a window, held: when it was taken and what was known then."""
 
+    window: "Window"
     taken_at: float
     given_back_before: int
     counted_before: int
@@ -121,7 +122,7 @@ class Window:
         if self._due and self._due[0] <= now:
             self.free(now)
         self._forget_lapsed(now)
-        hold = self._last = Hold(now, self._given_back, self._counted)
+        hold = self._last = Hold(self, now, self._given_back, self._counted)
         if self._wary and self.room(now) < 1:
             hold.is_trial = now >= self._trial_at
             hold.is_invited = now >= self._invited_at

@@ -1,13 +1,12 @@
 """Admission by a count that Redis keeps for the whole fleet, and by a share of the plan while Redis is away."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 from math import inf
 
 from attrs import define, field
 
-from hindsight_async.budget.admission import closed_for_long, too_late, warn_of_problems
+from hindsight_async.budget.admission import Answer, closed_for_long, too_late, warn_of_problems
 from hindsight_async.budget.gate import named_wait
 from hindsight_async.budget.lanes import Grant, Member
 from hindsight_async.errors import HindsightError
@@ -63,13 +62,18 @@ class FleetAdmission:
         alone = self.standing.alone
         return None if alone is None else alone.obstacle_on(route, now)
 
+    def enter_at_once(self, member: Member, route: str, now: float) -> Grant | None:
+        """Let one request leave unless there is an obstacle."""
+        blocked = self.obstacle(now) or self.obstacle_on(route, now)
+        return None if blocked else self.enter(member, route, now)
+
     def enter(self, member: Member, route: str, now: float) -> Grant:
         """Let one request leave; make sure first that there is no obstacle."""
         standing = self.standing
         if standing.alone is not None:
             grant, held = standing.alone.enter(member, route, now), standing.holdings.take_unasked(now)
         else:
-            grant, held = Grant(member, route, [], 0), standing.stock.popleft()
+            grant, held = Grant(member, route, (), 0, member.era), standing.stock.popleft()
         standing.tickets[grant] = held
         return grant
 
@@ -102,19 +106,21 @@ class FleetAdmission:
         elif standing.outlook.opening:
             standing.urgent = True
 
-    def learn(
-        self, grant: Grant, status: int, headers: Mapping[str, str], *, now: float, received_at: datetime
-    ) -> None:
+    def takes_for_granted(self, grant: Grant, answer: Answer) -> bool:  # noqa: ARG002
+        """Take in an answer if it says nothing new: never, since the others are to hear of each."""
+        return False
+
+    def learn(self, grant: Grant, answer: Answer, *, now: float, received_at: datetime) -> None:
         """Take in what an answer says, and tell the others at the next word."""
         standing = self.standing
         held = standing.tickets.get(grant)
         if held is None:
             return
-        said = parse_rate_headers(headers, received_at=received_at)
-        fact = _fact(grant.route, held, status, said, now=now, jitter=standing.random())
+        said = parse_rate_headers(answer.headers, received_at=received_at)
+        fact = _fact(grant.route, held, answer.status, said, now=now, jitter=standing.random())
         standing.note(fact)
         if standing.alone is not None:
-            standing.alone.learn(grant, status, headers, now=now, received_at=received_at)
+            standing.alone.learn(grant, answer, now=now, received_at=received_at)
             return
         warn_of_problems(said.problems, self._warned_of)
         seen = standing.outlook
@@ -177,7 +183,7 @@ class FleetAdmission:
 
     def _on_end(self) -> None:
         self._keeper = None
-        if self.standing.dispatcher.lanes:
+        if self.standing.dispatcher.lanes.waiting:
             self._wake()
 
 

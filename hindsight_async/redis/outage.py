@@ -38,6 +38,5 @@ def share_of_plan(
 
 def count_under_way(local: LocalAdmission, grant: Grant, now: float) -> None:
     """Have a request that left before Redis went away count as one of the local admission's own."""
-    whole = local.limits.whole
-    grant.holds = [(whole, whole.take(now))]
+    grant.holds = (local.limits.whole.take(now),)
     grant.closing = local.gate.enter()

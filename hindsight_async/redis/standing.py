@@ -57,5 +57,5 @@ class Standing:
 
     def has_something_to_say(self) -> bool:
         """Tell whether somebody waits for a slot, or for one to be given back, or for news."""
-        waiting = self.dispatcher.lanes or self.holdings.drops
+        waiting = self.dispatcher.lanes.waiting or self.holdings.drops
         return bool(waiting) or self.urgent or any(self.claimed)
