@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -11,25 +11,27 @@ from attrs import define, field
 from matplotlib.figure import Figure
 
 from benchmarks.contenders import CONTENDERS, MOST_IN_FLIGHT, ON_UVLOOP, OURS, RAW
-from benchmarks.processes import next_line, started, tell
+from benchmarks.processes import cpus_apart, keep_on, next_line, started, tell
 from benchmarks.report import OTHERS, Report, Table
 from benchmarks.report import OURS as OUR_COLOUR
 
 if TYPE_CHECKING:
     import subprocess
 
-ROUNDS = 15
+SITTINGS = 10
+TURNS = 4
 CALLS_IN_A_ROW = 200
 CALLS_IN_FLIGHT = 400
-QUICK_ROUNDS = 1
 QUICK_CALLS = 3
 MICROSECONDS = 1e6
 
 METHOD = f"""\
 Each client runs in a process of its own and makes the same call to one light server on this machine: a POST of five
 fields, an answer of six. They take turns, {CALLS_IN_A_ROW} calls one after another and {CALLS_IN_FLIGHT} calls with
-{MOST_IN_FLIGHT} in flight each turn, {ROUNDS} turns, every other turn in the reverse order. CPU is the process's own
-(`time.process_time`), a ratio is the median over the turns of CPU beside `aiohttp + json` in the same turn.
+{MOST_IN_FLIGHT} in flight each turn, every other turn in the reverse order. After {TURNS} turns all processes are started
+afresh, {SITTINGS} times in all, because where a process happens to lie in memory makes it up to a tenth quicker or slower for
+as long as it lives. Where the system lets it, the server has one CPU and the clients share another. CPU is the process's own
+(`time.process_time`), a ratio is the median over all turns of CPU beside `aiohttp + json` in the same turn.
 `aiohttp + json` is `session.post(json=...)` and `json.loads` and nothing else; hindsight-async makes and checks the
 request, asks the rate budget (one so large that it never waits), reads the rate headers and the answer, and is ready to
 retry. slack_sdk shares one aiohttp session (by default it opens one per call), httpx keeps {MOST_IN_FLIGHT} connections
@@ -54,15 +56,18 @@ def measure(process: "subprocess.Popen[str]", calls: int, in_flight: int) -> tup
     return took["cpu"] / calls, took["clock"] / calls, took["latencies"]
 
 
-def take_turns(names: Iterable[str], rounds: int, in_a_row: int, in_flight: int) -> dict[str, Measured]:
-    """Measure these contenders, each turn in the reverse order of the one before."""
-    measured = {name: Measured() for name in names}
+def take_turns(measured: dict[str, Measured], turns: int, in_a_row: int, in_flight: int) -> None:
+    """Start these contenders and measure them, each turn in the reverse order of the one before."""
+    servers_cpu, clients_cpu = cpus_apart()
     with ExitStack() as stack:
-        port = next_line(stack.enter_context(started("answering_machine")))
+        server = stack.enter_context(started("answering_machine"))
+        keep_on(servers_cpu, server)
+        port = next_line(server)
         processes = {name: stack.enter_context(started("contenders", name, port)) for name in measured}
         for process in processes.values():
+            keep_on(clients_cpu, process)
             next_line(process)
-        for turn in range(rounds):
+        for turn in range(turns):
             for name in list(processes)[:: -1 if turn % 2 else 1]:
                 cpu, _, latencies = measure(processes[name], in_a_row, 1)
                 measured[name].cpu_in_a_row.append(cpu)
@@ -70,7 +75,6 @@ def take_turns(names: Iterable[str], rounds: int, in_a_row: int, in_flight: int)
                 cpu, clock, _ = measure(processes[name], in_flight, MOST_IN_FLIGHT)
                 measured[name].cpu_in_flight.append(cpu)
                 measured[name].throughput.append(1 / clock)
-    return measured
 
 
 def ratio(own: Sequence[float], raw: Sequence[float]) -> float:
@@ -80,11 +84,12 @@ def ratio(own: Sequence[float], raw: Sequence[float]) -> float:
 
 def run(*, quick: bool) -> Report:
     """Measure, and tabulate."""
-    measured = (
-        take_turns((RAW, OURS), QUICK_ROUNDS, QUICK_CALLS, QUICK_CALLS)
-        if quick
-        else take_turns(CONTENDERS, ROUNDS, CALLS_IN_A_ROW, CALLS_IN_FLIGHT)
-    )
+    measured = {name: Measured() for name in ((RAW, OURS) if quick else CONTENDERS)}
+    if quick:
+        take_turns(measured, 1, QUICK_CALLS, QUICK_CALLS)
+    else:
+        for _ in range(SITTINGS):
+            take_turns(measured, TURNS, CALLS_IN_A_ROW, CALLS_IN_FLIGHT)
     ratios = {
         name: (
             ratio(each.cpu_in_a_row, beside(name, measured).cpu_in_a_row),

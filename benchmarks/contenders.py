@@ -15,8 +15,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
 MOST_IN_FLIGHT = 100
-WARM_UP = 20
-"""Calls before each measurement: connections that went idle come back."""
+WARM_UP = 200
+"""Calls before each measurement, as many at a time as in it: connections that were dropped as idle come back."""
 
 REQUEST = {
     "contact_email": "jane@acme.example",
@@ -153,10 +153,8 @@ CONTENDERS: dict[str, Contender] = {
 }
 
 
-async def measure(create: Create, calls: int, in_flight: int) -> dict[str, Any]:
-    """Make so many calls, so many at a time."""
-    for _ in range(min(WARM_UP, calls)):
-        await create()
+async def latencies_of(create: Create, calls: int, in_flight: int) -> list[float]:
+    """Make so many calls, so many at a time, and tell how long each took."""
     latencies: list[float] = []
     turns = iter(range(calls))
 
@@ -166,8 +164,15 @@ async def measure(create: Create, calls: int, in_flight: int) -> dict[str, Any]:
             await create()
             latencies.append(time.perf_counter() - began)
 
-    cpu, clock = time.process_time(), time.perf_counter()
     await asyncio.gather(*(work() for _ in range(in_flight)))
+    return latencies
+
+
+async def measure(create: Create, calls: int, in_flight: int) -> dict[str, Any]:
+    """Make so many calls, so many at a time, and tell what they took."""
+    await latencies_of(create, min(WARM_UP, calls), in_flight)
+    cpu, clock = time.process_time(), time.perf_counter()
+    latencies = await latencies_of(create, calls, in_flight)
     return {
         "cpu": time.process_time() - cpu,
         "clock": time.perf_counter() - clock,

@@ -29,6 +29,19 @@ def started(module: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
+def cpus_apart() -> tuple[int | None, int | None]:
+    """Name two CPUs that this process may use; None where there is but one, or the system does not tell."""
+    if not hasattr(os, "sched_getaffinity") or len(usable := sorted(os.sched_getaffinity(0))) == 1:
+        return None, None
+    return usable[0], usable[1]
+
+
+def keep_on(cpu: int | None, process: "subprocess.Popen[str]") -> None:
+    """Let a process run on this CPU alone, so that moving between them does not blur what it costs."""
+    if cpu is not None:
+        os.sched_setaffinity(process.pid, {cpu})
+
+
 def next_line(process: "subprocess.Popen[str]") -> str:
     """Wait for the next line that it writes; raises RuntimeError where it has ended instead."""
     line = process.stdout.readline() if process.stdout is not None else ""
