@@ -28,9 +28,10 @@ MICROSECONDS = 1e6
 METHOD = f"""\
 Each client runs in a process of its own and makes the same call to one light server on this machine: a POST of five
 fields, an answer of six. They take turns, {CALLS_IN_A_ROW} calls one after another and {CALLS_IN_FLIGHT} calls with
-{MOST_IN_FLIGHT} in flight each turn, every other turn in the reverse order. After {TURNS} turns all processes are started
-afresh, {SITTINGS} times in all, because where a process happens to lie in memory makes it up to a tenth quicker or slower for
-as long as it lives. Where the system lets it, the server has one CPU and the clients share another. CPU is the process's own
+{MOST_IN_FLIGHT} in flight each turn, every other turn in the reverse order. Before each comes a number of calls that do
+not count, so that all connections are there. After {TURNS} turns all processes are started afresh, {SITTINGS} times in
+all, because where a process happens to lie in memory makes it up to a tenth quicker or slower for as long as it lives.
+Where the system lets it, the server has one CPU and the clients share another. CPU is the process's own
 (`time.process_time`), a ratio is the median over all turns of CPU beside `aiohttp + json` in the same turn.
 `aiohttp + json` is `session.post(json=...)` and `json.loads` and nothing else; hindsight-async makes and checks the
 request, asks the rate budget (one so large that it never waits), reads the rate headers and the answer, and is ready to

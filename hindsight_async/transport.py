@@ -94,8 +94,9 @@ class Transport:
     ) -> Reply:
         """Send the call once and return its answer, whatever its status.
 
-        `loop` is the one that runs, `deadline` a moment of its clock in seconds, `attempt` counts from 1. Raises NotSentError where no byte
-        left, OutcomeUnknownError where some did and no whole answer came, SessionClosedError.
+        `loop` is the one that runs, `deadline` a moment of its clock in seconds, `attempt` counts from 1. Raises
+        NotSentError where no byte left, OutcomeUnknownError where some did and no whole answer came,
+        SessionClosedError.
         """
         body = None if call.body is None else _WatchedBody(call.body)
         response: aiohttp.ClientResponse | None = None

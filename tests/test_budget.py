@@ -760,3 +760,17 @@ async def test_others_are_noticed_also_after_answers_that_said_nothing_new():
     assert 56 == budget.snapshot().free_now
     await send(door, said=headers(limit=60, remaining=20))
     assert 20 >= budget.snapshot().free_now
+
+
+async def test_a_request_that_left_under_a_ceiling_that_is_gone_counts():
+    """What left while its route had a window of its own is answered once it has none: it counts, and no more than once."""
+    budget = make(60)
+    door = budget.join(5)
+    await send(door, route="GET /x", said=headers(limit=60, remaining=59))
+    await send(door, said=headers(limit=30, remaining=29))
+    late = asyncio.ensure_future(send(door, 5.0, said=headers(limit=60, remaining=54)))
+    await asyncio.sleep(0)
+    for remaining in (57, 56, 55):
+        await send(door, said=headers(limit=60, remaining=remaining))
+    await late
+    assert (54, 0) == (budget.snapshot().free_now, budget.snapshot().in_flight)
