@@ -73,8 +73,17 @@ def test_what_was_learned_before_a_loss_is_not_held_against_the_fleet(redis):
 async def start_many(door, number):
     """Have so many callers come, and give those that may leave the time to."""
     tasks = [asyncio.ensure_future(send(door)) for _ in range(number)]
-    await asyncio.sleep(0.3)
+    await quiet(tasks)
     return tasks
+
+
+async def quiet(tasks):
+    """Wait until none of them has left for a number of looks, not seconds: the machine may have been at a standstill."""
+    looks = 0
+    while looks < 30:
+        sent = sent_at_once(tasks)
+        await asyncio.sleep(0.01)
+        looks = looks + 1 if sent_at_once(tasks) == sent else 0
 
 
 async def abandon(tasks):
@@ -147,7 +156,7 @@ def test_what_is_under_way_when_redis_goes_counts(redis):
         tasks = await start_many(door, LIMIT)
         assert 0 == sent_at_once(tasks)
         await slots[0].__aexit__(None, None, None)
-        await asyncio.sleep(0.1)
+        await quiet(tasks)
         assert LIMIT // 4 - 11 == sent_at_once(tasks)
         assert 0 == budget.snapshot().free_now
         slots[1].answered(429, headers(Retry_After="40"))
