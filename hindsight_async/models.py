@@ -42,19 +42,20 @@ _ADDRESS_SHAPE = re.compile(rf"{_ATOM}+@{_LABEL}+(\.{_LABEL}+)+")
 
 
 def _text(_request: object, attribute: "Attribute[Any]", value: str | None) -> None:
-    if value is not None and not (type(value) is str and value.isascii()):
-        _unusual_text(value, attribute.name)
+    if value is not None:
+        _check_text(value, attribute.name)
 
 
-def _unusual_text(value: object, name: str) -> None:
+def _check_text(value: object, name: str) -> None:
+    if type(value) is str and value.isascii():
+        return
     if not isinstance(value, str):
         raise TypeError(f"{name} must be text (str), not {'None' if value is None else type(value).__name__}")
     sendable_text(value, name)
 
 
 def _address(_request: object, attribute: "Attribute[Any]", value: str) -> None:
-    if not (type(value) is str and value.isascii()):
-        _unusual_text(value, attribute.name)
+    _check_text(value, attribute.name)
     if not _ADDRESS_SHAPE.fullmatch(value):
         raise ValueError(
             f"{attribute.name} must be one bare email address such as name@company.example; "
@@ -65,8 +66,7 @@ def _address(_request: object, attribute: "Attribute[Any]", value: str) -> None:
 def _identifier(_request: object, attribute: "Attribute[Any]", value: str | None) -> None:
     if value is None:
         return
-    if not (type(value) is str and value.isascii()):
-        _unusual_text(value, attribute.name)
+    _check_text(value, attribute.name)
     if not value or value.isspace():
         raise ValueError(f"{attribute.name} must not be empty; leave it out or give an id from the dashboard")
 

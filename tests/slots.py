@@ -12,19 +12,21 @@ class Answer:
 
 
 class Slot:
-    """`async with Slot(door, route=...) as slot` around one request; `slot.answered(...)` says what came of it."""
+    """`async with Slot(door, route=...) as slot` around one request, over with its answer or at the end of the block."""
 
     def __init__(self, door, **asked):
         self._door, self._asked = door, asked
-        self._answer = None
+        self._over = False
 
     async def __aenter__(self):
         self.grant = await self._door.acquire(**self._asked)
         return self
 
     async def __aexit__(self, *_):
-        self._door.release(self.grant, self._answer)
+        if not self._over:
+            self._door.release(self.grant)
 
     def answered(self, status, headers):
-        """Note the answer; the budget hears of it at the end of the block."""
-        self._answer = Answer(status, headers)
+        """Give the slot back with an answer."""
+        self._over = True
+        self._door.release(self.grant, Answer(status, headers))
