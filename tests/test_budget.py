@@ -390,11 +390,13 @@ async def test_whoever_gives_up_while_being_turned_away_is_simply_cancelled():
         await asyncio.sleep(1)
         slot.answered(429, said)
         crowd[0].cancel()
+        crowd[600].cancel()
         crowd[-1].cancel()
     outcomes = await asyncio.gather(*crowd, return_exceptions=True)
     assert crowd[0].cancelled()
+    assert crowd[600].cancelled()
     assert crowd[-1].cancelled()
-    assert 698 == len([one for one in outcomes if isinstance(one, QuotaExceededError)])
+    assert 697 == len([one for one in outcomes if isinstance(one, QuotaExceededError)])
     assert {"interactive": 0, "bulk": 0} == budget.snapshot().queued
 
 
@@ -774,3 +776,14 @@ async def test_a_request_that_left_under_a_ceiling_that_is_gone_counts():
         await send(door, said=headers(limit=60, remaining=remaining))
     await late
     assert (54, 0) == (budget.snapshot().free_now, budget.snapshot().in_flight)
+
+
+async def test_an_answer_as_usual_opens_the_way_behind_a_probe():
+    """After a 429 on one route, the probe on another is answered as ever, and the others follow it all at once."""
+    door = make().join(10)
+    await send(door, route="GET /x", said=headers(limit=60, remaining=59))
+    await send(door, said=headers(limit=60, remaining=58))
+    await send(door, 0.0, status=429, said=headers(Retry_After=5))
+    await send(door, 1.0, route="GET /x", said=headers(limit=60, remaining=56))
+    follow = [send(door, 1.0, route="GET /x", said=headers(limit=60, remaining=53)) for _ in range(3)]
+    assert 1 == len(set(await asyncio.gather(*follow)))
