@@ -21,6 +21,7 @@ The rooms, in the order in which a call travels:
     transport     a call to a reply over aiohttp, at most once
     pool          the connections: one event loop in one process at a time
     alarm         one timer for the deadlines of all requests
+    access        where requests go and with which key, read when a session opens
     call          the call, the reply, and what a reply means
     codec         JSON to models and back, strictly
     models        requests and responses

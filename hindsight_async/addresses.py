@@ -3,7 +3,7 @@
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
 
@@ -40,21 +40,32 @@ def interview_key(request: CreateInterview) -> str:
 class AllowedRecipients:
     """Who may be emailed: lists of patterns such as `*@ours.test`, each of which must allow the address.
 
-    `lists` are by the name under which they were given; one that is None does not count, and an empty one
-    allows nobody.
+    `lists` are by the name under which they were given, and so is what `at_each_create` returns, which is asked anew
+    each time; one that is None does not count, and an empty one allows nobody.
     """
 
-    def __init__(self, lists: Mapping[str, Iterable[str] | None]) -> None:
-        self._lists = {
-            name: tuple(map(normalised, patterns)) for name, patterns in lists.items() if patterns is not None
-        }
+    def __init__(
+        self,
+        lists: Mapping[str, Iterable[str] | None],
+        *,
+        at_each_create: Callable[[], Mapping[str, Iterable[str] | None]] = dict,
+    ) -> None:
+        self._lists = _in_normal_form(lists)
+        self._at_each_create = at_each_create
 
     def check(self, address: str) -> None:
         """Raise RecipientNotAllowedError for an address that is not allowed."""
-        if not self._lists:
+        lists = _in_normal_form(self._at_each_create()) | self._lists
+        if not lists:
             return
         known_as = normalised(address)
-        for name, patterns in self._lists.items():
+        for name, patterns in lists.items():
             if not any(fnmatchcase(known_as, pattern) for pattern in patterns):
                 why = f"none of its {len(patterns)} patterns fits" if patterns else "it allows nobody"
                 raise RecipientNotAllowedError(f"{name} does not allow this recipient: {why}")
+
+
+def _in_normal_form(lists: Mapping[str, Iterable[str] | None]) -> dict[str, tuple[str, ...]]:
+    return {
+        name: tuple(map(normalised, patterns)) for name, patterns in lists.items() if patterns is not None
+    }

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Any
 
 import aiohttp
 
+from hindsight_async.access import Access
 from hindsight_async.alarm import Alarm
 from hindsight_async.errors import SessionClosedError, WrongEventLoopError
 from hindsight_async.forks import start_afresh_after_fork
@@ -19,16 +20,18 @@ logger = logging.getLogger("hindsight_async.pool")
 
 
 class Pool:
-    """Up to `size` connections of our own, whose requests carry `headers`, or a borrowed aiohttp session.
+    """Up to `size` connections of our own, or a borrowed aiohttp session, which is never closed here.
 
-    That one is never closed here.
+    `access` is what `read_access` returned when it opened last; it is read anew for every event loop and process.
     """
 
+    access: Access
+
     def __init__(
-        self, *, size: int, headers: Mapping[str, str], borrowed: aiohttp.ClientSession | None
+        self, *, size: int, read_access: Callable[[], Access], borrowed: aiohttp.ClientSession | None
     ) -> None:
         self._size = size
-        self._headers = headers
+        self._read_access = read_access
         self._borrowed = borrowed
         self._own: aiohttp.ClientSession | None = None
         self._connector: _Connector | None = None
@@ -53,10 +56,13 @@ class Pool:
     def open(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
         """Return the aiohttp session, made on first use; `loop` is the one that runs.
 
-        Raises SessionClosedError once it is closed, and WrongEventLoopError where another event loop that runs has it.
+        Raises SessionClosedError once it is closed, WrongEventLoopError where another event loop that runs has it, and
+        what `read_access` raises, after which it is as closed or open as before.
         """
         if loop is not self._loop:
+            access = self._read_access()
             self._move_to(loop)
+            self.access = access
         http = self._borrowed or self._own
         if self._closed or (http is not None and http.closed):
             whose = (
@@ -68,7 +74,7 @@ class Pool:
         if http is None:
             self._connector = _Connector(limit=self._size, keepalive_timeout=IDLE_SECONDS)
             http = aiohttp.ClientSession(
-                connector=self._connector, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar()
+                connector=self._connector, headers=self.access.headers, cookie_jar=aiohttp.DummyCookieJar()
             )
             self._own, self._closed_with_loop = http, _closed_with_loop(http)
         return http

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from hindsight_async.access import check_given, read_access, read_base_url
 from hindsight_async.addresses import AllowedRecipients
 from hindsight_async.budget import Budget, Plan, RateBudget, plan_or_default
 from hindsight_async.errors import OutcomeUnknownError
@@ -19,11 +20,8 @@ from hindsight_async.pipeline import Pipeline
 from hindsight_async.retry import RetryPolicy
 from hindsight_async.transport import Timeouts, Transport
 
-API_KEY_VARIABLE = "HINDSIGHT_API_KEY"
-BASE_URL_VARIABLE = "HINDSIGHT_BASE_URL"
 ALLOWED_RECIPIENTS_VARIABLE = "HINDSIGHT_ALLOWED_RECIPIENTS"
 
-DEFAULT_BASE_URL = "https://app.usehindsight.com/api/v1"
 DEFAULT_MAX_IN_FLIGHT = 16
 DEFAULT_DEADLINE = 120.0
 """Seconds for one call, from its first queueing to its last attempt."""
@@ -35,9 +33,9 @@ class HindsightSession:
     Use it with `async with`, or let it open itself on the first call and `await close()` it. It
     may be built anywhere, also at import where no event loop runs.
 
-    - `api_key`: from the dashboard; else the variable HINDSIGHT_API_KEY.
+    - `api_key`: from the dashboard; else the variable HINDSIGHT_API_KEY, whenever the session opens.
     - `plan`: the organisation's tier; else HINDSIGHT_PLAN (essentials, growth or enterprise), else `DEFAULT_PLAN`.
-    - `base_url`: else HINDSIGHT_BASE_URL, else `DEFAULT_BASE_URL`. Plain http is taken for this machine only.
+    - `base_url`: else HINDSIGHT_BASE_URL, whenever the session opens, else `access.DEFAULT_BASE_URL`. Plain http is taken for this machine only.
     - `max_in_flight`: how many requests may be under way at a time.
     - `deadline`: seconds for one call with all its waiting; None for no end.
     - `timeouts`: seconds that the network may take.
@@ -45,16 +43,18 @@ class HindsightSession:
     - `budget`: one that several sessions of the organisation share, instead of one made for `plan`: a RateBudget in
       this process, a `hindsight_async.redis.RedisBudget` among many.
     - `allowed_recipients`: patterns such as `*@ours.test`; a create to anyone else raises
-      RecipientNotAllowedError. The variable HINDSIGHT_ALLOWED_RECIPIENTS (comma-separated) must allow them too.
+      RecipientNotAllowedError. The variable HINDSIGHT_ALLOWED_RECIPIENTS (comma-separated) must allow them too, both as
+      it was when the session was built and as it is when the create is made.
     - `max_creates`: how many creates this session may make; one more raises CreateLimitReachedError.
     - `http`: an aiohttp session to borrow; it is never closed here.
     - `on_outcome_unknown`: called with an OutcomeUnknownError when a create is cancelled after it left, since
       its caller hears nothing then; without it a warning is logged.
 
     It serves one event loop at a time, and starts afresh once that one is gone or the process has forked; on a second
-    one that runs, calls raise WrongEventLoopError.
+    one that runs, calls raise WrongEventLoopError. It opens each time that it starts.
 
-    Raises ValueError or TypeError, naming the argument or the variable, for a missing or wrong value.
+    Raises ValueError or TypeError, naming the argument or the variable, for a wrong value; for a missing key or a wrong
+    variable that is read when it opens, then, with nothing sent.
     """
 
     def __init__(
@@ -73,7 +73,6 @@ class HindsightSession:
         http: aiohttp.ClientSession | None = None,
         on_outcome_unknown: Callable[[OutcomeUnknownError], object] | None = None,
     ) -> None:
-        key = _checked_api_key(api_key)
         self.budget = _checked_budget(budget, plan)
         _check_whole_number("max_in_flight", max_in_flight, least=1)
         if max_creates is not None:
@@ -85,10 +84,11 @@ class HindsightSession:
         if on_outcome_unknown is not None and not callable(on_outcome_unknown):
             raise TypeError(f"on_outcome_unknown must be callable, not {type(on_outcome_unknown).__name__}")
         _check_deadline(deadline)
-        self._base_url = (base_url or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL).rstrip("/")
+        check_given(api_key, base_url)
+        self._base_url = base_url
         self._transport = Transport(
-            base_url=self._base_url,
-            api_key=key,
+            # Read when it opens, so that one built at import goes where the tests or the child process point it.
+            read_access=lambda: read_access(api_key, base_url),
             timeouts=timeouts,
             max_in_flight=max_in_flight,
             http=http,
@@ -103,13 +103,9 @@ class HindsightSession:
             random=random.random,
             wall_clock=lambda: datetime.now(UTC),
         )
-        patterns = {
-            "allowed_recipients": _patterns(allowed_recipients),
-            ALLOWED_RECIPIENTS_VARIABLE: _patterns_of_environment(),
-        }
         self.interviews = Interviews(
             pipeline,
-            allowed=AllowedRecipients(patterns),
+            allowed=_allowed(allowed_recipients),
             max_creates=max_creates,
             max_in_flight=max_in_flight,
         )
@@ -139,25 +135,16 @@ class HindsightSession:
             await self._door.leave()
 
     def __repr__(self) -> str:
-        return f"<HindsightSession {self._base_url} {self.budget.limit} requests per minute>"
+        try:
+            where = self._transport.base_url or read_base_url(self._base_url)
+        except ValueError:
+            where = "to no usable address"
+        return f"<HindsightSession {where} {self.budget.limit} requests per minute>"
 
     def __del__(self, warn: Any = warnings.warn) -> None:
         transport: Transport | None = getattr(self, "_transport", None)
         if transport is not None and transport.is_open:
             warn(f"{self!r} was not closed: use 'async with' or await close()", ResourceWarning, source=self)
-
-
-def _checked_api_key(given: str | None) -> str:
-    key = os.environ.get(API_KEY_VARIABLE) if given is None else given
-    if not key:
-        raise ValueError(f"no API key: pass api_key or set the variable {API_KEY_VARIABLE}")
-    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"api_key must be text (str), not {type(key).__name__}")
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ValueError(
-            f"the API key (api_key or {API_KEY_VARIABLE}) must be plain characters with no space or line end"
-        )
-    return key
 
 
 def _checked_budget(budget: Budget | None, plan: Plan | None) -> Budget:
@@ -186,6 +173,17 @@ def _check_type(name: str, value: object, expected: type | tuple[type, ...]) -> 
         kinds = expected if isinstance(expected, tuple) else (expected,)
         names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
         raise TypeError(f"{name} must be {names}, not {type(value).__name__}")
+
+
+def _allowed(patterns: Iterable[str] | None) -> AllowedRecipients:
+    # The variable keeps people safe, so it counts at either time: where it was set later, and where it was lost.
+    return AllowedRecipients(
+        {
+            "allowed_recipients": _patterns(patterns),
+            f"{ALLOWED_RECIPIENTS_VARIABLE}, as it was when the session was built,": _patterns_of_environment(),
+        },
+        at_each_create=lambda: {ALLOWED_RECIPIENTS_VARIABLE: _patterns_of_environment()},
+    )
 
 
 def _patterns(patterns: Iterable[str] | None) -> list[str] | None:

@@ -1,26 +1,48 @@
-"""A pytest fixture for programs that use this library.
+"""A pytest plugin for programs that use this library: an emulator as a fixture, and no way to the real API.
 
-Turn it on in a conftest.py with `pytest_plugins = ["hindsight_async.testing"]`. The emulator runs on a thread and an
-event loop of its own, so tests may be synchronous or run on any async plugin.
+Turn it on in a conftest.py with `pytest_plugins = ["hindsight_async.testing"]`, or with `-p hindsight_async.testing`.
+The emulator runs on a thread and an event loop of its own, so tests may be synchronous or run on any async plugin.
+
+While the plugin is on, HINDSIGHT_BASE_URL and HINDSIGHT_API_KEY name a port of this machine that refuses every
+connection, whatever the shell had in them, unless it named an address of this machine.
 """
 
 import asyncio
+import os
 from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
 import pytest
 
+from hindsight_async.access import API_KEY_VARIABLE, BASE_URL_VARIABLE, is_on_this_machine
 from hindsight_async.budget import Plan
 from hindsight_async.emulator import Emulator
+
+# Port 1 is privileged and its service extinct, so nobody listens there. The path is there for who reads the error.
+DEAD_BASE_URL = "http://127.0.0.1:1/take-the-fixture-hindsight_emulator-to-send"
+DEAD_API_KEY = "no-key-while-testing"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep every session that takes its address from the environment away from the real API until the run is over.
+
+    A worker of pytest-xdist finds an address of this machine, since it has the variables from the process that began.
+    """
+    if is_on_this_machine(os.environ.get(BASE_URL_VARIABLE, "")):
+        return
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    patch.setenv(BASE_URL_VARIABLE, DEAD_BASE_URL)
+    patch.setenv(API_KEY_VARIABLE, DEAD_API_KEY)
 
 
 @pytest.fixture
 def hindsight_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """Run an emulator of the Enterprise plan, and name it in HINDSIGHT_API_KEY and HINDSIGHT_BASE_URL meanwhile."""
     with _on_a_thread(Emulator(plan=Plan.ENTERPRISE)) as emulator:
-        monkeypatch.setenv("HINDSIGHT_API_KEY", emulator.api_key)
-        monkeypatch.setenv("HINDSIGHT_BASE_URL", emulator.base_url)
+        monkeypatch.setenv(API_KEY_VARIABLE, emulator.api_key)
+        monkeypatch.setenv(BASE_URL_VARIABLE, emulator.base_url)
         yield emulator
 
 

@@ -1,26 +1,22 @@
 """A call to a reply over aiohttp, at most once, knowing whether its bytes left."""
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from importlib.metadata import version
 from math import inf
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from attrs import field, frozen, validators
 
+from hindsight_async.access import Access
 from hindsight_async.call import Call, Reply
 from hindsight_async.errors import HindsightError, NotSentError, OutcomeUnknownError
 from hindsight_async.pool import Pool
 
 logger = logging.getLogger("hindsight_async.transport")
-
-USER_AGENT = f"hindsight-async/{version('hindsight-async')}"
 
 # ValueError and RuntimeError are what aiohttp raises about options of a borrowed session.
 _FAILURES = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
@@ -39,30 +35,18 @@ class Timeouts:
 
 
 class Transport:
-    """Sends to one address with one key, over a pool that opens itself on first use.
-
-    Raises ValueError for a base URL that is not https (or http to this very machine).
-    """
+    """Sends over a pool that opens itself on first use, with what `read_access` returns each time that it opens."""
 
     def __init__(
         self,
         *,
-        base_url: str,
-        api_key: str,
+        read_access: Callable[[], Access],
         timeouts: Timeouts,
         max_in_flight: int,
         http: aiohttp.ClientSession | None,
         on_outcome_unknown: Callable[[OutcomeUnknownError], object] | None,
     ) -> None:
-        self._base_url = _checked_base_url(base_url)
-        self._api_key = api_key
-        headers = {
-            "Accept": "application/json",
-            "Authorization": f"Bearer {api_key}",
-            "User-Agent": USER_AGENT,
-        }
-        # Our own pool has them prepared, which saves merging them into each request.
-        self._headers_per_request = None if http is None else headers
+        self._is_borrowed = http is not None
         # `total` and `connect` would count the time spent waiting for a connection of a borrowed pool; our own has
         # one for every request in flight, so there one alarm does for all what `sock_read` does with many timers.
         self._timeout = aiohttp.ClientTimeout(
@@ -70,15 +54,21 @@ class Transport:
         )
         self._longest = timeouts.connect + timeouts.read if http is None else inf
         self._on_outcome_unknown = on_outcome_unknown
-        self._pool = Pool(size=max_in_flight, headers=headers, borrowed=http)
+        self._pool = Pool(size=max_in_flight, read_access=read_access, borrowed=http)
 
     @property
     def is_open(self) -> bool:
         """Whether there are connections of our own to close."""
         return self._pool.is_open
 
+    @property
+    def base_url(self) -> str | None:
+        """Where requests go; None before it was ever open."""
+        access: Access | None = getattr(self._pool, "access", None)
+        return None if access is None else access.base_url
+
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Open the pool where it is not, for the loop that runs; raises SessionClosedError and WrongEventLoopError."""
+        """Open the pool where it is not, for the loop that runs; raises as `Pool.open` does."""
         self._pool.open(loop)
 
     async def close(self, *, drain: float) -> None:
@@ -87,7 +77,7 @@ class Transport:
 
     def hide_key(self, error: HindsightError) -> None:
         """Take the API key out of an error, should the server have repeated it."""
-        error.hide(self._api_key)
+        error.hide(self._pool.access.api_key)
 
     async def send(
         self, call: Call[Any], *, loop: asyncio.AbstractEventLoop, deadline: float | None, attempt: int
@@ -112,7 +102,7 @@ class Transport:
                 # The status says what became of it, though its explanation broke off.
                 return _reply(response, b"")
             left = body.left if body is not None else not isinstance(error, _NOT_CONNECTED)
-            what = _describe(error, self._base_url, rang_at=alarm.moment, deadline=deadline)
+            what = _describe(error, self._pool.access.base_url, rang_at=alarm.moment, deadline=deadline)
             failure = (
                 _unknown(what, call, response)
                 if left
@@ -137,9 +127,10 @@ class Transport:
         method = call.endpoint.method
         return http.request(
             method,
-            self._base_url + call.path,
+            self._pool.access.base_url + call.path,
             data=body,
-            headers=self._headers_per_request,
+            # Our own pool has them prepared, which saves merging them into each request.
+            headers=self._pool.access.headers if self._is_borrowed else None,
             allow_redirects=False,
             raise_for_status=False,
             timeout=self._timeout,
@@ -228,26 +219,3 @@ def _describe(error: Exception, base_url: str, *, rang_at: float, deadline: floa
             return "the answer broke off or is no valid HTTP"
         case _:
             return f"the connection was lost: {error or type(error).__name__}"
-
-
-def _checked_base_url(base_url: str) -> str:
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(
-            "base_url must look like https://app.usehindsight.com/api/v1, with no query or fragment"
-        )
-    if parts.username is not None:
-        raise ValueError("base_url must not carry a user or password; the key goes into api_key")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise ValueError(
-            f"base_url must be https for {parts.hostname}: plain http would show the API key to the network "
-            "(http is taken for this machine only)"
-        )
-    return base_url.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -433,6 +433,21 @@ async def test_an_empty_list_allows_nobody(emulator, monkeypatch, listed):
     assert [] == emulator.requests
 
 
+async def test_the_variable_protects_from_when_it_is_set_and_after_it_is_lost(emulator, monkeypatch):
+    """A list that comes after the session was built counts, and one that was there then counts on."""
+    async with session(emulator) as hindsight:
+        monkeypatch.setenv("HINDSIGHT_ALLOWED_RECIPIENTS", "*@ours.test")
+        with pytest.raises(RecipientNotAllowedError, match="HINDSIGHT_ALLOWED_RECIPIENTS does not allow"):
+            await hindsight.interviews.create(request("jane"))
+    async with session(emulator) as hindsight:
+        monkeypatch.delenv("HINDSIGHT_ALLOWED_RECIPIENTS")
+        with pytest.raises(
+            RecipientNotAllowedError, match="RECIPIENTS, as it was when the session was built, does not"
+        ):
+            await hindsight.interviews.create(request("jane"))
+    assert [] == emulator.requests
+
+
 def test_a_pattern_given_as_one_text_is_refused():
     """`"*@ours.test"` is no list of letters."""
     with pytest.raises(TypeError, match="allowed_recipients must be a list"):

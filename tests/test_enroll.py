@@ -463,3 +463,24 @@ def test_an_interrupt_without_a_ledger_warns(run, contacts):
             _, said = running.communicate(timeout=60)
     assert 130 == running.returncode
     assert "do not run this file again as it is" in said
+
+
+@pytest.mark.parametrize(
+    "arguments", [("enroll", "-", "--sequence", "seq_1", "--ledger", "a.db"), ("update", "-"), ("get", "1")]
+)
+@pytest.mark.parametrize("variable", ["HINDSIGHT_API_KEY", "HINDSIGHT_BASE_URL"])
+def test_a_missing_key_or_a_wrong_address_is_said_before_anything_is_read(run, tmp_path, arguments, variable):
+    """Nobody types in a file and answers questions for a command that cannot send."""
+    reads, writes = os.pipe()  # which never ends, so that a command that reads it is not back in time
+    try:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            stdin=reads, cwd=tmp_path, env={**run.environment, variable: "" if variable.endswith("KEY") else "x"},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writes)
+        os.close(reads)
+    assert (2, "") == (done.returncode, done.stdout)
+    assert variable in done.stderr
+    assert [] == list(tmp_path.iterdir())

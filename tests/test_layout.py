@@ -37,6 +37,7 @@ IN_READING_ORDER = [
     "transport",
     "pool",
     "alarm",
+    "access",
     "call",
     "codec",
     "models",

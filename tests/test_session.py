@@ -9,8 +9,22 @@ import warnings
 
 import pytest
 
-from hindsight_async import HindsightSession, Plan, RetryPolicy, Timeouts
-from hindsight_async.session import DEFAULT_BASE_URL, DEFAULT_DEADLINE, DEFAULT_MAX_IN_FLIGHT
+from hindsight_async import (
+    CreateInterview,
+    HindsightSession,
+    Plan,
+    RetryPolicy,
+    Timeouts,
+    UnauthorizedError,
+    WrongEventLoopError,
+)
+from hindsight_async.access import DEFAULT_BASE_URL
+from hindsight_async.emulator import Emulator
+from hindsight_async.session import DEFAULT_DEADLINE, DEFAULT_MAX_IN_FLIGHT
+from hindsight_async.testing import _on_a_thread
+from raw_server import raw_server
+
+REQUEST = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_abc123")
 
 
 @pytest.fixture(autouse=True)
@@ -19,10 +33,116 @@ def no_variables(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_without_a_key_the_error_names_the_variable():
-    """Nobody has to guess where the key goes."""
-    with pytest.raises(ValueError, match="pass api_key or set the variable HINDSIGHT_API_KEY"):
-        HindsightSession()
+async def opened(hindsight):
+    await hindsight.__aenter__()
+
+
+async def called(hindsight):
+    await hindsight.interviews.get(1)
+
+
+async def in_bulk(hindsight):
+    async with hindsight.interviews.create_many([REQUEST]) as run:
+        await anext(run)
+
+
+@pytest.mark.parametrize("used", [opened, called, in_bulk])
+async def test_without_a_key_it_can_be_built_and_not_opened(monkeypatch, used):
+    """Nobody has to guess where the key goes; nothing was sent, and once it is there the session works."""
+    async with Emulator() as emulator:
+        monkeypatch.setenv("HINDSIGHT_BASE_URL", emulator.base_url)
+        hindsight = HindsightSession()
+        for _ in range(2):
+            with pytest.raises(ValueError, match="pass api_key or set the variable HINDSIGHT_API_KEY"):
+                await used(hindsight)
+        assert [] == emulator.requests
+        monkeypatch.setenv("HINDSIGHT_API_KEY", emulator.api_key)
+        async with hindsight:
+            await hindsight.interviews.create(REQUEST)
+        assert 1 == len(emulator.requests)
+
+
+async def test_one_without_a_key_can_be_closed():
+    """There is nothing to open for it."""
+    await HindsightSession().close()
+
+
+def test_an_empty_key_that_was_passed_is_refused_at_construction(monkeypatch):
+    """The variable does not stand in for what a program meant to pass."""
+    monkeypatch.setenv("HINDSIGHT_API_KEY", "key")
+    with pytest.raises(ValueError, match="no API key"):
+        HindsightSession("")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("HINDSIGHT_API_KEY", "key_a\n", "HINDSIGHT_API_KEY. must be plain characters"),
+        ("HINDSIGHT_BASE_URL", "key_b", "HINDSIGHT_BASE_URL must look like https://"),
+        ("HINDSIGHT_BASE_URL", "https://[h.example/key_c", "HINDSIGHT_BASE_URL must look like https://"),
+        ("HINDSIGHT_BASE_URL", "https://h.example:key_d", "HINDSIGHT_BASE_URL must look like https://"),
+        ("HINDSIGHT_BASE_URL", "https://h.example/key_e\n", "HINDSIGHT_BASE_URL must look like https://"),
+        ("HINDSIGHT_BASE_URL", "https://h.example/?key=key_f", "HINDSIGHT_BASE_URL must look like https://"),
+        ("HINDSIGHT_BASE_URL", "https://u:key_g@h.example", "HINDSIGHT_BASE_URL must not carry a user"),
+        ("HINDSIGHT_BASE_URL", "http://h.example/key_h", "HINDSIGHT_BASE_URL must be https for h.example"),
+    ],
+)
+async def test_a_wrong_variable_is_named_when_the_session_opens(monkeypatch, name, value, complaint):
+    """It is built and shown before that, and neither text shows the value, which may be the key."""
+    monkeypatch.setenv("HINDSIGHT_API_KEY", "key_right")
+    monkeypatch.setenv(name, value)
+    hindsight = HindsightSession()
+    for used in (opened, called):
+        with pytest.raises(ValueError, match=complaint) as raised:
+            await used(hindsight)
+        assert "key_" not in str(raised.value) + repr(hindsight)
+
+
+def create_on_a_loop_of_its_own(hindsight):
+    asyncio.run(hindsight.interviews.create(REQUEST))
+
+
+def test_key_and_address_are_read_again_on_every_new_loop(monkeypatch):
+    """A session built at import follows the variables from one test's emulator to the next one's, and is seen to."""
+    hindsight = HindsightSession()
+    for api_key in ("key_1", "key_2"):
+        with _on_a_thread(Emulator(api_key=api_key)) as emulator:
+            monkeypatch.setenv("HINDSIGHT_API_KEY", api_key)
+            monkeypatch.setenv("HINDSIGHT_BASE_URL", emulator.base_url)
+            create_on_a_loop_of_its_own(hindsight)
+            assert 1 == len(emulator.outbox)
+            assert f"<HindsightSession {emulator.base_url} 60 requests per minute>" == repr(hindsight)
+
+
+async def test_what_is_in_use_is_not_changed_by_the_variables(monkeypatch):
+    """An open session keeps the key and the address that it opened with, also where another loop tries to take it."""
+    async with Emulator() as emulator:
+        monkeypatch.setenv("HINDSIGHT_API_KEY", emulator.api_key)
+        monkeypatch.setenv("HINDSIGHT_BASE_URL", emulator.base_url)
+        async with HindsightSession() as hindsight:
+            monkeypatch.setenv("HINDSIGHT_API_KEY", "other")
+            monkeypatch.setenv("HINDSIGHT_BASE_URL", "http://localhost:1")
+            with pytest.raises(WrongEventLoopError):
+                await asyncio.to_thread(create_on_a_loop_of_its_own, hindsight)
+            await hindsight.interviews.create(REQUEST)
+        assert 1 == len(emulator.outbox)
+
+
+async def test_a_key_of_the_variable_is_hidden_in_an_error(monkeypatch):
+    """A server that repeats the key does not bring it into a log."""
+
+    async def repeat_the_key(connection):
+        await connection.request()
+        body = b'{"error": {"message": "no key_x1y2"}}'
+        connection.writer.write(b"HTTP/1.1 401 U\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    async with raw_server(repeat_the_key) as server:
+        monkeypatch.setenv("HINDSIGHT_API_KEY", "key_x1y2")
+        monkeypatch.setenv("HINDSIGHT_BASE_URL", server.base_url)
+        async with HindsightSession() as hindsight:
+            with pytest.raises(UnauthorizedError) as raised:
+                await hindsight.interviews.get(1)
+    assert "no <api key>" == raised.value.message
 
 
 @pytest.mark.parametrize("key", ["two words", "line\n", "\tkey", "schlüssel", "nul\0"])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,12 +31,14 @@ CREATE = """
 """
 
 
-def run_pytest(folder, source, *options):
-    (folder / "conftest.py").write_text(CONFTEST)
+SHELL = {"HINDSIGHT_API_KEY": "key_real", "HINDSIGHT_BASE_URL": "https://hindsight.invalid/api/v1"}
+
+
+def run_pytest(folder, source, *options, conftest=CONFTEST, shell=SHELL):
+    (folder / "conftest.py").write_text(conftest)
     (folder / "test_user.py").write_text(textwrap.dedent(CREATE) + textwrap.dedent(source))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    environment.pop("HINDSIGHT_API_KEY", None)
-    environment.pop("HINDSIGHT_BASE_URL", None)
+    environment |= shell
     return subprocess.run(
         [
             sys.executable,
@@ -64,6 +67,7 @@ PLAIN = """
     import threading
     import pytest
     from hindsight_async.budget import Plan
+    from hindsight_async.testing import DEAD_API_KEY, DEAD_BASE_URL
 
     def test_plain(hindsight_emulator):
         assert os.environ["HINDSIGHT_API_KEY"] == hindsight_emulator.api_key
@@ -93,8 +97,8 @@ PLAIN = """
     def test_nothing_is_left_after_the_tests():
         caller.join()
         assert [thread.name for thread in threading.enumerate()] == ["MainThread"]
-        assert "HINDSIGHT_API_KEY" not in os.environ
-        assert "HINDSIGHT_BASE_URL" not in os.environ
+        assert os.environ["HINDSIGHT_API_KEY"] == DEAD_API_KEY
+        assert os.environ["HINDSIGHT_BASE_URL"] == DEAD_BASE_URL
 """
 
 ON_A_LOOP_OF_ITS_OWN = """
@@ -133,6 +137,82 @@ def test_the_fixture_works_whichever_async_plugin_there_is(tmp_path, source, opt
     assert 0 == result.returncode, result.stdout + result.stderr
     assert f"{passed} passed" in result.stdout
     assert "warning" not in result.stdout
+
+
+BUILT_AT_IMPORT = """
+    import asyncio
+    import pytest
+    from hindsight_async import CreateInterview, HindsightSession, NotSentError, RetryPolicy
+
+    hindsight = HindsightSession(retry=RetryPolicy(attempts=1))
+
+    def enrol():
+        request = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_1")
+        return asyncio.run(hindsight.interviews.create(request))
+
+    def test_without_the_fixture():
+        with pytest.raises(NotSentError, match="no connection to .*take-the-fixture-hindsight_emulator"):
+            enrol()
+
+    def test_with_the_fixture(hindsight_emulator):
+        enrol()
+        assert len(hindsight_emulator.outbox) == 1
+
+    @pytest.mark.parametrize("again", range(2))
+    def test_after_it(again):
+        test_without_the_fixture()
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "conftest"),
+    [
+        ((), CONFTEST),
+        (("-p", "hindsight_async.testing"), ""),
+        (("-n", "2"), CONFTEST),
+    ],
+    ids=["conftest", "option", "workers"],
+)
+def test_a_session_built_at_import_never_reaches_the_api_of_the_shell(tmp_path, options, conftest):
+    """With a key in the shell a call goes to the fixture's emulator, and without the fixture to nobody at all."""
+    result = run_pytest(tmp_path, BUILT_AT_IMPORT, "-p", "no:asyncio", *options, conftest=conftest)
+    assert 0 == result.returncode, result.stdout + result.stderr
+    assert "4 passed" in result.stdout
+
+
+ENVIRONMENT = """
+    def test_environment():
+        assert os.environ["HINDSIGHT_BASE_URL"] == {base_url!r}
+        assert os.environ["HINDSIGHT_API_KEY"] == {api_key!r}
+"""
+
+
+@pytest.mark.parametrize(
+    "base_url", ["http://127.0.0.1:8080/api/v1", "http://localhost:8080", "https://[::1]/"]
+)
+def test_an_emulator_that_the_shell_names_stays(tmp_path, base_url):
+    """Who runs an emulator beside the tests goes on using it, with its key."""
+    shell = {"HINDSIGHT_API_KEY": "key_local", "HINDSIGHT_BASE_URL": base_url}
+    source = ENVIRONMENT.format(base_url=base_url, api_key="key_local")
+    result = run_pytest(tmp_path, source, "-p", "no:asyncio", shell=shell)
+    assert 0 == result.returncode, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["", "https://hindsight.invalid", "http://localhost.evil.invalid", "http://u:p@localhost", "127.0.0.1"],
+)
+def test_any_other_address_is_replaced_for_the_run_and_put_back(monkeypatch, base_url):
+    """What only looks like this machine is no exception, and the shell's own values are there again at the end."""
+    shell = {"HINDSIGHT_API_KEY": "key_real", "HINDSIGHT_BASE_URL": base_url}
+    for name, value in shell.items():
+        monkeypatch.setenv(name, value)
+    cleanups = []
+    testing.pytest_configure(SimpleNamespace(add_cleanup=cleanups.append))
+    dead = {"HINDSIGHT_API_KEY": testing.DEAD_API_KEY, "HINDSIGHT_BASE_URL": testing.DEAD_BASE_URL}
+    assert dead == {name: os.environ[name] for name in shell}
+    cleanups.pop()()
+    assert shell == {name: os.environ[name] for name in shell}
 
 
 async def test_a_start_that_fails_is_raised_in_the_test():

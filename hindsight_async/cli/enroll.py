@@ -12,6 +12,7 @@ from typing import Annotated, Any, BinaryIO
 
 from cyclopts import Parameter
 
+from hindsight_async.access import read_access
 from hindsight_async.budget import Plan
 from hindsight_async.cli import exits
 from hindsight_async.cli.exits import say
@@ -117,6 +118,8 @@ def enroll(
     """
     if sequence is not None and interview_type is not None:
         return exits.refuse("give --sequence, which emails, or --interview-type, which makes links; not both")
+    read_access()  # which complains before anything is read or asked
+    hindsight = HindsightSession(plan=plan, on_outcome_unknown=_said_by_its_row)
     book = None if ledger is None else Ledger(ledger)
     shown = None if ledger is None else without_password(ledger)
     with _opened(file) as opened:
@@ -132,7 +135,6 @@ def enroll(
             return exits.refuse(
                 f"{stock.bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
             )
-        hindsight = HindsightSession(plan=plan, on_outcome_unknown=_said_by_its_row)
         if dry_run:
             _show_plan(stock, hindsight)
             return exits.DONE
@@ -184,6 +186,8 @@ def update(
         Send the good rows although there are bad ones.
 
     """
+    read_access()
+    hindsight = HindsightSession(plan=plan)
     with _opened(file) as opened:
         rows = read_updates(opened, mapping=_mapping(map_), context=_columns(context))
         good = bad = 0
@@ -201,7 +205,7 @@ def update(
         row_run = RowRun[UpdateRow, Any](
             rows, lambda row: (row.interview_request_id, row.update), results, _UPDATE_ADVICE, Pace(good)
         )
-        return asyncio.run(_update(row_run, HindsightSession(plan=plan)))
+        return asyncio.run(_update(row_run, hindsight))
 
 
 def _said_by_its_row(error: HindsightError) -> None:

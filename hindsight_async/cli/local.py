@@ -12,12 +12,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from hindsight_async.access import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from hindsight_async.budget import Plan
 from hindsight_async.cli import exits
 from hindsight_async.demo import DEMO_PLAN, DemoResult, contacts_in, enrol, sample_contacts
 from hindsight_async.emulator import Emulator
 from hindsight_async.models import CreateInterview
-from hindsight_async.session import API_KEY_VARIABLE, BASE_URL_VARIABLE
 
 
 def demo(*, csv: Annotated[Path | None, Parameter(help="a CSV file of your own")] = None) -> int:
