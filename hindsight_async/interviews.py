@@ -60,6 +60,10 @@ class Interviews:
         It is sent again only where it provably was not processed. Raises TypeError for another
         type of request, RecipientNotAllowedError, CreateLimitReachedError, and other HindsightErrors; where
         `delivery` is UNKNOWN the contact may have been emailed.
+
+        Not for a job queue that repeats jobs (arq, Celery with acks_late): each run of the job emails the contact
+        again, so use `create_once` there. Hindsight's own Interview Agent may email the contact too, when a deal
+        closes; see "Who may be emailed twice" in the README.
         """
         return await self._create(request, lane, self._pipeline.deadline)
 
@@ -73,6 +77,9 @@ class Interviews:
         or process is at it right now. Raises as `create` does: the ledger has it as `rejected` or `unknown` then,
         which are not sent again, or as `not_sent`, which the next call sends. Raises LedgerError where the ledger
         cannot be written: nothing was sent unless `delivery` is UNKNOWN.
+
+        The same contact with and without `deal_id` is two interviews and two emails, and the ledger knows nothing of
+        those of Hindsight's own Interview Agent; see "Who may be emailed twice" in the README.
         """
         from hindsight_async.ledger import create_once  # noqa: PLC0415  needs the extra `bulk`
 
@@ -113,6 +120,9 @@ class Interviews:
         extra `bulk`) what is about to be sent is on disk before it leaves, and what an earlier run has done is
         not done again. The run ends by raising after `abort_after_failures` rows in a row without a success.
         Raises ValueError for an `abort_after_failures` below 1.
+
+        The same contact with and without `deal_id` is two rows and two emails; in a job that may be repeated give a
+        `ledger`. See "Who may be emailed twice" in the README.
         """
         return BulkRun(
             requests,

@@ -62,6 +62,15 @@ def test_a_program_runs_as_it_stands(program, tmp_path):
     assert "Emulator(" in program or emulator.requests
 
 
+def test_a_link_inside_leads_to_a_heading():
+    """A reader who is sent to a warning finds it."""
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    links = re.findall(r"\]\(#([^)]*)\)", README)
+    assert links
+    assert anchors >= set(links)
+
+
 def test_the_table_of_plans_is_the_enum():
     """The README's numbers are the code's numbers."""
     assert [[f"`Plan.{plan.name}`", str(plan.requests_per_minute)] for plan in Plan] == table_after(
