@@ -23,12 +23,13 @@ The rooms, in the order in which a call travels:
     alarm         one timer for the deadlines of all requests
     access        where requests go and with which key, read when a session opens
     call          the call, the reply, and what a reply means
-    codec         JSON to models and back, strictly
+    codec         JSON to models and back, nothing coerced
     models        requests and responses
     context       a contact's notes
     rate_headers  what the server's headers say about its limits
     forks         what a child process does with the state of its parent
     errors        the error tree
+    redaction     a secret taken out of what an error keeps
 
 Imports run downward only. Beside them, and imported by none of them: `emulator` and `testing`, `redis` (one
 rate budget for a whole fleet), and what the command line is made of (`cli`, `contacts`, `demo`).

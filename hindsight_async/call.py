@@ -1,6 +1,5 @@
 """A call goes down and a reply comes up, both plain values; and what a reply means."""
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
@@ -9,7 +8,7 @@ from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
-from hindsight_async.codec import decode
+from hindsight_async.codec import decode, fields_of
 from hindsight_async.errors import (
     APIError,
     BadRequestError,
@@ -56,12 +55,13 @@ class Endpoint(Generic[T]):
 
 @define(eq=False)
 class Call(Generic[T]):
-    """One request to make; `request` is what the caller passed."""
+    """One request to make; `request` is what the caller passed, `interview_request_id` what it is about, if it has one."""
 
     endpoint: Endpoint[T]
     path: str
     body: bytes | None = field(default=None, repr=False)
     request: object = field(default=None, repr=False)
+    interview_request_id: int | None = None
 
 
 @define(eq=False)
@@ -78,15 +78,19 @@ def judge(call: Call[T], reply: Reply, wall_clock: Callable[[], datetime]) -> T 
     if reply.status not in _SUCCESS:
         return _error(call, reply, wall_clock())
     try:
-        return decode(reply.body, call.endpoint.reply_type)
+        return decode(reply.body, call.endpoint.reply_type, asked_id=call.interview_request_id)
     except DecodeError as error:
         error.method, error.path = call.endpoint.method, call.path
         if call.endpoint.repeatable:
             return error
+        received = fields_of(reply.body)
+        # The values may open the interview or be people's addresses.
+        names = f"; it has the fields {sorted(received)}" if received else ""
         unknown = OutcomeUnknownError(
-            f"the server answered {reply.status}, so it was done, but {error.args[0]}",
+            f"the server answered {reply.status}, so it was done, but {error.args[0]}{names}",
             status=reply.status,
             request=call.request,
+            received=received,
             method=call.endpoint.method,
             path=call.path,
         )
@@ -118,11 +122,7 @@ def _error(call: Call[Any], reply: Reply, received_at: datetime) -> APIError:
 
 def _read_error_body(reply: Reply) -> tuple[str | None, str, dict[str, Any]]:
     """Return code, message and details from any of the three documented bodies, or from none."""
-    try:
-        document: object = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        document = None
-    body = cast("dict[str, object]", document) if isinstance(document, dict) else {}
+    body = fields_of(reply.body)
     error = body.get("error", body)
     envelope = cast("dict[str, object]", error) if isinstance(error, dict) else {"message": error}
     code, message, details = (envelope.get(name) for name in ("code", "message", "details"))

@@ -26,9 +26,11 @@ Wrong arguments are ValueError and TypeError, raised before any of this.
 
 import enum
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
+
+from hindsight_async.redaction import without_secret
 
 
 class Delivery(enum.Enum):
@@ -77,9 +79,9 @@ class HindsightError(Exception):
         return f"<{type(self).__name__}: {self}>"
 
     def hide(self, secret: str) -> None:
-        """Replace a secret wherever it stands in this error."""
-        self.args = _hidden(self.args, secret)
-        self.__dict__.update(_hidden(self.__dict__, secret))
+        """Replace a secret wherever it stands in this error; what nests too deep to be copied is left out."""
+        self.args = without_secret(self.args, secret)
+        self.__dict__.update(without_secret(self.__dict__, secret))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are rebuilt by calling the class with `args`, which keyword-only fields break.
@@ -104,24 +106,6 @@ LONGEST_TEXT = 1000
 def without_addresses(text: str) -> str:
     """Return `text` with every email address replaced, for logs and error texts."""
     return _ADDRESS.sub("<address>", text)
-
-
-def _hidden(value: Any, secret: str) -> Any:
-    match value:
-        case str():
-            return value.replace(secret, "<api key>")
-        case dict():
-            return dict(_hidden_each(value.items(), secret))
-        case list():
-            return list(_hidden_each(value, secret))
-        case tuple():
-            return tuple(_hidden_each(value, secret))
-        case _:
-            return value
-
-
-def _hidden_each(values: Any, secret: str) -> Iterable[Any]:
-    return (_hidden(value, secret) for value in values)
 
 
 def _rebuild(cls: type[HindsightError], args: tuple[Any, ...], state: dict[str, Any]) -> HindsightError:
@@ -218,17 +202,25 @@ class OutcomeUnknownError(HindsightError):
     """The request left, and no readable answer came: it may or may not have taken effect.
 
     `status` is the HTTP status where at least that arrived (a 2xx means that it did take
-    effect), else None; `request` is the CreateInterview or UpdateInterview that left.
+    effect), else None; `request` is the CreateInterview or UpdateInterview that left. `received` has the fields that
+    could be read of an answer without a readable id, {} where there were none; survey links among them are secret.
     """
 
     _usual_delivery = Delivery.UNKNOWN
 
     def __init__(
-        self, summary: str, *, status: int | None = None, request: object = None, **fields: Any
+        self,
+        summary: str,
+        *,
+        status: int | None = None,
+        request: object = None,
+        received: Mapping[str, Any] | None = None,
+        **fields: Any,
     ) -> None:
         super().__init__(summary, **fields)
         self.status = status
         self.request = request
+        self.received: Mapping[str, Any] = dict(received or {})
 
 
 class DecodeError(HindsightError):

@@ -95,7 +95,7 @@ class Interviews:
         Interviews take hours: poll every 5 to 15 minutes. Raises TypeError or ValueError for what
         is no id, and HindsightError.
         """
-        call = Call(_GET, _item_path(interview_request_id))
+        call = Call(_GET, _item_path(interview_request_id), interview_request_id=interview_request_id)
         return await self._pipeline.run(call, lane=lane, deadline=self._pipeline.deadline)
 
     async def update(
@@ -183,7 +183,8 @@ class Interviews:
     ) -> Awaitable[UpdatedInterview]:
         interview_request_id, request = update
         path = _item_path(interview_request_id)
-        call = Call(_UPDATE, path, encode(_of_type(request, UpdateInterview)), request)
+        body = encode(_of_type(request, UpdateInterview))
+        call = Call(_UPDATE, path, body, request, interview_request_id)
         return self._pipeline.run(call, lane=lane, deadline=deadline, watcher=watcher)
 
 

@@ -148,12 +148,13 @@ class CreatedInterview:
     """The answer to a create (page create-interview).
 
     `survey_url` and `survey_token` open the interview without a login, so keep them secret.
-    `extra` has the fields that this version does not know.
+    What the answer lacks, or has as another kind of value, is None. `extra` has, as they came, the fields that
+    this version does not know or could not read as they are; an id that came as text is one of these.
     """
 
     interview_request_id: int
-    contact_id: str
-    status: InterviewStatus
+    contact_id: str | None = None
+    status: InterviewStatus | None = None
     deal_id: str | None = None
     survey_url: str | None = field(default=None, repr=_without_query)
     survey_token: str | None = field(default=None, repr=False)
@@ -162,7 +163,7 @@ class CreatedInterview:
 
 @frozen(kw_only=True)
 class UpdatedInterview:
-    """The answer to an update (page update-interview)."""
+    """The answer to an update (page update-interview); the id is the one asked for where the answer has none."""
 
     interview_request_id: int
     extra: Mapping[str, Any] = field(factory=_nothing, repr=_names_only, hash=False)
@@ -172,19 +173,22 @@ class UpdatedInterview:
 class Transcript:
     """What was said: markdown, turns as `**Name:** text` separated by blank lines."""
 
-    document_id: str
     content: str = field(repr=False)
-    created_at: datetime
+    document_id: str | None = None
+    created_at: datetime | None = None
     extra: Mapping[str, Any] = field(factory=_nothing, repr=_names_only, hash=False)
 
 
 @frozen(kw_only=True)
 class Interview:
-    """One interview (page get-interview); `transcript` is None until `status` is completed."""
+    """One interview (page get-interview); `transcript` is None until `status` is completed.
+
+    What cannot be read is None and stands in `extra`, as in CreatedInterview; so does a transcript without text.
+    """
 
     interview_request_id: int
-    status: InterviewStatus
-    created_at: datetime
+    status: InterviewStatus | None = None
+    created_at: datetime | None = None
     contact_id: str | None = None
     deal_id: str | None = None
     survey_url: str | None = field(default=None, repr=_without_query)

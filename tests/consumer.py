@@ -11,6 +11,7 @@ from hindsight_async import (
     HindsightSession,
     Interview,
     InterviewStatus,
+    OutcomeUnknownError,
     Plan,
     UpdatedInterview,
     UpdateInterview,
@@ -26,6 +27,9 @@ async def enrol(addresses: list[str]) -> list[CreatedInterview]:
             request = CreateInterview(contact_email=address, sequence_id="seq_abc123")
             try:
                 return await hindsight.interviews.create(request)
+            except OutcomeUnknownError as error:
+                print(f"unknown: {address}, of which came {sorted(error.received)}")
+                return None
             except HindsightError as error:
                 if error.delivery is Delivery.UNKNOWN:
                     print(f"unknown: {address}")
@@ -35,7 +39,9 @@ async def enrol(addresses: list[str]) -> list[CreatedInterview]:
         return [interview for interview in created if interview is not None]
 
 
-async def enrich(hindsight: HindsightSession, interview_request_id: int) -> tuple[datetime, str | None]:
+async def enrich(
+    hindsight: HindsightSession, interview_request_id: int
+) -> tuple[datetime | None, str | None]:
     """Read, update, and use every type on the way."""
     interview: Interview = await hindsight.interviews.get(interview_request_id)
     context = merge_context({"title": "VP"}, {"stage": "won"})

@@ -294,6 +294,19 @@ def test_get_prints_json_lines(run, emulator, contacts):
     assert "404 not_found" in done.stderr
 
 
+def test_get_prints_null_for_what_an_answer_lacks(run, emulator):
+    """An answer that says little, or something odd, is printed as what it is."""
+    emulator.fail("GET /interviews/{id}", how=200, body={"status": None, "created_at": "soon"}, times=1)
+    done = run("get", "7")
+    assert (0, "") == (done.returncode, done.stderr)
+    interview = json.loads(done.stdout)
+    assert (7, None, None) == tuple(
+        interview[name] for name in ("interview_request_id", "status", "created_at")
+    )
+    assert {"status", "created_at"} >= set(interview["extra"])
+    assert "soon" == interview["extra"]["created_at"]
+
+
 def test_progress_in_a_pipe_is_a_plain_line(run, contacts):
     """While a run waits, a line every few seconds says how far it is and why it waits."""
     with _on_a_thread(Emulator(plan=Plan.ENTERPRISE, latency=6.0)) as slow:

@@ -29,7 +29,7 @@ EXAMPLES = [
     BadRequestError("sequence_id not found", status=400, code="bad_request", **CALL),
     RateLimitExceededError("slow down", status=429, reset_at=MOMENT, retry_after=5.0, **CALL),
     NotSentError("refused", attempts=4, **CALL),
-    OutcomeUnknownError("broke off", status=201, **CALL),
+    OutcomeUnknownError("broke off", status=201, received={"contact_id": "c", "deep": [{}]}, **CALL),
     DecodeError("unreadable", problems=("a", "b"), **CALL),
     DeadlineExceededError("too late", retry_after=3.5, delivery=Delivery.REJECTED, **CALL),
     SessionClosedError("closed", **CALL),
@@ -103,3 +103,15 @@ def test_a_secret_is_hidden_wherever_it_stands():
     error.hide("k3y")
     assert "k3y" not in f"{error!r}{error.__dict__}"
     assert {"<api key>": ["<api key>", ("<api key>", 1)]} == error.details
+
+
+def test_what_nests_too_deep_is_left_out_where_a_secret_is_hidden():
+    """Details that could not be walked, copied or pickled do not take the error's place."""
+    deep = []
+    for _ in range(5000):
+        deep = [deep]
+    error = BadRequestError("bad", status=400, details={"deep": deep, "why": "k3y"}, **CALL)
+    error.hide("k3y")
+    assert "<api key>" == error.details["why"]
+    assert "<nested too deep>" in str(error.details)
+    assert error.details == pickle.loads(pickle.dumps(error)).details == copy.deepcopy(error).details

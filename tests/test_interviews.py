@@ -1,6 +1,7 @@
 """The three calls, end to end against the emulator."""
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -14,6 +15,7 @@ from hindsight_async import (
     InternalServerError,
     InterviewStatus,
     NotFoundError,
+    OutcomeStatus,
     OutcomeUnknownError,
     Plan,
     QuotaExceededError,
@@ -21,10 +23,13 @@ from hindsight_async import (
     RetryPolicy,
     SessionClosedError,
     UnauthorizedError,
+    UpdatedInterview,
     UpdateInterview,
     merge_context,
 )
 from hindsight_async.emulator import Emulator
+from hindsight_async.ledger import Ledger, LedgerStatus
+from raw_server import raw_server
 
 REQUEST = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_abc123")
 CALLS = {
@@ -147,6 +152,75 @@ async def test_an_unreadable_answer_to_a_create_is_an_unknown_outcome(emulator, 
     with pytest.raises(OutcomeUnknownError, match="broke off"):
         await hindsight.interviews.create(REQUEST)
     assert 2 == len(emulator.requests)
+
+
+@pytest.mark.parametrize(
+    "fields", ['"contact_id":null,"status":"sent"', '"contact_id":12,"status":3', '"new":[]']
+)
+def test_a_whole_run_is_recorded_although_each_answer_is_odd(tmp_path, fields):
+    """Sixty people are emailed by sixty creates, and the ledger has every id."""
+    ids = itertools.count(4821)
+    rows = [CreateInterview(contact_email=f"c{number}@acme.example", sequence_id="s") for number in range(60)]
+    ledger = Ledger(tmp_path / "ledger.db")
+
+    async def script(connection):
+        while await connection.request():
+            body = b'{"interview_request_id":%d,%s}' % (next(ids), fields.encode())
+            head = b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n" % len(body)
+            connection.writer.write(head + body)
+
+    async def enrol():
+        async with (
+            raw_server(script) as server,
+            HindsightSession("key", base_url=server.base_url, plan=Plan.ENTERPRISE) as hindsight,
+            hindsight.interviews.create_many(rows, ledger=ledger) as run,
+        ):
+            outcomes = [outcome async for outcome in run]
+        return len(server.requests), outcomes, [entry async for entry in ledger.entries()]
+
+    # By the real clock, since a ledger is written by a thread.
+    sent, outcomes, entries = asyncio.run(enrol())
+    assert 60 == sent
+    assert [OutcomeStatus.CREATED] * 60 == [outcome.status for outcome in outcomes]
+    assert set(range(4821, 4881)) == {entry.interview_request_id for entry in entries}
+    assert {LedgerStatus.CREATED} == {entry.status for entry in entries}
+
+
+async def test_what_a_create_without_a_readable_id_was_answered_is_kept(emulator, hindsight):
+    """The caller has the fields to look the interview up by, less the API key."""
+    body = {"contact_id": "c", "seen": [emulator.api_key], "survey_token": "tok_secret"}
+    emulator.fail("POST /interviews", how=201, body=body, at="after_commit")
+    with pytest.raises(OutcomeUnknownError, match="a required field is missing") as raised:
+        await hindsight.interviews.create(REQUEST)
+    assert {"contact_id": "c", "seen": ["<api key>"], "survey_token": "tok_secret"} == raised.value.received
+    assert "tok_secret" not in f"{raised.value}{raised.value!r}"
+    assert 1 == len(emulator.requests) == len(emulator.outbox)
+
+
+@pytest.mark.parametrize(
+    "answer", [{"how": "empty", "status": 204}, {"how": "empty", "status": 200}, {"how": 200, "body": b"OK"}]
+)
+async def test_an_update_is_done_whatever_its_answer_says(emulator, hindsight, answer):
+    """The answer to an update may be empty: the interview is the one that was asked for."""
+    await hindsight.interviews.create(REQUEST)
+    emulator.fail("PATCH /interviews/{id}", at="after_commit", **answer)
+    updated = await hindsight.interviews.update(1, UpdateInterview(objective="x"))
+    assert UpdatedInterview(interview_request_id=1) == updated
+    assert ("x", 2) == (emulator.interviews[1].objective, len(emulator.requests))
+
+
+async def test_a_get_need_not_be_told_the_id_again(emulator, hindsight):
+    """A transcript is read although little else can be."""
+    body = {
+        "contact_id": 5,
+        "created_at": "soon",
+        "transcript": {"content": "**Paige:** Why?", "created_at": None},
+    }
+    emulator.fail("GET /interviews/{id}", how=200, body=body)
+    interview = await hindsight.interviews.get(7)
+    assert (7, None, None) == (interview.interview_request_id, interview.created_at, interview.status)
+    assert "**Paige:** Why?" == interview.transcript.content
+    assert {"contact_id": 5, "created_at": "soon"} == interview.extra
 
 
 @pytest.mark.parametrize("how", ["disconnect", 500, 503, "html", "truncated"])

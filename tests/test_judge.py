@@ -1,6 +1,8 @@
 """What an answer means: a value, or exactly one error."""
 
+import copy
 import json
+import pickle
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,6 +19,7 @@ from hindsight_async import (
     ForbiddenError,
     HindsightError,
     InternalServerError,
+    Interview,
     NotFoundError,
     OutcomeUnknownError,
     RateLimitExceededError,
@@ -34,6 +37,12 @@ CREATE = Call(
 UPDATE = Call(
     Endpoint(method="PATCH", route="PATCH /interviews/{id}", reply_type=UpdatedInterview, repeatable=True),
     "/interviews/1",
+    interview_request_id=1,
+)
+GET = Call(
+    Endpoint(method="GET", route="GET /interviews/{id}", reply_type=Interview, repeatable=True),
+    "/interviews/1",
+    interview_request_id=1,
 )
 
 
@@ -127,11 +136,61 @@ def test_an_unreadable_success_of_a_create_is_an_unknown_outcome():
     assert isinstance(error.__cause__, DecodeError)
 
 
-def test_an_unreadable_success_of_an_update_is_a_decode_error():
+ODD_SUCCESSES = {
+    "no id": (
+        b'{"contact_id":"c","survey_token":"tok_secret"}',
+        {"contact_id": "c", "survey_token": "tok_secret"},
+    ),
+    "an odd id": (b'{"interview_request_id":["tok_secret"]}', {"interview_request_id": ["tok_secret"]}),
+    "words behind it": (b'{"interview_request_id":7} tok_secret', {"interview_request_id": 7}),
+    "a byte that is no UTF-8": (
+        b'{"interview_request_id":7,"to":"J\xf6"}',
+        {"interview_request_id": 7, "to": "J\ufffd"},
+    ),
+    "UTF-16": ('\ufeff{"contact_id":"c"}'.encode("utf-16-le"), {"contact_id": "c"}),
+    "a list": (b'[{"interview_request_id":7}]', {}),
+    "no JSON": (b"tok_secret", {}),
+    "nothing": (b"", {}),
+    "a deep nest": (b'{"a":' * 100_000, {}),
+}
+
+
+@pytest.mark.parametrize("answer", ODD_SUCCESSES)
+def test_what_could_be_read_of_a_create_without_a_readable_id_is_kept(answer):
+    """The error has the answer's fields to look it up by, and shows their names and no value."""
+    body, received = ODD_SUCCESSES[answer]
+    error = judge(CREATE, reply(201, body))
+    assert OutcomeUnknownError is type(error)
+    assert received == error.received
+    assert not received or f"it has the fields {sorted(received)}" in str(error)
+    assert "tok_secret" not in f"{error}{error!r}{error.__cause__!r}"
+    assert received == pickle.loads(pickle.dumps(error)).received == copy.deepcopy(error).received
+
+
+def test_a_secret_is_hidden_in_what_was_received_however_deep_it_nests():
+    """An answer that repeats the API key in its depths neither keeps it nor breaks what hides it."""
+    nested = '"k3y",[' * 600 + "]" * 600
+    error = judge(CREATE, reply(201, f'{{"k3y":"k3y","deep":[{nested}],"id":7}}'.encode()))
+    error.hide("k3y")
+    assert ("<api key>", 7) == (error.received["<api key>"], error.received["id"])
+    assert "k3y" not in f"{error}{error.__dict__}"
+    assert error.received == pickle.loads(pickle.dumps(error)).received == copy.deepcopy(error).received
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"{}", b'{"interview_request_id":null}'])
+@pytest.mark.parametrize("status", [200, 204])
+def test_an_update_that_was_answered_carries_the_id_that_was_asked_for(status, body):
+    """A 2xx says that it was done, and which interview it was is known."""
+    updated = judge(UPDATE, reply(status, body))
+    assert UpdatedInterview is type(updated)
+    assert 1 == updated.interview_request_id
+
+
+def test_an_unreadable_answer_to_a_get_is_a_decode_error():
     """It may be repeated, so what is wrong is the answer."""
-    error = judge(UPDATE, reply(200, b"[]"))
+    error = judge(GET, reply(200, b"[]"))
     assert DecodeError is type(error)
-    assert ("PATCH", "/interviews/1") == (error.method, error.path)
+    assert ("GET", "/interviews/1") == (error.method, error.path)
 
 
 def test_a_redirect_names_its_target_without_the_query():

@@ -45,6 +45,7 @@ IN_READING_ORDER = [
     "rate_headers",
     "forks",
     "errors",
+    "redaction",
 ]
 OWNED = {
     "aiohttp": {"transport", "pool", "session", "emulator"},

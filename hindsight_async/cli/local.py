@@ -84,7 +84,7 @@ def _print_result(result: DemoResult) -> None:
         (
             enrolment.request.contact_email,
             str(enrolment.created.interview_request_id),
-            enrolment.created.status.value,
+            enrolment.created.status or "",
             enrolment.created.survey_url or "",
         )
         for enrolment in result.enrolments
@@ -102,5 +102,5 @@ def _print_result(result: DemoResult) -> None:
     sys.stdout.write(
         f"{len(rows)} contacts enrolled, {result.emails} emails in the emulator's outbox. "
         f"The context of {context} was enriched; read back, interview {result.read_back.interview_request_id} "
-        f"is {result.read_back.status.value}.\n"
+        f"is {result.read_back.status or 'of an unknown status'}.\n"
     )
