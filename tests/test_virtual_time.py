@@ -1,7 +1,13 @@
 """The clock that the other tests stand on."""
 
 import asyncio
+import sqlite3
 import time
+
+import aiosqlite
+
+SOON = 0.05
+"""Real seconds that a thread is at work for, while the clock has a timer that is due sooner."""
 
 
 async def test_an_hour_of_sleep_takes_no_time():
@@ -36,3 +42,23 @@ async def test_timers_fire_in_order():
         loop.call_later(delay, fired.append, delay)
     await asyncio.sleep(31)
     assert [10, 20, 30] == fired
+
+
+async def test_the_clock_stands_still_while_a_thread_works():
+    """What an executor does for the loop, such as resolving a name, is done before a time-out that lies further off."""
+    async with asyncio.timeout(SOON / 10):
+        await asyncio.to_thread(time.sleep, SOON)
+    assert asyncio.get_running_loop().time() < SOON / 10
+
+
+async def test_the_clock_stands_still_while_sqlite_works():
+    """What a connection to SQLite has been told is done before a time-out that lies further off."""
+
+    def connected():
+        connection = sqlite3.connect(":memory:", check_same_thread=False)
+        connection.create_function("at_work", 0, lambda: time.sleep(SOON))
+        return connection
+
+    async with aiosqlite.Connection(connected, 64) as connection, asyncio.timeout(SOON / 10):
+        await connection.execute("SELECT at_work()")
+    assert asyncio.get_running_loop().time() < SOON / 10

@@ -1,22 +1,26 @@
 """An event loop whose clock jumps to the next timer, so that no test ever sleeps.
 
-Not for work that a thread or another process does meanwhile: the clock does not wait for it.
+It stands still while a thread works for the loop: one of an executor (that is where names are resolved), or a
+connection to SQLite. Not for work that another process does meanwhile: the clock does not wait for it.
 """
 
 import asyncio
 import selectors
-import threading
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 STALLED_AFTER = 20.0
 """Real seconds without any event and without any timer, after which a test counts as hung."""
 
 GRACE = 0.001
-"""Real seconds that bytes on a loopback socket, or a thread, are given before the clock jumps."""
+"""Real seconds that bytes on a loopback socket are given before the clock jumps."""
 
 PAST_THE_TIMER = 1e-6
 """Landing exactly on a timer leaves float residue on which a limiter can spin for ever."""
+
+SQLITE = "aiosqlite.core"
+"""The module that makes a future for each piece of work that it gives to a thread of its own."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
@@ -25,15 +29,18 @@ class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-ty
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.awaited: set[asyncio.Future[Any]] = set()
 
     def select(self, timeout: float | None = None) -> list[Any]:
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        if timeout is None:
+        if timeout is None or self.awaited:
             ready = super().select(STALLED_AFTER)
             if not ready:
-                raise TimeoutError(f"nothing happened for {STALLED_AFTER} s and no timer is set")
+                raise TimeoutError(
+                    f"nothing happened for {STALLED_AFTER} s, and no timer is set or a thread is waited for"
+                )
             return ready
         if self._real_input_is_possible():
             ready = super().select(GRACE)
@@ -44,11 +51,7 @@ class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-ty
 
     def _real_input_is_possible(self) -> bool:
         registered: Mapping[Any, Any] = self.get_map()
-        return len(registered) > 1 or _threads_are_running()
-
-
-def _threads_are_running() -> bool:
-    return threading.active_count() > 1
+        return len(registered) > 1
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -60,3 +63,18 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now
+
+    def create_future(self) -> asyncio.Future[Any]:
+        future = super().create_future()
+        if sys._getframe(1).f_globals.get("__name__") == SQLITE:
+            self._wait_in_real_time(future)
+        return future
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        future = super().run_in_executor(executor, func, *args)
+        self._wait_in_real_time(future)
+        return future
+
+    def _wait_in_real_time(self, future: asyncio.Future[Any]) -> None:
+        self._jumping.awaited.add(future)
+        future.add_done_callback(self._jumping.awaited.discard)
