@@ -24,6 +24,7 @@ class _Job:
     delivery: Delivery
     till_done: bool
     done: asyncio.Future[Any] = field(factory=lambda: asyncio.get_running_loop().create_future())
+    outcome: object = None
 
 
 class Writer:
@@ -93,33 +94,34 @@ class Writer:
         Where it fails, a LedgerError with this `delivery` is raised and nothing of it is on disk; `till_done` has it
         tried again, behind the caller's back, once a database server that was away is back.
         """
-        done = self._enqueue(work, delivery, till_done=till_done)
+        job = self._enqueue(work, delivery, till_done=till_done)
         try:
-            await asyncio.wait([done])
+            await asyncio.wait([job.done])
         except asyncio.CancelledError:
-            done.add_done_callback(partial(self._forsake, undo))
+            self._forsake(job, undo)
             raise
-        result: T = done.result()
+        result: T = job.done.result()
         return result
 
-    def _enqueue(
-        self, work: Work[Any], delivery: Delivery, *, till_done: bool = False
-    ) -> asyncio.Future[Any]:
+    def _enqueue(self, work: Work[Any], delivery: Delivery, *, till_done: bool = False) -> _Job:
         if self._connection is None:
             raise LedgerError(f"the run on {self._store.name} is over: open another", delivery=delivery)
         job = _Job(work, delivery, till_done)
         self._jobs.append(job)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_all(self._connection))
-        return job.done
+        return job
 
-    def _forsake(self, undo: Work[None] | None, done: asyncio.Future[Any]) -> None:
-        failed = done.cancelled() or done.exception()
-        if undo and not failed:
-            with suppress(
-                LedgerError
-            ):  # the run is over: the row stays `sending`, which the next one takes for `unknown`
-                self._enqueue(undo, Delivery.NOT_SENT).add_done_callback(partial(self._forsake, None))
+    def _forsake(self, job: _Job, undo: Work[None] | None) -> None:
+        job.done.add_done_callback(_heard)
+        if undo is None or job.done.cancelled() or isinstance(job.outcome, LedgerError):
+            return
+        # Asked for at once, it comes behind what it undoes and before all that is asked for from here on.
+        with suppress(
+            LedgerError
+        ):  # the run is over: the row stays `sending`, which the next one takes for `unknown`
+            undoing = self._enqueue(partial(_undo, job, undo), Delivery.NOT_SENT)
+            undoing.done.add_done_callback(_heard)
 
     async def _write_all(self, connection: AsyncConnection) -> None:
         jobs: list[_Job] = []
@@ -133,7 +135,7 @@ class Writer:
 
     async def _write_together(self, connection: AsyncConnection, jobs: Sequence[_Job]) -> None:
         try:
-            outcomes = await self._commit(connection, jobs)
+            await self._commit(connection, jobs)
         except LedgerError as error:
             if len(jobs) > 1 and self._store.is_one_jobs_fault(error):
                 for job in jobs:
@@ -141,21 +143,22 @@ class Writer:
                 return
             if not self._store.is_one_jobs_fault(error):
                 self._late += [job for job in jobs if job.till_done]
-            outcomes = [LedgerError(str(error.args[0]), delivery=job.delivery) for job in jobs]
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            if isinstance(outcome, LedgerError):
-                job.done.set_exception(outcome)
+            for job in jobs:
+                job.outcome = LedgerError(str(error.args[0]), delivery=job.delivery)
+        for job in jobs:
+            if isinstance(job.outcome, LedgerError):
+                job.done.set_exception(job.outcome)
             else:
-                job.done.set_result(outcome)
+                job.done.set_result(job.outcome)
 
-    async def _commit(self, connection: AsyncConnection, jobs: Sequence[_Job]) -> list[object]:
+    async def _commit(self, connection: AsyncConnection, jobs: Sequence[_Job]) -> None:
         began = time.monotonic()
         with self._store.failures():
             async with connection.begin():
                 await self._tenancy.renew(connection)
-                outcomes = [await _outcome(connection, job) for job in jobs]
+                for job in jobs:
+                    job.outcome = await _outcome(connection, job)
         self._tenancy.lived_at(began)
-        return outcomes
 
 
 async def _outcome(connection: AsyncConnection, job: _Job) -> object:
@@ -167,6 +170,17 @@ async def _outcome(connection: AsyncConnection, job: _Job) -> object:
         return refusal
     except (ValueError, OverflowError) as error:  # no UTF-8, or no 64-bit number
         return LedgerError(f"the ledger cannot store this: {error}", delivery=job.delivery)
+
+
+async def _undo(job: _Job, undo: Work[None], connection: AsyncConnection) -> None:
+    """Undo what was done, perhaps in this very transaction; what failed is nothing to undo."""
+    if not isinstance(job.outcome, LedgerError):
+        await undo(connection)
+
+
+def _heard(done: asyncio.Future[Any]) -> None:
+    """Take note of how it ended where nobody waits for it."""
+    _ = done.cancelled() or done.exception()
 
 
 async def _nothing(connection: AsyncConnection) -> None:
