@@ -4,6 +4,7 @@ import copy
 import gc
 import io
 import pickle
+import shlex
 import tempfile
 import tracemalloc
 
@@ -297,16 +298,34 @@ def test_updates_are_read():
     assert {"Interview ID": "17", "Full Name": "", "Objective": "", "Title": "CFO"} == rows[1].cells
 
 
-@pytest.mark.parametrize("heading", ["interview_request_id", "id", "ID", "Interview ID"])
+@pytest.mark.parametrize(
+    "heading", ["interview_request_id", "Interview Request ID", "interviewId", "Interview ID"]
+)
 def test_common_headings_are_the_interview(heading):
-    """The id column goes by its field name or by the short forms."""
-    [row] = updates(f"{heading},objective\n5,x\n")
+    """The id column goes by its field name or by the short form, also beside another program's ID."""
+    [row] = updates(f"ID,{heading},objective\n7,5,x\n")
+    assert 5 == row.interview_request_id
+
+
+@pytest.mark.parametrize("heading", ["ID", "Id", "id", " id ", "I.D."])
+def test_an_id_that_does_not_say_whose_is_not_the_interviews(heading):
+    """A record's id is never taken for the interview's by itself; the error shows the --map that takes it."""
+    text = f"{heading},objective\n5,x\n"
+    with pytest.raises(
+        ContactFileError, match=r"no column is interview_request_id, .*does not say whose"
+    ) as failure:
+        updates(text)
+    option, words = str(failure.value).rpartition(", give ")[2].split(" ", 1)
+    [pair] = shlex.split(words)
+    field, column = pair.split("=")
+    assert ("--map", heading.strip()) == (option, column)
+    [row] = updates(text, mapping={field: column})
     assert 5 == row.interview_request_id
 
 
 def test_updates_in_json_lines_take_numbers_as_ids():
     """An id may be a number or its digits; a context may be an object."""
-    text = '{"id": 4821, "contact_context": {"a": 1}}\n{"id": "17", "first_name": "Jane", "last_name": "Smith"}\n'
+    text = '{"interview_id": 4821, "contact_context": {"a": 1}}\n{"interview_id": "17", "first_name": "Jane", "last_name": "Smith"}\n'
     assert [
         (4821, UpdateInterview(contact_context={"a": 1})),
         (17, UpdateInterview(contact_name="Jane Smith")),
@@ -331,16 +350,16 @@ def test_updates_in_json_lines_take_numbers_as_ids():
 )
 def test_what_is_no_id_is_a_bad_row(value):
     """Anything but a positive whole number is refused, and not repeated."""
-    [bad] = updates(f'{{"id": {value}, "objective": "x"}}')
+    [bad] = updates(f'{{"interview_id": {value}, "objective": "x"}}')
     assert "interview_request_id must be the interview's whole number, such as 4821" == bad.problem
 
 
 def test_an_update_needs_something_to_change():
     """A row with only its id is a bad row; an id column must be there."""
-    [bad] = updates("id,objective\n5,\n")
+    [bad] = updates("interview_id,objective\n5,\n")
     assert bad.problem.startswith("contact_context, contact_name or objective must be given")
     with pytest.raises(ContactFileError, match=r"no column is interview_request_id, of these: 'objective'$"):
         updates("objective\nx\n")
     with pytest.raises(ContactFileError, match="did you mean interview_request_id='Hindsight interview id'"):
         updates("Hindsight interview id,objective\n5,x\n")
-    assert UpdateRow is type(updates("id,objective\n5,x\n")[0])
+    assert UpdateRow is type(updates("interview_id,objective\n5,x\n")[0])

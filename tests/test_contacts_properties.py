@@ -58,7 +58,7 @@ PIECES = st.sampled_from(
     ]
 )
 TEXTS = st.lists(PIECES, max_size=40).map("".join)
-HEADED = TEXTS.map(lambda text: f"Email,id,Name\n{text}")
+HEADED = TEXTS.map(lambda text: f"Email,Interview ID,Name\n{text}")
 ENCODED = st.tuples(TEXTS | HEADED, st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le"]))
 FILES = st.binary(max_size=400) | ENCODED.map(lambda pair: pair[0].encode(pair[1]))
 

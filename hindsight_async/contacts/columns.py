@@ -1,6 +1,7 @@
 """A file's columns: whether their names can be used, and which field of the API each one feeds."""
 
 import difflib
+import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ HEADINGS: Mapping[str, Sequence[str]] = {
         "businessemail",
         "primaryemail",
     ),
-    "interview_request_id": ("interviewrequestid", "interviewid", "id"),
+    "interview_request_id": ("interviewrequestid", "interviewid"),
     "contact_name": ("contactname", "contactfullname", "fullname", "name"),
     "first_name": ("firstname", "givenname", "contactfirstname"),
     "last_name": ("lastname", "surname", "familyname", "contactlastname"),
@@ -41,6 +42,9 @@ HEADINGS: Mapping[str, Sequence[str]] = {
 
 First and last name are joined into `contact_name`. CRM record ids are no deal ids of Hindsight.
 """
+
+_BARE_ID = "id"
+"""A heading that does not say whose id it is: in an export it is most often the CRM's record."""
 
 # A whole name and its parts say the same; what is found or mapped first stands.
 _RIVALS = {
@@ -159,8 +163,19 @@ def _require(name: str, found: Mapping[str, str], columns: Sequence[str]) -> Non
             hint = f"; did you mean {name}={shown(column)}?"
             break
     else:
-        hint = ""
+        hint = _whose_id(name, columns)
     raise ContactFileError(f"no column is {name}, of these: {_listed(columns)}{hint}")
+
+
+def _whose_id(name: str, columns: Sequence[str]) -> str:
+    bare = [column for column in columns if _heading(column) == _BARE_ID]
+    if name != "interview_request_id" or not bare:
+        return ""
+    # Never taken by itself: a number that means a record elsewhere is also some stranger's interview here.
+    return (
+        f"; {shown(bare[0])} does not say whose id it is, and another program's ids would overwrite strangers' notes: "
+        f"only if it holds Hindsight's interview ids, give --map {shlex.quote(f'{name}={bare[0]}')}"
+    )
 
 
 def _find_column(columns: Sequence[str], name: str) -> str:

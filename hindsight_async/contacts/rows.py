@@ -128,8 +128,8 @@ def read_updates(
 ) -> CheckedRows[UpdateRow]:
     """Return the updates in a CSV or JSON Lines file: binary, seekable, and the caller's to close.
 
-    A column interview_request_id (or id, Interview ID) says which interview; `mapping` and
-    `context` are as in `read_contacts`.
+    A column interview_request_id (or Interview ID) says which interview, and one that is only called ID does
+    not: it must be mapped. `mapping` and `context` are as in `read_contacts`.
 
     Raises ContactFileError for a file, a mapping or a context that cannot be used.
     """
