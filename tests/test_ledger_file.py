@@ -14,7 +14,7 @@ import pytest
 
 from hindsight_async.errors import Delivery, HindsightError, LedgerError, LedgerInUseError
 from hindsight_async.ledger import Ledger, LedgerRow, LedgerStatus
-from hindsight_async.ledger.file import LedgerFile
+from hindsight_async.ledger.file import OWNER_ONLY, LedgerFile
 
 NOBODY = 65534
 ROWS = [LedgerRow(key=f"key-{n:06}", row_index=n, contact_email=f"person{n}@ours.test") for n in range(3000)]
@@ -531,3 +531,31 @@ async def test_its_errors_are_the_packages(path):
     with pytest.raises(HindsightError) as caught:
         await Ledger(path).counts()
     assert Delivery.NOT_SENT is caught.value.delivery
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o777], ids=oct)
+def umask(request):
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
+async def test_only_its_owner_may_read_a_ledger(path):
+    """Whatever the umask, the file and all that lies beside it is nobody else's."""
+    async with Ledger(path).run() as run:
+        await run.claim(ROWS[:3])
+        names = {f"autumn.db{suffix}" for suffix in ("", "-lock", "-wal", "-shm")}
+        assert dict.fromkeys(names, OWNER_ONLY) == {
+            file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()
+        }
+
+
+async def test_the_mode_of_a_ledger_that_is_there_is_left_alone(path):
+    """Who shares a ledger with others on purpose goes on doing so."""
+    await open_a_run(Ledger(path))
+    for file in path.parent.iterdir():
+        file.chmod(0o640)
+    async with Ledger(path).run() as run:
+        await run.claim(ROWS[:3])
+        assert {0o640} == {file.stat().st_mode & 0o777 for file in path.parent.iterdir()}

@@ -19,6 +19,7 @@ from hindsight_async.cli.progress import Pace, shown
 from hindsight_async.cli.results import CsvResults, JsonLinesResults, RowResult
 from hindsight_async.contacts import BadRow, ContactRow, UpdateRow
 from hindsight_async.errors import Delivery, HindsightError, LedgerError
+from hindsight_async.ledger.file import open_for_owner
 from hindsight_async.outcomes import Outcome, OutcomeStatus
 from hindsight_async.session import HindsightSession
 
@@ -75,7 +76,8 @@ class ResultsFile:
         if self._output is None:
             return sys.stdout
         _keep(self._output)
-        self._file = self._output.open("w", encoding="utf-8", newline="")
+        # Survey links stand in it, each of which opens an interview without a login.
+        self._file = open(self._output, "w", encoding="utf-8", newline="", opener=open_for_owner)  # noqa: SIM115
         return self._file
 
     def write(self, cells: Mapping[str, Any], result: RowResult) -> bool:

@@ -22,6 +22,8 @@ from hindsight_async.ledger.sole import RUN_OPEN, SoleRun, is_run_open, note_run
 APPLICATION_ID: Final = 0x48494C47
 BUSY_SECONDS: Final = 30.0
 """How long a write waits for another program's write to the same file."""
+OWNER_ONLY: Final = 0o600
+"""The mode of every file made here: who was interviewed is nobody else's to read."""
 
 
 class LedgerFile:
@@ -88,6 +90,7 @@ class LedgerFile:
                         " that file too"
                     )
             _remove(unfinished)
+            _make_empty(unfinished)
             try:
                 await self._lay_out(_engine_at(unfinished, journal_mode="DELETE"))
                 unfinished.replace(self.path)
@@ -136,6 +139,7 @@ class LedgerFile:
         the process dies, and it holds between two runs of one process too.
         """
         with self.failures():
+            _make_empty(self._beside("-lock"))
             connection = sqlite3.connect(self._beside("-lock"), timeout=0, isolation_level=None)
             try:
                 connection.execute("PRAGMA journal_mode=OFF")
@@ -232,6 +236,35 @@ def _engine_at(path: Path, *, journal_mode: str) -> AsyncEngine:
 
     event.listen(engine.sync_engine, "connect", make_durable)
     return engine
+
+
+def open_for_owner(path: str | os.PathLike[str], flags: int) -> int:
+    """Open a file as `os.open` does, also as an `opener`; one that this makes has the mode OWNER_ONLY.
+
+    Args:
+        path: The file; where it is there already, its mode is left alone.
+        flags: Those of `os.open`.
+
+    Returns:
+        The file descriptor.
+
+    Raises:
+        OSError: The file cannot be opened or made.
+
+    """
+    is_new = not Path(path).exists()
+    descriptor = os.open(path, flags, OWNER_ONLY)
+    if is_new:
+        Path(path).chmod(OWNER_ONLY)  # the umask may have taken the owner's own rights away
+    return descriptor
+
+
+def _make_empty(database: Path) -> None:
+    """Make the file before SQLite would, with everybody's rights; its log and journals take over the mode."""
+    # Never one that is there: closing it would let go of the locks that this process has on it. What cannot be
+    # made here cannot be made by SQLite either, which says why.
+    with suppress(OSError):
+        os.close(open_for_owner(database, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
 
 
 def _remove(database: Path) -> None:
