@@ -105,7 +105,7 @@ class HindsightSession:
         )
         self.interviews = Interviews(
             pipeline,
-            allowed=_allowed(allowed_recipients),
+            allowed=allowed_here(allowed_recipients),
             max_creates=max_creates,
             max_in_flight=max_in_flight,
         )
@@ -175,11 +175,17 @@ def _check_type(name: str, value: object, expected: type | tuple[type, ...]) -> 
         raise TypeError(f"{name} must be {names}, not {type(value).__name__}")
 
 
-def _allowed(patterns: Iterable[str] | None) -> AllowedRecipients:
+def allowed_here(given: Iterable[str] | None = None) -> AllowedRecipients:
+    """Return who may be emailed by `given` and by the variable HINDSIGHT_ALLOWED_RECIPIENTS, both of which must allow it.
+
+    Raises:
+        TypeError: `given` is one text, and no list of patterns.
+
+    """
     # The variable keeps people safe, so it counts at either time: where it was set later, and where it was lost.
     return AllowedRecipients(
         {
-            "allowed_recipients": _patterns(patterns),
+            "allowed_recipients": _patterns(given),
             f"{ALLOWED_RECIPIENTS_VARIABLE}, as it was when the session was built,": _patterns_of_environment(),
         },
         at_each_create=lambda: {ALLOWED_RECIPIENTS_VARIABLE: _patterns_of_environment()},

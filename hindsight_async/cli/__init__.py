@@ -1,7 +1,9 @@
 """The command line.
 
 local      demo and emulate: without an account
-enroll     enroll and update: many rows of a file
+enroll     enroll: many rows of a file
+update     update: the same for changes
+file_arguments  what both are given, and the question before they begin
 records    get, ledger show and ledger resolve
 stock      what a file amounts to before anything is sent
 rows       the run itself: signals, results, summary
@@ -12,6 +14,7 @@ exits      exit codes
 import os
 import sys
 from importlib.metadata import version
+from typing import TextIO
 
 from cyclopts import App, CycloptsError
 
@@ -30,7 +33,7 @@ app = App(
 # Named and not imported: each command loads what it needs when it is used.
 for name, place in {
     "enroll": "enroll:enroll",
-    "update": "enroll:update",
+    "update": "update:update",
     "get": "records:get",
     "ledger": "records:ledger_app",
     "demo": "local:demo",
@@ -41,17 +44,35 @@ for name, place in {
 
 def run() -> int:
     """Run the command of `sys.argv`; return the exit code."""
+    code = _run_command()
+    # Whoever read the output may have left: the interpreter must not try to flush the rest of it.
+    if not _flush(sys.stdout):
+        code = code or exits.SOME_FAILED
+    _flush(sys.stderr)
+    return code
+
+
+def _run_command() -> int:
     try:
         code: int | None = app(sys.argv[1:])
-        sys.stdout.flush()
     except CycloptsError:
         return exits.USAGE
     except (HindsightError, ValueError, ModuleNotFoundError) as error:
         return exits.refuse(str(error))
     except BrokenPipeError:
-        # Whoever read the output has left; the interpreter must not try to flush the rest of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.SOME_FAILED
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     return code or exits.DONE
+
+
+def _flush(stream: TextIO | None) -> bool:
+    """Write out what is buffered, or drop it where nobody takes it; return whether it was taken."""
+    if stream is None:  # closed before we came
+        return True
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return False
+    return True

@@ -1,72 +1,70 @@
-"""`enroll` and `update`: the rows of a file, at plan speed."""
+"""`enroll`: the contacts of a file, at plan speed, with a ledger beside the file."""
 
 import asyncio
+import os
 import shlex
-import shutil
 import sys
-import tempfile
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
-
-from cyclopts import Parameter
+from typing import Annotated, Any
 
 from hindsight_async.access import read_access
-from hindsight_async.budget import Plan
+from hindsight_async.budget import Plan, plan_or_default
 from hindsight_async.cli import exits
 from hindsight_async.cli.exits import say
+from hindsight_async.cli.file_arguments import (
+    STDIN,
+    FileArgument,
+    Flag,
+    MapOption,
+    columns_of,
+    complain,
+    confirmed,
+    mapping_of,
+    opened,
+    time_needed,
+)
 from hindsight_async.cli.progress import Pace
 from hindsight_async.cli.rows import ResultsFile, RowRun
 from hindsight_async.cli.stock import Stock, take_stock
 from hindsight_async.codec import encode
-from hindsight_async.contacts import (
-    REST,
-    BadRow,
-    ContactFileError,
-    ContactRow,
-    UpdateRow,
-    read_contacts,
-    read_updates,
-)
+from hindsight_async.contacts import BadRow, ContactRow, read_contacts
 from hindsight_async.errors import HindsightError
 from hindsight_async.ledger import Ledger, without_password
 from hindsight_async.outcomes import OutcomeStatus
-from hindsight_async.session import HindsightSession
+from hindsight_async.session import ALLOWED_RECIPIENTS_VARIABLE, HindsightSession, allowed_here
 
 CONFIRM_ABOVE = 25
 """So many people may be emailed without being asked."""
 
-STDIN = "-"
+LEDGER_SUFFIX = ".hindsight.db"
+"""What stands in place of the input's suffix in the name of the ledger beside it."""
+
+_NO_FILES = (("dev",), ("proc",))
+"""Where a name such as /dev/stdin or /dev/fd/63 is another file each time."""
 
 
 def _advice(ledger: str | None) -> dict[OutcomeStatus, str]:
     if ledger is None:
-        again = "nothing remembers the rows that were sent, so run these alone again, and not the whole file"
-        settle = "look them up in Hindsight before anybody sends them again"
-    else:
-        again = "safe to run again with this ledger"
-        settle = (
-            "look them up in Hindsight, then hindsight-async ledger resolve "
-            f"{shlex.quote(ledger)} KEY --created ID, or --resend"
-        )
+        return {
+            OutcomeStatus.REJECTED: "correct them in the file, and run these alone",
+            OutcomeStatus.NOT_SENT: "nothing remembers the rows that were sent, so run these alone again,\n"
+            "and not the whole file",
+            OutcomeStatus.UNKNOWN: "they may have been emailed: look them up in Hindsight before anybody\n"
+            "sends them again",
+            OutcomeStatus.CLAIMED: "run these alone again",
+        }
+    resolve = f"  hindsight-async ledger resolve {shlex.quote(ledger)} KEY"
     return {
-        OutcomeStatus.REJECTED: "correct them in the file, or see hindsight-async ledger resolve --resend",
-        OutcomeStatus.NOT_SENT: again,
-        OutcomeStatus.UNKNOWN: f"they may have been emailed: {settle}",
-        OutcomeStatus.CLAIMED: "another run with this ledger is at them; should it end before its time, run this again",
+        OutcomeStatus.REJECTED: "correct them in the file. Those whose contact, sequence and deal stay\n"
+        f"the same are sent again only after\n{resolve} --resend",
+        OutcomeStatus.NOT_SENT: "safe to run again: the same command sends these alone",
+        OutcomeStatus.UNKNOWN: "they may have been emailed: look them up in Hindsight, then, for each,\n"
+        f"{resolve} --created ID\n"
+        f"or, where nothing was created,\n{resolve} --resend",
+        OutcomeStatus.CLAIMED: "another run with this ledger is at them; should it end before its\n"
+        "time, run this again",
     }
-
-
-_UPDATE_ADVICE = {
-    OutcomeStatus.REJECTED: "correct them in the file",
-    OutcomeStatus.NOT_SENT: "safe to run again",
-    OutcomeStatus.UNKNOWN: "they may have been made; making them again does no harm",
-}
-
-Flag = Parameter(negative=())
-FileArgument = Annotated[str, Parameter(allow_leading_hyphen=True)]
-MapOption = Annotated[list[str], Parameter(name="--map", negative=())]
 
 
 def enroll(
@@ -76,6 +74,7 @@ def enroll(
     sequence: str | None = None,
     interview_type: str | None = None,
     ledger: str | None = None,
+    no_ledger: Annotated[bool, Flag] = False,
     plan: Plan | None = None,
     map_: MapOption = [],  # noqa: B006  never altered
     context: str | None = None,
@@ -99,7 +98,9 @@ def enroll(
         Instead of a sequence: make links only, and email nobody.
     ledger
         A file that remembers what was sent, so that the same command can be run again safely; or, for several
-        processes that share the work, postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE.
+        processes that share the work, postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE. Else a file beside the input.
+    no_ledger
+        Remember nothing: what is run again is sent again.
     plan
         The organisation's tier; else HINDSIGHT_PLAN.
     map_
@@ -111,179 +112,137 @@ def enroll(
     skip_invalid
         Send the good rows although there are bad ones.
     dry_run
-        Do all but send.
+        Do all but send; needs no key, and makes no ledger.
     yes
         Do not ask before many people are emailed.
 
     """
     if sequence is not None and interview_type is not None:
         return exits.refuse("give --sequence, which emails, or --interview-type, which makes links; not both")
-    read_access()  # which complains before anything is read or asked
-    hindsight = HindsightSession(plan=plan, on_outcome_unknown=_said_by_its_row)
-    book = None if ledger is None else Ledger(ledger)
-    shown = None if ledger is None else without_password(ledger)
-    with _opened(file) as opened:
+    if ledger is not None and no_ledger:
+        return exits.refuse("give --ledger, which says where it is, or --no-ledger; not both")
+    if not dry_run:
+        read_access()  # which complains before anything is read or asked
+    if no_ledger:
+        say("No ledger: nothing will remember who was sent.")
+    with opened(file) as source:
         rows = read_contacts(
-            opened,
+            source,
             sequence_id=sequence,
             interview_type_id=interview_type,
-            mapping=_mapping(map_),
-            context=_columns(context),
+            mapping=mapping_of(map_),
+            context=columns_of(context),
         )
-        stock = asyncio.run(take_stock(rows, book, _complain))
+        place = None if no_ledger else ledger or _place_beside(file, dry_run=dry_run)
+        book = None if place is None else Ledger(place)
+        shown = None if place is None else without_password(place)
+        stock = asyncio.run(_look_through(rows, book, shown))
         if stock.bad and not skip_invalid:
             return exits.refuse(
                 f"{stock.bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
             )
         if dry_run:
-            _show_plan(stock, hindsight)
+            _show(stock, plan_or_default(plan).requests_per_minute)
             return exits.DONE
-        if stock.emails > CONFIRM_ABOVE and not yes and not _confirmed(stock, from_stdin=file == STDIN):
-            return exits.refuse("nothing was sent")
+        hindsight = HindsightSession(plan=plan, on_outcome_unknown=_said_by_its_row)
+        if stock.emails > CONFIRM_ABOVE and not yes:
+            question = f"This emails {stock.emails} people."
+            if not confirmed(question, from_stdin=file == STDIN):
+                return exits.refuse("nothing was sent")
         kept = () if book is None else book.files
         results = ResultsFile(output, rows.columns, apart_from=[Path(file), *kept])
-        total = stock.to_send + stock.duplicates + sum(stock.in_ledger.values())
-        row_run = RowRun[ContactRow, Any](rows, lambda row: row.request, results, _advice(shown), Pace(total))
-        code = asyncio.run(_enroll(row_run, hindsight, book))
-    if code == exits.INTERRUPTED and ledger is not None and shown is not None:
-        again = [word.replace(ledger, shown) for word in sys.argv[1:]]
-        say(f"to go on where it stopped: {shlex.join(['hindsight-async', *again])}")
-    elif code == exits.INTERRUPTED:
-        say(
-            "do not run this file again as it is: without --ledger nothing remembers who was sent; the results do"
+        row_run = RowRun[ContactRow, Any](
+            rows, lambda row: row.request, results, _advice(shown), Pace(stock.rows)
         )
+        code = asyncio.run(_run(row_run, hindsight, book))
+    if code == exits.INTERRUPTED:
+        _say_how_to_go_on(ledger, shown)
     return code
 
 
-def update(
-    file: FileArgument,
-    /,
-    *,
-    plan: Plan | None = None,
-    map_: MapOption = [],  # noqa: B006  never altered
-    context: str | None = None,
-    output: Path | None = None,
-    skip_invalid: Annotated[bool, Flag] = False,
-) -> int:
-    """Update the interviews of a CSV, TSV or JSON Lines file (- for stdin).
+def _place_beside(file: str, *, dry_run: bool) -> str | None:
+    """Return where the input's ledger is; ValueError where it can have none, which a dry run only hears."""
+    try:
+        return ledger_beside(file)
+    except ValueError as error:
+        if not dry_run:
+            raise
+        say(f"Counted without a ledger: {error}")
+        return None
 
-    The file names each interview by its id, and what changes: contact_name, objective, contact_context or
-    columns that become the context. Exit codes as for enroll.
 
-    Parameters
-    ----------
-    file
-        The file to read.
-    plan
-        The organisation's tier; else HINDSIGHT_PLAN.
-    map_
-        Which column feeds a field: objective="Next Question". May be given several times.
-    context
-        The columns that make up the contact's context, separated by commas; or rest.
-    output
-        Where to write the results, .csv or .jsonl; else stdout.
-    skip_invalid
-        Send the good rows although there are bad ones.
+def ledger_beside(file: str) -> str:
+    """Return the ledger that belongs to an input file.
+
+    Args:
+        file: The input's path, or `-` for stdin.
+
+    Returns:
+        The path of a file in the same directory.
+
+    Raises:
+        ValueError: The input is no file that will be there again, or its directory takes no ledger.
 
     """
-    read_access()
-    hindsight = HindsightSession(plan=plan)
-    with _opened(file) as opened:
-        rows = read_updates(opened, mapping=_mapping(map_), context=_columns(context))
-        good = bad = 0
-        for row in rows:
-            if isinstance(row, BadRow):
-                bad += 1
-                _complain(row)
-            else:
-                good += 1
-        if bad and not skip_invalid:
-            return exits.refuse(
-                f"{bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
-            )
-        results = ResultsFile(output, rows.columns, apart_from=[Path(file)])
-        row_run = RowRun[UpdateRow, Any](
-            rows, lambda row: (row.interview_request_id, row.update), results, _UPDATE_ADVICE, Pace(good)
+    path = Path(file)
+    choice = "give --ledger FILE for one, or --no-ledger to have nothing remember who was sent"
+    if file == STDIN or not path.is_file() or path.absolute().parts[1:2] in _NO_FILES:
+        raise ValueError(f"{'stdin' if file == STDIN else file} has no ledger beside it: {choice}")
+    ledger = path.with_suffix(LEDGER_SUFFIX)
+    needed = [ledger.parent, *([ledger] if ledger.exists() else [])]
+    effective = os.access in os.supports_effective_ids
+    for each in needed:
+        if not os.access(each, os.W_OK, effective_ids=effective):
+            raise ValueError(f"the ledger {ledger} cannot be kept, since {each} is not writable: {choice}")
+    return f"./{ledger}" if str(ledger).startswith("-") else str(ledger)
+
+
+async def _look_through(
+    rows: Iterable[ContactRow | BadRow], ledger: Ledger | None, shown: str | None
+) -> Stock:
+    """Say which ledger it is, and what the rows amount to with it."""
+    if ledger is not None:
+        known = sum((await ledger.counts()).values()) if await ledger.exists() else None
+        say(f"Ledger: {shown} ({'new' if known is None else f'knows {known:,} rows'})")
+    stock = await take_stock(rows, ledger, allowed_here(), complain)
+    if stock.not_allowed:
+        lines = ", ".join(map(str, stock.not_allowed_on))
+        more = stock.not_allowed - len(stock.not_allowed_on)
+        say(
+            f"{stock.not_allowed} not allowed by {ALLOWED_RECIPIENTS_VARIABLE}:\n"
+            f"  line{'s' * (stock.not_allowed > 1)} {lines}{f' and {more} more' * (more > 0)}"
         )
-        return asyncio.run(_update(row_run, hindsight))
+    return stock
 
 
 def _said_by_its_row(error: HindsightError) -> None:
     del error
 
 
-async def _enroll(
-    row_run: RowRun[ContactRow, Any], hindsight: HindsightSession, ledger: Ledger | None
-) -> int:
+async def _run(row_run: RowRun[ContactRow, Any], hindsight: HindsightSession, ledger: Ledger | None) -> int:
     async with hindsight:
         return await row_run.run(
             hindsight, lambda requests: hindsight.interviews.create_many(requests, ledger=ledger)
         )
 
 
-async def _update(row_run: RowRun[UpdateRow, Any], hindsight: HindsightSession) -> int:
-    async with hindsight:
-        return await row_run.run(hindsight, hindsight.interviews.update_many)
-
-
-@contextmanager
-def _opened(file: str) -> Generator[BinaryIO]:
-    """Copy the input: it is read twice, and what is sent must be what was checked."""
-    with tempfile.TemporaryFile() as copy:
-        try:
-            if file != STDIN:
-                with Path(file).open("rb") as opened:
-                    shutil.copyfileobj(opened, copy)
-            else:
-                shutil.copyfileobj(sys.stdin.buffer, copy)
-        except (OSError, AttributeError) as error:
-            # Python has no stdin at all where it is closed.
-            why = getattr(error, "strerror", "it is closed")
-            raise ContactFileError(f"{file} cannot be read: {why}") from None
-        copy.seek(0)
-        yield copy
-
-
-def _complain(row: BadRow) -> None:
-    say(f"line {row.line}: {row.problem}")
-
-
-def _mapping(pairs: Sequence[str]) -> dict[str, str]:
-    mapping: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, column = pair.partition("=")
-        if not equals:
-            raise ContactFileError(
-                f'--map takes a field and a column, contact_email="Work Email", not {pair}'
-            )
-        mapping[name.strip()] = column.strip()
-    return mapping
-
-
-def _columns(context: str | None) -> Sequence[str]:
-    if context is None or context.strip() == REST:
-        return () if context is None else REST
-    return [name.strip() for name in context.split(",") if name.strip()]
-
-
-def _show_plan(stock: Stock, hindsight: HindsightSession) -> None:
-    limit = hindsight.budget.snapshot().limit
+def _show(stock: Stock, limit: int) -> None:
     for request in stock.first:
         sys.stdout.write(f"{encode(request).decode()}\n")
     known = "".join(f", {count} {status.value} in the ledger" for status, count in stock.in_ledger.items())
-    minutes = max(0, stock.to_send - 1) // limit
+    kept_back = f", {stock.not_allowed} not allowed" if stock.not_allowed else ""
     say(
         f"{stock.to_send} would be sent ({stock.emails} emails), {stock.duplicates} duplicates, {stock.bad} invalid"
-        f"{known}; at {limit} requests per minute this takes "
-        f"{f'about {minutes} minutes' if minutes else 'less than a minute'}; nothing was sent"
+        f"{kept_back}{known}\n{time_needed(stock.to_send, limit)}"
     )
 
 
-def _confirmed(stock: Stock, *, from_stdin: bool) -> bool:
-    question = f"This emails {stock.emails} people."
-    if from_stdin or not sys.stdin.isatty() or not sys.stderr.isatty():
-        say(f"{question} Nobody can be asked here: give --yes to go on.")
-        return False
-    sys.stderr.write(f"{question} Go on? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+def _say_how_to_go_on(ledger: str | None, shown: str | None) -> None:
+    if shown is None:
+        say(
+            "do not run this file again as it is: without a ledger nothing remembers who was sent;\n"
+            "the results do"
+        )
+        return
+    again = [word.replace(ledger, shown) if ledger else word for word in sys.argv[1:]]
+    say(f"to go on where it stopped: {shlex.join(['hindsight-async', *again])}")

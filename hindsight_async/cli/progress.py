@@ -79,11 +79,22 @@ async def _plain(pace: Pace, snapshot: Callable[[], BudgetSnapshot]) -> None:
 
 async def _live(pace: Pace, snapshot: Callable[[], BudgetSnapshot], console: Console) -> None:
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
+    # A terminal that is gone takes no line any more: the run goes on to its end without. Renewed here alone, since an
+    # error in a thread of Progress would be nobody's.
+    with (
+        suppress(OSError),
+        Progress(
+            *columns, console=console, redirect_stdout=sys.stdout.isatty(), auto_refresh=False
+        ) as progress,
+    ):
         task = progress.add_task("", total=pace.total)
+
+        def renew() -> None:
+            progress.update(task, completed=pace.done, description=pace.describe(snapshot()), refresh=True)
+
         try:
             while True:
-                progress.update(task, completed=pace.done, description=pace.describe(snapshot()))
+                renew()
                 await asyncio.sleep(LIVE_SECONDS)
         finally:
-            progress.update(task, completed=pace.done, description=pace.describe(snapshot()))
+            renew()

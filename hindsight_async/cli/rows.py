@@ -31,6 +31,9 @@ KEY_SHOWN = 12
 
 JSON_LINES_SUFFIXES = (".jsonl", ".json", ".ndjson")
 
+HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+"""What comes when the terminal is closed or its connection drops; Windows has none."""
+
 INVALID = "invalid"
 """The status of a row that could not be read, in the results."""
 
@@ -95,6 +98,13 @@ class ResultsFile:
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
+
+
+def _signals_that_stop() -> list[signal.Signals]:
+    """Return which signals end a run; a hangup that whoever started this has ignored, as nohup does, stays ignored."""
+    if HANGUP is None or signal.getsignal(HANGUP) is signal.SIG_IGN:
+        return [signal.SIGINT, signal.SIGTERM]
+    return [signal.SIGINT, signal.SIGTERM, HANGUP]
 
 
 def _keep(output: Path) -> None:
@@ -183,22 +193,26 @@ class RowRun(Generic[Row, Request]):
         loop = asyncio.get_running_loop()
         stops: list[asyncio.Task[None]] = []
 
-        def stop() -> None:
-            if stops:
-                # A stop that is cancelled cuts off what it waits for.
+        def stop(number: signal.Signals) -> None:
+            if not stops:
+                self._interrupted = True
+                say("stopping: no more rows are taken, those in flight are finished; once more to leave now")
+                stops.append(asyncio.create_task(run.stop()))
+            elif number is not HANGUP:
+                # A stop that is cancelled cuts off what it waits for. Nobody asks for that by a second hangup:
+                # one closed terminal sends two, the kernel's and the shell's.
                 stops[0].cancel()
-                return
-            self._interrupted = True
-            say("stopping: no more rows are taken, those in flight are finished; once more to leave now")
-            stops.append(asyncio.create_task(run.stop()))
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
+        handled = _signals_that_stop()
+        for number in handled:
+            loop.add_signal_handler(number, stop, number)
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in handled:
                 loop.remove_signal_handler(number)
+            if HANGUP is not None and HANGUP in handled and stops:
+                signal.signal(HANGUP, signal.SIG_IGN)  # the second one must not cut off the summary
             await asyncio.gather(*stops, return_exceptions=True)
 
     def _sum_up(self, failure: HindsightError | None) -> int:

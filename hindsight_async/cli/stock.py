@@ -5,8 +5,9 @@ from itertools import islice
 
 from attrs import define, field
 
-from hindsight_async.addresses import interview_key
+from hindsight_async.addresses import AllowedRecipients, interview_key
 from hindsight_async.contacts import BadRow, ContactRow
+from hindsight_async.errors import RecipientNotAllowedError
 from hindsight_async.journal import LedgerEntry, LedgerStatus
 from hindsight_async.ledger import Ledger
 from hindsight_async.models import CreateInterview
@@ -14,32 +15,49 @@ from hindsight_async.seen import SeenKeys
 
 KEYS_PER_LOOKUP = 500
 
+LINES_NAMED = 10
+"""How many of the rows that the allow-list keeps back are named by their lines."""
+
 
 @define
 class Stock:
-    """How many rows are what; `first` holds the first requests that would go out."""
+    """How many rows are what; each row counts once.
+
+    `emails` of those `to_send` email somebody; `not_allowed` are kept back by the allow-list, the first of them on
+    the lines `not_allowed_on`; `first` holds the first requests that would go out.
+    """
 
     bad: int = 0
     duplicates: int = 0
     to_send: int = 0
     emails: int = 0
+    not_allowed: int = 0
+    not_allowed_on: list[int] = field(factory=list[int])
     in_ledger: dict[LedgerStatus, int] = field(factory=dict[LedgerStatus, int])
     first: list[CreateInterview] = field(factory=list[CreateInterview])
+
+    @property
+    def rows(self) -> int:
+        """How many rows a run gives a verdict."""
+        return self.to_send + self.duplicates + self.not_allowed + sum(self.in_ledger.values())
 
 
 FIRST_SHOWN = 3
 
 
 async def take_stock(
-    rows: Iterable[ContactRow | BadRow], ledger: Ledger | None, on_bad_row: Callable[[BadRow], None]
+    rows: Iterable[ContactRow | BadRow],
+    ledger: Ledger | None,
+    allowed: AllowedRecipients,
+    on_bad_row: Callable[[BadRow], None],
 ) -> Stock:
-    """Read all rows once, against each other and against the ledger, and count them."""
+    """Read all rows once, against each other, the ledger and the allow-list, in a run's order, and count them."""
     stock = Stock()
     index = 0
     with SeenKeys() as seen:
         coming = iter(rows)
         while batch := list(islice(coming, KEYS_PER_LOOKUP)):
-            new: dict[str, CreateInterview] = {}
+            new: dict[str, ContactRow] = {}
             for row in batch:
                 if isinstance(row, BadRow):
                     stock.bad += 1
@@ -47,19 +65,27 @@ async def take_stock(
                     continue
                 key = interview_key(row.request)
                 if seen.first_index(key, index) == index:
-                    new[key] = row.request
+                    new[key] = row
                 else:
                     stock.duplicates += 1
                 index += 1
             known: Mapping[str, LedgerEntry] = {} if ledger is None else await ledger.known(new)
-            for key, request in new.items():
-                _count(stock, request, known[key].status if key in known else None)
+            for key, row in new.items():
+                _count(stock, row, known[key].status if key in known else None, allowed)
     return stock
 
 
-def _count(stock: Stock, request: CreateInterview, status: LedgerStatus | None) -> None:
+def _count(stock: Stock, row: ContactRow, status: LedgerStatus | None, allowed: AllowedRecipients) -> None:
+    request = row.request
     if status is not None and not status.may_be_sent:
         stock.in_ledger[status] = stock.in_ledger.get(status, 0) + 1
+        return
+    try:
+        allowed.check(request.contact_email)
+    except RecipientNotAllowedError:
+        stock.not_allowed += 1
+        if len(stock.not_allowed_on) < LINES_NAMED:
+            stock.not_allowed_on.append(row.line)
         return
     stock.to_send += 1
     stock.emails += request.sequence_id is not None

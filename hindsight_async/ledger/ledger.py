@@ -67,6 +67,10 @@ class Ledger:
         """The files that it consists of, there or not; none for a database."""
         return self._store.files
 
+    async def exists(self) -> bool:
+        """Return whether there is a ledger yet; LedgerError where something else is in its place."""
+        return await self._store.exists()
+
     @asynccontextmanager
     async def run(self) -> AsyncGenerator[LedgerRun]:
         """Open the ledger for sending, and make it where there is none.

@@ -1,0 +1,160 @@
+"""`update`: the changes of a file, at plan speed, once a person has agreed to what they overwrite."""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from attrs import define, field
+
+from hindsight_async.access import read_access
+from hindsight_async.budget import Plan, plan_or_default
+from hindsight_async.cli import exits
+from hindsight_async.cli.exits import say
+from hindsight_async.cli.file_arguments import (
+    STDIN,
+    FileArgument,
+    Flag,
+    MapOption,
+    columns_of,
+    complain,
+    confirmed,
+    mapping_of,
+    opened,
+    time_needed,
+)
+from hindsight_async.cli.progress import Pace
+from hindsight_async.cli.rows import ResultsFile, RowRun
+from hindsight_async.cli.stock import FIRST_SHOWN
+from hindsight_async.codec import encode
+from hindsight_async.contacts import BadRow, UpdateRow, read_updates
+from hindsight_async.outcomes import OutcomeStatus
+from hindsight_async.seen import SeenKeys
+from hindsight_async.session import HindsightSession
+
+_ADVICE = {
+    OutcomeStatus.REJECTED: "correct them in the file",
+    OutcomeStatus.NOT_SENT: "safe to run again",
+    OutcomeStatus.UNKNOWN: "they may have been made; making them again does no harm",
+}
+
+_OVERWRITTEN = {
+    "contact_context": "contacts' notes (contact_context)",
+    "contact_name": "contacts' names (contact_name)",
+    "objective": "objectives",
+}
+
+
+@define
+class _Changes:
+    """How many rows are what; `fields` counts the interviews whose field is overwritten."""
+
+    bad: int = 0
+    duplicates: int = 0
+    to_send: int = 0
+    fields: Counter[str] = field(factory=Counter[str])
+    first: list[UpdateRow] = field(factory=list[UpdateRow])
+
+    def __str__(self) -> str:
+        lost = [
+            f"  {self.fields[name]:>7,}  {label}" for name, label in _OVERWRITTEN.items() if self.fields[name]
+        ]
+        interviews = f"{self.to_send:,} interview{'s' * (self.to_send != 1)}"
+        return "\n".join(
+            [f"This updates {interviews} and overwrites", *lost, "Hindsight keeps no old values."]
+        )
+
+
+def update(
+    file: FileArgument,
+    /,
+    *,
+    plan: Plan | None = None,
+    map_: MapOption = [],  # noqa: B006  never altered
+    context: str | None = None,
+    output: Path | None = None,
+    skip_invalid: Annotated[bool, Flag] = False,
+    dry_run: Annotated[bool, Flag] = False,
+    yes: Annotated[bool, Flag] = False,
+) -> int:
+    """Update the interviews of a CSV, TSV or JSON Lines file (- for stdin).
+
+    The file names each interview by its id, and what changes: contact_name, objective, contact_context or
+    columns that become the context. What is overwritten is nowhere else, so it asks first. Exit codes as for enroll.
+
+    Parameters
+    ----------
+    file
+        The file to read; a column interview_request_id or Interview ID says which interview.
+    plan
+        The organisation's tier; else HINDSIGHT_PLAN.
+    map_
+        Which column feeds a field: objective="Next Question". May be given several times.
+    context
+        The columns that make up the contact's context, separated by commas; or rest.
+    output
+        Where to write the results, .csv or .jsonl; else stdout.
+    skip_invalid
+        Send the good rows although there are bad ones.
+    dry_run
+        Do all but send; needs no key.
+    yes
+        Do not ask before anything is overwritten.
+
+    """
+    if not dry_run:
+        read_access()  # which complains before anything is read or asked
+    with opened(file) as source:
+        rows = read_updates(source, mapping=mapping_of(map_), context=columns_of(context))
+        changes = _look_through(rows)
+        if changes.bad and not skip_invalid:
+            return exits.refuse(
+                f"{changes.bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
+            )
+        if dry_run:
+            _show(changes, plan_or_default(plan).requests_per_minute)
+            return exits.DONE
+        hindsight = HindsightSession(plan=plan)
+        if changes.to_send and not yes and not confirmed(str(changes), from_stdin=file == STDIN):
+            return exits.refuse("nothing was sent")
+        results = ResultsFile(output, rows.columns, apart_from=[Path(file)])
+        pace = Pace(changes.to_send + changes.duplicates)
+        row_run = RowRun[UpdateRow, Any](
+            rows, lambda row: (row.interview_request_id, row.update), results, _ADVICE, pace
+        )
+        return asyncio.run(_run(row_run, hindsight))
+
+
+def _look_through(rows: Iterable[UpdateRow | BadRow]) -> _Changes:
+    changes = _Changes()
+    with SeenKeys() as seen:
+        for index, row in enumerate(rows):
+            if isinstance(row, BadRow):
+                changes.bad += 1
+                complain(row)
+            elif seen.first_index(str(row.interview_request_id), index) != index:
+                changes.duplicates += 1
+            else:
+                changes.to_send += 1
+                changes.fields.update(name for name in _OVERWRITTEN if getattr(row.update, name) is not None)
+                if len(changes.first) < FIRST_SHOWN:
+                    changes.first.append(row)
+    return changes
+
+
+def _show(changes: _Changes, limit: int) -> None:
+    for row in changes.first:
+        request = {"interview_request_id": row.interview_request_id, **json.loads(encode(row.update))}
+        sys.stdout.write(f"{json.dumps(request, ensure_ascii=False)}\n")
+    say(
+        f"{changes.to_send} would be updated, {changes.duplicates} duplicates, {changes.bad} invalid\n"
+        f"{changes}\n{time_needed(changes.to_send, limit)}"
+    )
+
+
+async def _run(row_run: RowRun[UpdateRow, Any], hindsight: HindsightSession) -> int:
+    async with hindsight:
+        return await row_run.run(hindsight, hindsight.interviews.update_many)
