@@ -116,7 +116,8 @@ def test_a_dry_run_sends_nothing_and_tells_what_would_be(run, emulator, contacts
         json.loads(line) for line in done.stdout.splitlines()
     ]
     assert (
-        "1 would be sent (1 emails), 1 duplicates, 0 invalid, 2 created in the ledger; "
+        "Ledger: a.db (knows 2 rows)\n"
+        "1 would be sent (1 emails), 1 duplicates, 0 invalid, 2 created in the ledger\n"
         "at 1000 requests per minute this takes less than a minute; nothing was sent\n"
     ) == done.stderr
     assert 2 == len(emulator.requests)
@@ -147,12 +148,13 @@ def test_links_only_email_nobody(run, emulator, contacts):
 def test_many_emails_need_a_yes(run, emulator, tmp_path):
     """Above 25 a script must say --yes; nothing is sent before."""
     many = "Email\n" + "".join(f"c{number}@acme.example\n" for number in range(26))
-    refused = run("enroll", "-", "--sequence", "seq_1", stdin=many)
+    refused = run("enroll", "-", "--sequence", "seq_1", "--no-ledger", stdin=many)
     assert 2 == refused.returncode
     assert "This emails 26 people." in refused.stderr
     assert "--yes" in refused.stderr
     assert [] == emulator.requests
-    assert 0 == run("enroll", "-", "--sequence", "seq_1", "--yes", stdin=many).returncode
+    sent = run("enroll", "-", "--sequence", "seq_1", "--no-ledger", "--yes", stdin=many)
+    assert 0 == sent.returncode
     assert 26 == len(emulator.outbox)
 
 
@@ -268,7 +270,7 @@ def test_updates_come_from_a_file_too(run, emulator, contacts, tmp_path):
     run("enroll", "contacts.csv", "--sequence", "seq_1")
     updates = tmp_path / "updates.csv"
     updates.write_text("Interview ID,Objective,Stage\n1,Why?,won\n2,How?,lost\n")
-    done = run("update", "updates.csv", "--context", "rest")
+    done = run("update", "updates.csv", "--context", "rest", "--yes")
     assert (0, "2 updated") == (done.returncode, done.stderr.splitlines()[-1])
     assert ["Why?", "How?"] == [interview.objective for interview in emulator.interviews.values()]
     updates.write_text("Interview ID,Objective\n1,\nx,y\n99,Why?\n")
@@ -276,7 +278,7 @@ def test_updates_come_from_a_file_too(run, emulator, contacts, tmp_path):
     assert 2 == refused.returncode
     assert "line 2: " in refused.stderr
     assert "line 3: " in refused.stderr
-    skipped = run("update", "updates.csv", "--skip-invalid")
+    skipped = run("update", "updates.csv", "--skip-invalid", "--yes")
     assert 1 == skipped.returncode
     assert "404 not_found" in skipped.stdout
 
@@ -343,6 +345,7 @@ def test_interrupts_finish_what_is_in_flight_or_leave_at_once(run, contacts, sig
             while len(slow.outbox) < 1:
                 assert running.poll() is None
             running.send_signal(signal.SIGINT)
+            assert "Ledger: my ledger.db (new)\n" == running.stderr.readline()
             assert "stopping: no more rows are taken" in running.stderr.readline()
             if signals == 2:
                 running.send_signal(signal.SIGINT)
@@ -438,9 +441,9 @@ def test_results_that_cannot_be_written_stop_the_run_and_are_said(run, emulator,
 def test_without_a_ledger_the_advice_is_another(run, emulator, contacts):
     """Nobody is told to run a file again that would email its contacts twice."""
     emulator.fail("POST /interviews", how="disconnect", at="after_commit", times=1)
-    done = run("enroll", "contacts.csv", "--sequence", "seq_1")
+    done = run("enroll", "contacts.csv", "--sequence", "seq_1", "--no-ledger")
     assert 3 == done.returncode
-    assert "look them up in Hindsight before anybody sends them again" in done.stderr
+    assert "look them up in Hindsight before anybody\nsends them again" in done.stderr
     both = run("enroll", "contacts.csv", "--sequence", "seq_1", "--interview-type", "t")
     assert 2 == both.returncode
     assert "not both" in both.stderr
@@ -466,7 +469,7 @@ def test_an_interrupt_without_a_ledger_warns(run, contacts):
         slow.fail("POST /interviews", how="slow", seconds=1.0, at="after_commit", times=None)
         variables = {"HINDSIGHT_BASE_URL": slow.base_url, "HINDSIGHT_API_KEY": slow.api_key}
         with subprocess.Popen(
-            [*COMMAND, "enroll", "contacts.csv", "--sequence", "seq_1"],
+            [*COMMAND, "enroll", "contacts.csv", "--sequence", "seq_1", "--no-ledger"],
             cwd=contacts.parent, env={**run.environment, **variables},
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         ) as running:  # fmt: skip

@@ -1,0 +1,212 @@
+"""`enroll` and `update` in this process: the ledger beside the input, what is counted, asked and left to the owner."""
+
+import asyncio
+import json
+import os
+import shlex
+import sys
+
+import pytest
+
+from hindsight_async.budget import Plan
+from hindsight_async.cli import run
+from hindsight_async.emulator import Emulator
+from hindsight_async.journal import LedgerStatus
+from hindsight_async.ledger import Ledger
+from hindsight_async.testing import _on_a_thread
+
+NOBODY = 65534
+ANN, BEN, CARL = (f"{name}@acme.example" for name in ("ann", "ben", "carl"))
+
+
+@pytest.fixture
+def emulator():
+    with _on_a_thread(Emulator(plan=Plan.ENTERPRISE)) as running:
+        yield running
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    folder = tmp_path / "of this autumn"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "my contacts.csv").write_text(f"Email\n{ANN}\n{BEN}\n")
+    return folder
+
+
+@pytest.fixture
+def command(emulator, folder, monkeypatch, capsys):
+    monkeypatch.setenv("HINDSIGHT_API_KEY", emulator.api_key)
+    monkeypatch.setenv("HINDSIGHT_BASE_URL", emulator.base_url)
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["hindsight-async", *words])
+        code = run()
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return command
+
+
+def names(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+def enroll(command, *words):
+    return command("enroll", "my contacts.csv", "--sequence", "seq_1", *words)
+
+
+def test_the_same_command_again_emails_nobody_twice(command, emulator, folder):
+    """Without a word about it there is a ledger beside the file, said before anything is sent."""
+    code, _, said = enroll(command)
+    assert (0, "Ledger: my contacts.hindsight.db (new)") == (code, said.splitlines()[0])
+    assert (folder / "my contacts.hindsight.db").is_file()
+    code, _, said = enroll(command)
+    assert (0, ["Ledger: my contacts.hindsight.db (knows 2 rows)", "2 already_done"]) == (
+        code,
+        said.splitlines(),
+    )
+    assert 2 == len(emulator.outbox)
+
+
+def test_no_ledger_has_to_be_asked_for(command, emulator, folder):
+    """With --no-ledger nothing lies beside the file, and that is said; it excludes --ledger."""
+    code, _, said = enroll(command, "--no-ledger")
+    assert (0, "No ledger: nothing will remember who was sent.") == (code, said.splitlines()[0])
+    assert ["my contacts.csv"] == names(folder)
+    code, _, said = enroll(command, "--no-ledger", "--ledger", "a.db")
+    assert (2, True) == (code, "--no-ledger; not both" in said)
+    assert 2 == len(emulator.outbox)
+
+
+@pytest.mark.parametrize("file", ["-", "/dev/stdin", "/dev/fd/0"])
+def test_what_has_no_place_beside_it_needs_a_word_about_the_ledger(command, emulator, monkeypatch, file):
+    """An input that is another one each time is refused with a text that names both ways."""
+    with open("my contacts.csv") as contacts:
+        standard = os.dup(0)
+        os.dup2(contacts.fileno(), 0)
+        monkeypatch.setattr(sys, "stdin", contacts)
+        try:
+            code, _, said = command("enroll", file, "--sequence", "seq_1")
+        finally:
+            os.dup2(standard, 0)
+            os.close(standard)
+    assert 2 == code
+    assert "--ledger FILE" in said
+    assert "--no-ledger" in said
+    assert [] == emulator.requests
+
+
+def test_a_directory_that_takes_no_ledger_is_named(command, emulator, folder):
+    """Nothing is sent, and the text says where else the ledger could be."""
+    for directory in [folder, *folder.parents[:3]]:
+        directory.chmod(0o755)
+    os.seteuid(NOBODY if os.geteuid() == 0 else os.geteuid())
+    try:
+        code, _, said = enroll(command)
+    finally:
+        os.seteuid(os.getuid())
+    assert 2 == code
+    assert "is not writable: give --ledger FILE" in said
+    assert [] == emulator.requests
+
+
+def test_a_dry_run_counts_as_the_run_would(command, emulator, folder, monkeypatch):
+    """The allow-list and the ledger count, rows are named by their lines alone; no key, no file, no request."""
+    (folder / "my contacts.csv").write_text(
+        f"Email\n{ANN}\n{BEN}\n{CARL}\nCARL@acme.example\nx@other.example\n"
+    )
+    monkeypatch.setenv("HINDSIGHT_ALLOWED_RECIPIENTS", "*@acme.example")
+    assert 1 == enroll(command)[0]
+    (folder / "my contacts.csv").write_text(
+        f"Email\n{ANN}\ndora@acme.example\nx@other.example\ny@other.example\n"
+    )
+    listed = names(folder)
+    monkeypatch.delenv("HINDSIGHT_API_KEY")
+    code, shown, said = enroll(command, "--dry-run")
+    assert 0 == code
+    assert ["dora@acme.example"] == [json.loads(line)["contact_email"] for line in shown.splitlines()]
+    assert [
+        "Ledger: my contacts.hindsight.db (knows 4 rows)",
+        "2 not allowed by HINDSIGHT_ALLOWED_RECIPIENTS:",
+        "  lines 4, 5",
+        "1 would be sent (1 emails), 0 duplicates, 0 invalid, 2 not allowed, 1 created in the ledger",
+    ] == said.splitlines()[:4]
+    assert listed == names(folder)
+    (folder / "my contacts.hindsight.db").unlink()
+    enroll(command, "--dry-run")
+    assert "my contacts.hindsight.db" not in names(folder)
+    assert 3 == len(emulator.outbox)
+
+
+def test_the_question_counts_those_who_would_be_emailed(command, emulator, folder, monkeypatch):
+    """Whoever the allow-list keeps back is not among the people of the question."""
+    rows = "".join(f"c{number}@acme.example\n" for number in range(26))
+    (folder / "my contacts.csv").write_text(f"Email\n{rows}x@other.example\n")
+    monkeypatch.setenv("HINDSIGHT_ALLOWED_RECIPIENTS", "*@acme.example")
+    code, _, said = enroll(command)
+    assert (2, True) == (code, "This emails 26 people." in said)
+    assert [] == emulator.requests
+
+
+def test_the_advice_can_be_typed_as_it_stands(command, emulator):
+    """The command that resolves an unknown row works with the default ledger's path, spaces and all."""
+    emulator.fail("POST /interviews", how="disconnect", at="after_commit", times=1)
+    code, _, said = enroll(command)
+    assert 3 == code
+    key = said.split(", key ")[1].split(":")[0]
+    advice = next(line for line in said.splitlines() if "ledger resolve" in line and "--created" in line)
+    words = shlex.split(advice.replace("KEY", key).replace("ID", "1"))
+    assert 0 == command(*words[1:])[0]
+
+    async def counts():
+        return await Ledger("my contacts.hindsight.db").counts()
+
+    assert 2 == asyncio.run(counts())[LedgerStatus.CREATED]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o777], ids=oct)
+def test_results_are_readable_by_their_owner_alone(command, folder, umask):
+    """Whatever the umask, also where they take the place of earlier ones, whose own mode is left alone."""
+    results = folder / "r.csv"
+    before = os.umask(umask)
+    try:
+        assert 0 == enroll(command, "--output", "r.csv")[0]
+        assert 0o600 == results.stat().st_mode & 0o777
+        results.chmod(0o644)
+        assert 0 == enroll(command, "--output", "r.csv")[0]
+    finally:
+        os.umask(before)
+    assert [0o600, 0o644] == [file.stat().st_mode & 0o777 for file in (results, folder / "r.csv.1")]
+
+
+def test_an_update_asks_before_it_overwrites(command, emulator, folder):
+    """Where nobody can be asked nothing is sent; the text counts what is lost, a duplicate not twice."""
+    enroll(command)
+    (folder / "u.csv").write_text("Interview ID,Objective,Title\n1,Why?,CTO\n2,,CFO\n1,How?,CEO\n")
+    sent = len(emulator.requests)
+    code, _, said = command("update", "u.csv", "--context", "Title")
+    assert 2 == code
+    assert [
+        "This updates 2 interviews and overwrites",
+        "        2  contacts' notes (contact_context)",
+        "        1  objectives",
+        "Hindsight keeps no old values. Nobody can be asked here: give --yes to go on.",
+    ] == said.splitlines()[:4]
+    code, shown, said = command("update", "u.csv", "--context", "Title", "--dry-run")
+    assert 0 == code
+    assert [1, 2] == [json.loads(line)["interview_request_id"] for line in shown.splitlines()]
+    assert "2 would be updated, 1 duplicates, 0 invalid" == said.splitlines()[0]
+    assert sent == len(emulator.requests)
+    code, _, said = command("update", "u.csv", "--context", "Title", "--yes")
+    assert (0, "2 updated, 1 duplicate") == (code, said.splitlines()[-1])
+
+
+def test_an_export_s_record_ids_update_nobody(command, emulator, folder):
+    """A column ID is refused with the --map that would take it."""
+    enroll(command)
+    (folder / "u.csv").write_text("ID,Objective\n1,Why?\n")
+    code, _, said = command("update", "u.csv", "--yes")
+    assert (2, True) == (code, "give --map interview_request_id=ID" in said)
+    assert {None} == {interview.objective for interview in emulator.interviews.values()}
+    assert 0 == command("update", "u.csv", "--yes", "--map", "interview_request_id=ID")[0]
