@@ -81,6 +81,19 @@ class Ring:
         if self._rung and self._task.uncancel() <= self._cancelling and exc_type is asyncio.CancelledError:
             raise TimeoutError from exc
 
+    def postpone(self, seconds: float) -> None:
+        """End the block so many seconds from now instead; raise TimeoutError where its moment has come already.
+
+        Any task may call this, also in the turn in which the block is being ended.
+        """
+        now = self._alarm.loop.time()
+        if now >= self.moment:
+            raise TimeoutError
+        self.moment = now + seconds
+        # Later than before, the timer finds that out when it rings; earlier, it must be set.
+        if self.moment < self._alarm.rings_at:
+            self._alarm.set(self.moment)
+
     def ring(self) -> None:
         """End the block."""
         self._rung = True

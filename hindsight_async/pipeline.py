@@ -41,7 +41,7 @@ class Watcher(Protocol):
 class Pipeline:
     """Takes calls through the budget and the transport until each has an answer or a final error.
 
-    `deadline` is in seconds from the start of a call, None for none; `random` returns a number in [0, 1),
+    `deadline` is in seconds from the start of a call, None for none, and the last moment for a create to leave; `random` returns a number in [0, 1),
     `wall_clock` the local time (aware).
     """
 
@@ -72,7 +72,7 @@ class Pipeline:
     ) -> T:
         """Return what the call's answer carries; raise a HindsightError for everything else.
 
-        `deadline` is in seconds from now.
+        `deadline` is in seconds from now; a create that has left by then is waited for.
         """
         loop, door = asyncio.get_running_loop(), self._door
         ends_at = None if deadline is None else loop.time() + deadline

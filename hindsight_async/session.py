@@ -24,7 +24,7 @@ ALLOWED_RECIPIENTS_VARIABLE = "HINDSIGHT_ALLOWED_RECIPIENTS"
 
 DEFAULT_MAX_IN_FLIGHT = 16
 DEFAULT_DEADLINE = 120.0
-"""Seconds for one call, from its first queueing to its last attempt."""
+"""Seconds for one call, from its first queueing to its last attempt; for a create, until that leaves."""
 
 
 class HindsightSession:
@@ -37,7 +37,7 @@ class HindsightSession:
     - `plan`: the organisation's tier; else HINDSIGHT_PLAN (essentials, growth or enterprise), else `DEFAULT_PLAN`.
     - `base_url`: else HINDSIGHT_BASE_URL, whenever the session opens, else `access.DEFAULT_BASE_URL`. Plain http is taken for this machine only.
     - `max_in_flight`: how many requests may be under way at a time.
-    - `deadline`: seconds for one call with all its waiting; None for no end.
+    - `deadline`: seconds for one call with all its waiting; None for no end. Of a create, those until it leaves.
     - `timeouts`: seconds that the network may take.
     - `retry`: how often and how patiently a call is sent again.
     - `budget`: one that several sessions of the organisation share, instead of one made for `plan`: a RateBudget in

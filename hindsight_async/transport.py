@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 from math import inf
 from typing import Any
@@ -28,7 +29,10 @@ _NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, 
 
 @frozen(kw_only=True)
 class Timeouts:
-    """Seconds that the network may take: `connect` to connect, `read` from then until the whole answer is there."""
+    """Seconds that the network may take: `connect` to connect, `read` from then until the whole answer is there.
+
+    Of a create `read` counts from the moment when it leaves, and nothing else ends the wait for its answer.
+    """
 
     connect: float = field(default=5.0, validator=validators.gt(0))
     read: float = field(default=30.0, validator=validators.gt(0))
@@ -52,6 +56,7 @@ class Transport:
         self._timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=timeouts.connect, sock_read=timeouts.read if http is not None else None
         )
+        self._read_seconds = timeouts.read
         self._longest = timeouts.connect + timeouts.read if http is None else inf
         self._on_outcome_unknown = on_outcome_unknown
         self._pool = Pool(size=max_in_flight, read_access=read_access, borrowed=http)
@@ -84,7 +89,8 @@ class Transport:
     ) -> Reply:
         """Send the call once and return its answer, whatever its status.
 
-        `loop` is the one that runs, `deadline` a moment of its clock in seconds, `attempt` counts from 1. Raises
+        `loop` is the one that runs, `deadline` a moment of its clock in seconds, `attempt` counts from 1. A call that
+        is not repeatable must leave before the deadline, and has `Timeouts.read` from then on for its answer. Raises
         NotSentError where no byte left, OutcomeUnknownError where some did and no whole answer came,
         SessionClosedError.
         """
@@ -93,6 +99,9 @@ class Transport:
         request = self._request(self._pool.begin(loop), call, body)
         ends_at = loop.time() + self._longest
         alarm = self._pool.alarm.at(ends_at if deadline is None or ends_at < deadline else deadline)
+        if body is not None and not call.endpoint.repeatable:
+            # To cut its answer off would take nothing back, and only make an unknown of what may be done.
+            body.on_leaving = partial(alarm.postpone, self._read_seconds)
         try:
             with alarm:
                 response = await request
@@ -177,8 +186,12 @@ class _WatchedBody(aiohttp.BytesPayload):
     def __init__(self, value: bytes) -> None:
         super().__init__(value, content_type="application/json")
         self.left = False
+        self.on_leaving: Callable[[], None] | None = None
+        """Called just before; what it raises keeps the body, and so the whole request, from leaving."""
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if self.on_leaving is not None:
+            self.on_leaving()
         self.left = True
         del content_length  # that of `_value`: a body of bytes leaves whole
         await writer.write(self._value)

@@ -1,6 +1,7 @@
 """Many deadlines on one timer behave as each on its own."""
 
 import asyncio
+from math import inf
 
 import pytest
 
@@ -80,4 +81,36 @@ async def test_a_deadline_that_has_passed_ends_the_block_at_its_first_wait():
     with pytest.raises(TimeoutError):
         with alarm.at(-1.0):
             await asyncio.sleep(60)
+    alarm.stop()
+
+
+async def test_a_block_that_is_postponed_ends_later_and_the_others_when_they_should():
+    """Another moment counts from then on, later or earlier than before, whatever the timer was set for."""
+    loop, alarm = asyncio.get_running_loop(), Alarm(asyncio.get_running_loop())
+
+    async def block(deadline, postponed_by):
+        ring = alarm.at(deadline)
+        try:
+            with ring:
+                await asyncio.sleep(1)
+                if postponed_by is not None:
+                    ring.postpone(postponed_by)
+                await asyncio.sleep(99)
+        except TimeoutError:
+            return round(loop.time(), 3)
+
+    blocks = [(5, 29), (10, None), (inf, 6), (50, 2)]
+    assert [30, 10, 7, 3] == await asyncio.gather(*(block(*each) for each in blocks))
+    alarm.stop()
+
+
+async def test_a_block_whose_moment_has_come_is_not_postponed():
+    """Whoever comes too late is told so, and the block ends."""
+    loop, alarm = asyncio.get_running_loop(), Alarm(asyncio.get_running_loop())
+    ring = alarm.at(loop.time() + 5)
+    with pytest.raises(TimeoutError):
+        with ring:
+            await asyncio.sleep(60)
+    with pytest.raises(TimeoutError):
+        ring.postpone(10)
     alarm.stop()

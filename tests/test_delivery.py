@@ -5,6 +5,7 @@ import gc
 import socket
 import traceback
 import uuid
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import pytest
@@ -18,6 +19,7 @@ from hindsight_async import (
     HindsightSession,
     NotSentError,
     OutcomeUnknownError,
+    Plan,
     RetryPolicy,
     SessionClosedError,
     Timeouts,
@@ -246,14 +248,135 @@ async def test_redirects_are_not_followed(status):
     assert 1 == len(server.requests)
 
 
-async def test_a_create_in_flight_at_the_deadline_is_unknown():
-    """The deadline cuts the answer off, but the request had left."""
-    async with raw_server(never_answer) as server, session(server.base_url, deadline=3.0) as hindsight:
-        started = asyncio.get_running_loop().time()
-        with pytest.raises(OutcomeUnknownError, match="the deadline passed before the answer was there"):
-            await hindsight.interviews.create(REQUEST)
-        assert 3 == pytest.approx(asyncio.get_running_loop().time() - started, abs=0.1)
+@asynccontextmanager
+async def session_over(server, *, lent, **options):
+    """Open a session over connections of its own, or over a lent pool that has one."""
+    async with AsyncExitStack() as opened:
+        if lent:
+            pool = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
+            options["http"] = await opened.enter_async_context(pool)
+        yield await opened.enter_async_context(session(server.base_url, **options))
+
+
+@pytest.mark.parametrize("lent", [False, True])
+async def test_a_create_that_left_is_waited_for_beyond_its_deadline(lent):
+    """The deadline takes nothing back that has left: its answer may come later, and is returned."""
+
+    async def answer_late(connection):
+        while await connection.request():
+            await asyncio.sleep(10)
+            connection.writer.write(CREATED)
+
+    started = asyncio.get_running_loop().time()
+    async with raw_server(answer_late) as server, session_over(server, lent=lent, deadline=3.0) as hindsight:
+        assert 7 == (await hindsight.interviews.create(REQUEST)).interview_request_id
+    assert 10 == pytest.approx(asyncio.get_running_loop().time() - started, abs=0.5)
     assert 1 == len(server.requests)
+
+
+@pytest.mark.parametrize("lent", [False, True])
+@pytest.mark.parametrize("deadline", [3.0, None])
+async def test_the_wait_for_a_created_interview_begins_when_its_request_leaves(lent, deadline):
+    """With no answer `timeouts.read` ends the wait, however long the request stood in line before."""
+
+    async def stand_in_line():
+        await asyncio.sleep(2)
+
+    async def dribble(connection):
+        await connection.request()
+        connection.writer.write(b"HTTP/1.1 201 Created\r\nX: ")
+        while True:
+            await asyncio.sleep(1)
+            connection.writer.write(b"x")
+
+    clock = asyncio.get_running_loop().time
+    options = {"deadline": deadline, "timeouts": Timeouts(read=7.0)}
+    async with raw_server(dribble) as server, session_over(server, lent=lent, **options) as hindsight:
+        started = clock()
+        with pytest.raises(OutcomeUnknownError, match="the answer took too long"):
+            await hindsight.interviews._create(REQUEST, "interactive", deadline, Told(stand_in_line))
+    assert 2 + 7 == pytest.approx(clock() - started, abs=0.5)
+    assert 1 == len(server.requests)
+
+
+class Told:
+    """Does something just before a request leaves."""
+
+    def __init__(self, about_to_send):
+        self.about_to_send = about_to_send
+
+    async def not_processed(self):
+        """Nothing came of it."""
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("lent", [False, True])
+async def test_a_create_does_not_leave_after_its_deadline(lent, warm):
+    """Where the time is up when all is ready, also over a connection that waits for it, nothing leaves any more."""
+
+    async def take_too_long():
+        await asyncio.sleep(3)
+
+    async with raw_server(answer_created) as server, session_over(server, lent=lent) as hindsight:
+        if warm:
+            await hindsight.interviews.create(REQUEST)
+        with pytest.raises(DeadlineExceededError) as raised:
+            await hindsight.interviews._create(REQUEST, "interactive", 2.0, Told(take_too_long))
+        assert Delivery.NOT_SENT is raised.value.delivery
+        await asyncio.sleep(1)
+        assert warm == len(server.requests)
+        assert 7 == (await hindsight.interviews.create(REQUEST)).interview_request_id
+
+
+async def test_a_create_that_waits_for_tls_at_its_deadline_is_not_sent():
+    """Before a request has left the deadline still ends it, and nothing was sent."""
+
+    async def say_nothing(connection):
+        await connection.reader.read()
+
+    async with raw_server(say_nothing) as server:
+        async with session(server.base_url.replace("http://", "https://"), deadline=2.0) as hindsight:
+            started = asyncio.get_running_loop().time()
+            with pytest.raises(DeadlineExceededError) as raised:
+                await hindsight.interviews.create(REQUEST)
+            assert 2 == pytest.approx(asyncio.get_running_loop().time() - started, abs=0.5)
+    assert Delivery.NOT_SENT is raised.value.delivery
+
+
+async def test_a_create_that_waits_for_a_lent_connection_at_its_deadline_is_not_sent():
+    """Standing in line for a lent pool is no leaving: the deadline ends it, and nothing was sent."""
+
+    async def answer_late(connection):
+        while await connection.request():
+            await asyncio.sleep(5)
+            connection.writer.write(CREATED)
+
+    async with raw_server(answer_late) as server, session_over(server, lent=True, deadline=2.0) as hindsight:
+        first = asyncio.create_task(hindsight.interviews.create(REQUEST))
+        while not server.requests:
+            await asyncio.sleep(0)
+        with pytest.raises(DeadlineExceededError) as raised:
+            await hindsight.interviews.create(REQUEST)
+        assert Delivery.NOT_SENT is raised.value.delivery
+        assert 7 == (await first).interview_request_id
+    assert 1 == len(server.requests)
+
+
+async def test_of_more_creates_than_fit_before_the_deadline_none_is_in_doubt():
+    """Each one at once is created or was not sent, though the deadline falls into the answers of the last."""
+
+    async def answer_slowly(connection):
+        while await connection.request():
+            await asyncio.sleep(0.4)
+            connection.writer.write(CREATED)
+
+    options = {"deadline": 2.0, "plan": Plan.ENTERPRISE}
+    async with raw_server(answer_slowly) as server, session(server.base_url, **options) as hindsight:
+        creates = [hindsight.interviews.create(REQUEST) for _ in range(120)]
+        outcomes = await asyncio.gather(*creates, return_exceptions=True)
+    failed = [outcome for outcome in outcomes if isinstance(outcome, HindsightError)]
+    assert {Delivery.NOT_SENT} == {error.delivery for error in failed}
+    assert len(server.requests) == len(outcomes) - len(failed)
 
 
 async def test_a_read_in_flight_at_the_deadline_exceeds_it():
