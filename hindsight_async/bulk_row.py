@@ -1,14 +1,25 @@
 """One row of a bulk run on its way to its verdict."""
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from attrs import define
 
-from hindsight_async.errors import Delivery, HindsightError, NotSentError, OutcomeUnknownError
+from hindsight_async.call import refusal_class
+from hindsight_async.errors import (
+    Delivery,
+    HindsightError,
+    LedgerInUseError,
+    NotSentError,
+    OutcomeUnknownError,
+)
 from hindsight_async.journal import LedgerEntry, LedgerStatus, RowJournal
+from hindsight_async.models import CreatedInterview, InterviewStatus
 from hindsight_async.outcomes import Outcome, OutcomeStatus
 
 Row = TypeVar("Row")
+
+IN_HAND_SECONDS: Final = 5.0
+"""When to ask again for a row that another call of this process is at, where no lease says how long it may be."""
 
 
 @define(eq=False)
@@ -66,18 +77,52 @@ def verdict_of_earlier_run(task: BulkRow[Row], entry: LedgerEntry | None) -> Out
     if entry is None or entry.may_be_sent:
         return None
     if entry.in_hand:
-        return task.outcome(OutcomeStatus.CLAIMED, error=NotSentError("another run has this row in hand"))
-    if entry.status is LedgerStatus.CREATED:
-        return task.outcome(OutcomeStatus.ALREADY_DONE, interview_request_id=entry.interview_request_id)
-    if entry.status is LedgerStatus.REJECTED:
-        refusal = HindsightError(
-            f"an earlier run sent it and the API said no ({entry.error_code})",
-            attempts=entry.attempts,
-            delivery=Delivery.REJECTED,
+        retry_after = IN_HAND_SECONDS if entry.lease_seconds is None else max(0.0, entry.lease_seconds)
+        in_use = LedgerInUseError(
+            "another call or another run has this row in hand, and sends it unless it dies",
+            retry_after=retry_after,
         )
-        return task.outcome(OutcomeStatus.ALREADY_DONE, error=refusal)
-    error = OutcomeUnknownError(
-        "an earlier run sent it and had no answer; look it up, then resolve it in the ledger",
-        attempts=entry.attempts or 1,
+        return task.outcome(OutcomeStatus.CLAIMED, error=in_use)
+    if entry.status is LedgerStatus.CREATED:
+        made = entry.interview_request_id
+        return task.outcome(
+            OutcomeStatus.ALREADY_DONE, response=_created_earlier(entry), interview_request_id=made
+        )
+    if entry.status is LedgerStatus.REJECTED:
+        return task.outcome(OutcomeStatus.ALREADY_DONE, error=_refused_earlier(entry))
+    return task.outcome(OutcomeStatus.UNKNOWN, error=_unknown_since_earlier(entry, task.request))
+
+
+def _created_earlier(entry: LedgerEntry) -> CreatedInterview:
+    return CreatedInterview(
+        interview_request_id=cast("int", entry.interview_request_id),
+        # None where a person said that it was created.
+        contact_id=cast("Any", entry.contact_id),
+        status=cast("Any", entry.interview_status and InterviewStatus(entry.interview_status)),
+        deal_id=entry.deal_id,
+        created_now=False,
     )
-    return task.outcome(OutcomeStatus.UNKNOWN, error=error)
+
+
+def _refused_earlier(entry: LedgerEntry) -> HindsightError:
+    said = entry.error_message or "the API said no"
+    fields: dict[str, Any] = {
+        "attempts": entry.attempts,
+        "delivery": Delivery.REJECTED,
+        "is_earlier": True,
+    }
+    if entry.http_status is None:  # a program of the user's own wrote it down
+        return HindsightError(f"{said} ({entry.error_code})", **fields)
+    return refusal_class(entry.http_status)(said, status=entry.http_status, code=entry.error_code, **fields)
+
+
+def _unknown_since_earlier(entry: LedgerEntry, request: object) -> OutcomeUnknownError:
+    error = OutcomeUnknownError(
+        f"{entry.error_message or 'it was sent and had no answer'}; look it up, then resolve it in the ledger",
+        status=entry.http_status,
+        request=request,
+        attempts=entry.attempts or 1,
+        is_earlier=True,
+    )
+    vars(error).update(received=entry.received)
+    return error

@@ -26,7 +26,7 @@ from hindsight_async.rate_headers import parse_rate_headers
 
 T = TypeVar("T")
 
-_ERROR_BY_STATUS: Mapping[int, type[APIError]] = {
+_REFUSALS: Mapping[int, type[APIError]] = {
     400: BadRequestError,
     401: UnauthorizedError,
     403: ForbiddenError,
@@ -117,7 +117,12 @@ def _error(call: Call[Any], reply: Reply, received_at: datetime) -> APIError:
         return APIError(
             _redirect_message(reply), delivery=Delivery.REJECTED if refused else Delivery.UNKNOWN, **fields
         )
-    return _ERROR_BY_STATUS.get(reply.status, APIError)(message, **fields)
+    return refusal_class(reply.status)(message, **fields)
+
+
+def refusal_class(status: int) -> type[APIError]:
+    """Return the class of the error that an answer with this HTTP status is, where it had no effect."""
+    return _REFUSALS.get(status, APIError)
 
 
 def _read_error_body(reply: Reply) -> tuple[str | None, str, dict[str, Any]]:

@@ -27,6 +27,9 @@ T = TypeVar("T")
 _REQUESTS = (CreateInterview, UpdateInterview)
 _RESPONSES = (Transcript, CreatedInterview, UpdatedInterview, Interview)
 
+_NOT_ON_THE_WIRE = frozenset({"extra", "created_now"})
+"""Fields of responses that no answer fills."""
+
 _JSON_KINDS: dict[type[Any], str] = {
     dict: "an object",
     list: "a list",
@@ -121,9 +124,12 @@ def _unusual_moment(text: str) -> datetime:
 
 def _structure_response(converter: Converter, cls: type[T]) -> Any:
     """Compile the reader of one response class; what it does not know goes to `extra`."""
-    known = frozenset(field.name for field in attrs.fields(cast("Any", cls))) - {"extra"}
+    known = frozenset(field.name for field in attrs.fields(cast("Any", cls))) - _NOT_ON_THE_WIRE
     structure_known: Any = make_dict_structure_fn(
-        cls, converter, _cattrs_detailed_validation=False, extra=override(omit=True)
+        cls,
+        converter,
+        _cattrs_detailed_validation=False,
+        **cast("Any", dict.fromkeys(_NOT_ON_THE_WIRE, override(omit=True))),
     )
 
     def structure(value: object, _type: type[T]) -> T:
@@ -152,7 +158,7 @@ def _read_field_by_field(document: Mapping[str, Any], cls: type[T], asked_id: in
     readable: dict[str, Any] = {}
     problems: dict[str, str] = {}
     for field in of_class:
-        if field.name != "extra" and field.name in document:
+        if field.name not in _NOT_ON_THE_WIRE and field.name in document:
             try:
                 readable[field.name] = _converter.structure(document[field.name], field.type)
             except _UnreadableError as error:

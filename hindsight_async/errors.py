@@ -17,7 +17,7 @@ HindsightError
 ├── CreateLimitReachedError         one create more than the session may make
 ├── BulkAbortedError                too many rows of a bulk run failed one after another
 ├── LedgerError                     the ledger could not be opened, read or written
-│   └── LedgerInUseError            another run has it, or took the row
+│   └── LedgerInUseError            another run or call has it, or the row
 ├── WrongEventLoopError             a session or budget was used on two event loops that both live
 └── SessionClosedError              the session was used after close()
 
@@ -50,7 +50,8 @@ class HindsightError(Exception):
     """The root of the tree; catch it to catch everything this package raises of its own.
 
     `method` and `path` name the call (None where there was none), `attempts` says how many
-    times it was tried, and `delivery` whether it may have taken effect.
+    times it was tried, and `delivery` whether it may have taken effect. `is_earlier` says that not this
+    call was sent but an earlier one, of which the ledger tells.
     """
 
     _usual_delivery: ClassVar[Delivery] = Delivery.NOT_SENT
@@ -63,15 +64,18 @@ class HindsightError(Exception):
         path: str | None = None,
         attempts: int = 0,
         delivery: Delivery | None = None,
+        is_earlier: bool = False,
     ) -> None:
         super().__init__(summary)
         self.method = method
         self.path = path
         self.attempts = attempts
         self.delivery = delivery or self._usual_delivery
+        self.is_earlier = is_earlier
 
     def __str__(self) -> str:
         call = f"{self.method} {self.path}: " if self.method else ""
+        call += "an earlier call: " if self.is_earlier else ""
         tried = f" (after {self.attempts} {'attempt' if self.attempts == 1 else 'attempts'})"
         return f"{call}{without_addresses(self._what_happened()[:LONGEST_TEXT])}{_WHAT_IT_MEANS[self.delivery]}{tried}"
 
@@ -269,7 +273,15 @@ class LedgerError(HindsightError):
 
 
 class LedgerInUseError(LedgerError):
-    """Another run has the ledger, or took this row."""
+    """Another run has the ledger, or took this row, or another call is at it.
+
+    `retry_after` is how many seconds to wait until the row is free where whoever has it dies, in what
+    `create_once` raises; else None.
+    """
+
+    def __init__(self, summary: str, *, retry_after: float | None = None, **fields: Any) -> None:
+        super().__init__(summary, **fields)
+        self.retry_after = retry_after
 
 
 class WrongEventLoopError(HindsightError):

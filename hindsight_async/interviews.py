@@ -9,7 +9,7 @@ from hindsight_async.bulk import DEFAULT_ABORT_AFTER_FAILURES, BulkRun
 from hindsight_async.call import Call, Endpoint
 from hindsight_async.codec import encode
 from hindsight_async.errors import CreateLimitReachedError
-from hindsight_async.journal import Journal, LedgerEntry, NoJournal
+from hindsight_async.journal import Journal, NoJournal
 from hindsight_async.models import (
     CreatedInterview,
     CreateInterview,
@@ -69,17 +69,31 @@ class Interviews:
 
     async def create_once(
         self, request: CreateInterview, *, ledger: "LedgerRun", lane: Lane = "interactive"
-    ) -> CreatedInterview | LedgerEntry:
+    ) -> CreatedInterview:
         """Create an interview unless the ledger has it already, for events that may be delivered twice.
-
-        `ledger` is what `Ledger.run()` opens (extra `bulk`), once for all calls. Returns the CreatedInterview if it was
-        made now, else the LedgerEntry, whose `status` says what became of it; `in_hand` there means that another task
-        or process is at it right now. Raises as `create` does: the ledger has it as `rejected` or `unknown` then,
-        which are not sent again, or as `not_sent`, which the next call sends. Raises LedgerError where the ledger
-        cannot be written: nothing was sent unless `delivery` is UNKNOWN.
 
         The same contact with and without `deal_id` is two interviews and two emails, and the ledger knows nothing of
         those of Hindsight's own Interview Agent; see "Who may be emailed twice" in the README.
+
+        Args:
+            request: The interview to create; its contact, sequence or interview type and deal tell it from others.
+            ledger: What `Ledger.run()` opens (extra `bulk`), once for all calls.
+            lane: "interactive" goes before "bulk".
+
+        Returns:
+            What was created, now or by an earlier call: `created_now` tells which. Of an earlier one the ledger has
+            neither link nor token: read it with `get`.
+
+        Raises:
+            LedgerInUseError: Another call or another living process is at it; `retry_after` is in how many seconds
+                it is free should that one die.
+            APIError: The API refused it, now or earlier (`is_earlier`); it is not sent again, unless the fault was the
+                key's or the address's.
+            OutcomeUnknownError: It was sent, now or earlier (`is_earlier`), and its outcome is unknown; it is not sent
+                again until a person says so (`Ledger.resolve`).
+            LedgerError: The ledger cannot be written; nothing was sent unless `delivery` is UNKNOWN.
+            HindsightError: As from `create`. Where `delivery` is NOT_SENT the next call sends it.
+
         """
         from hindsight_async.ledger import create_once  # noqa: PLC0415  needs the extra `bulk`
 

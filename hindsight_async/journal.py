@@ -30,7 +30,7 @@ class LedgerStatus(enum.StrEnum):
 
     @property
     def may_be_sent(self) -> bool:
-        """Whether a request for the row may leave."""
+        """Whether a request for the row may leave; the ledger's statements ask this too."""
         return self in {LedgerStatus.PLANNED, LedgerStatus.NOT_SENT}
 
 
@@ -55,8 +55,15 @@ class LedgerEntry:
 
     `contact_email` is None where only `address_hash`, the SHA-256 of the normalised address in hex,
     is stored; the hash is not salted, since `key` is made from the address too. `attempts` counts
-    over all runs; the times are aware datetimes. `in_hand` is what a claim alone tells: another caller has the row
-    right now.
+    over all runs; the times are aware datetimes.
+
+    What the last answer said: `contact_id` and `interview_status` of a created interview (None where a person said
+    that it was created), and of a failure `http_status` (None where no answer came), `error_code` (the API's own, else
+    the class of an error that is not the API's), `error_message` and `received`, what could be read of an answer that
+    was no whole one. No address and no survey link is in them.
+
+    What a claim alone tells: `in_hand` says that another caller has the row right now, and `lease_seconds` how long
+    it is theirs should they die, where the ledger is in a database; else None.
     """
 
     key: str
@@ -68,12 +75,18 @@ class LedgerEntry:
     deal_id: str | None
     status: LedgerStatus = field(converter=LedgerStatus)
     interview_request_id: int | None
+    contact_id: str | None = None
+    interview_status: str | None = None
+    http_status: int | None = None
     error_code: str | None
+    error_message: str | None = None
+    received: Mapping[str, Any] = field(factory=dict[str, Any], hash=False)
     attempts: int
     planned_at: datetime
     sending_at: datetime | None
     finished_at: datetime | None
     in_hand: bool = False
+    lease_seconds: float | None = None
 
     @property
     def may_be_sent(self) -> bool:

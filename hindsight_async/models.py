@@ -148,8 +148,10 @@ class CreatedInterview:
     """The answer to a create (page create-interview).
 
     `survey_url` and `survey_token` open the interview without a login, so keep them secret.
-    What the answer lacks, or has as another kind of value, is None. `extra` has, as they came, the fields that
-    this version does not know or could not read as they are; an id that came as text is one of these.
+    `created_now` is False where `create_once` found that an earlier call had created it: link and token are
+    None then; read it with `get`. What the answer lacks, or has as another kind of value, is None. `extra` has, as
+    they came, the fields that this version does not know or could not read as they are; an id that came as text is
+    one of these.
     """
 
     interview_request_id: int
@@ -158,6 +160,7 @@ class CreatedInterview:
     deal_id: str | None = None
     survey_url: str | None = field(default=None, repr=_without_query)
     survey_token: str | None = field(default=None, repr=False)
+    created_now: bool = True
     extra: Mapping[str, Any] = field(factory=_nothing, repr=_names_only, hash=False)
 
 

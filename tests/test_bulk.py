@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hindsight_async import (
+    BadRequestError,
     BulkAbortedError,
     CreateInterview,
     CreateLimitReachedError,
@@ -704,8 +705,13 @@ def test_a_rejected_row_of_an_earlier_run_says_so(tmp_path):
 
     outcome = asyncio.run(enrol())
     assert OutcomeStatus.ALREADY_DONE is outcome.status
-    assert Delivery.REJECTED is outcome.error.delivery
-    assert "the API said no (bad_request)" in str(outcome.error)
+    assert (BadRequestError, Delivery.REJECTED) == (type(outcome.error), outcome.error.delivery)
+    assert (400, "bad_request", 1, True) == (
+        outcome.error.status,
+        outcome.error.code,
+        outcome.error.attempts,
+        outcome.error.is_earlier,
+    )
 
 
 async def test_closing_one_session_leaves_the_others_in_line():

@@ -7,23 +7,29 @@ from collections import Counter
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import pytest
+from attrs import evolve
 
 from hindsight_async import (
+    APIError,
     BadRequestError,
-    CreatedInterview,
     CreateInterview,
     DeadlineExceededError,
     Delivery,
     HindsightError,
     HindsightSession,
+    InterviewStatus,
     LedgerError,
+    LedgerInUseError,
     OutcomeUnknownError,
     Plan,
     RateBudget,
     RecipientNotAllowedError,
 )
+from hindsight_async.bulk_row import IN_HAND_SECONDS
 from hindsight_async.emulator import Emulator
-from hindsight_async.ledger import Ledger, LedgerEntry, LedgerStatus
+from hindsight_async.errors import LONGEST_TEXT
+from hindsight_async.ledger import Ledger, LedgerStatus, create_once
+from raw_server import raw_server
 
 FAULTS = [
     ("disconnect", "before_commit"),
@@ -69,21 +75,32 @@ def no_file_may_grow():
 
 
 async def test_the_first_delivery_is_sent_and_the_second_learns_of_it(tmp_path):
-    """The answer of the first is the interview, and of every later one what the ledger has of it."""
+    """The answer of the first is the interview, and of every later one the same without its link."""
     async with at_work(tmp_path) as (emulator, interviews, run):
         created = await interviews.create_once(request(), ledger=run)
         again = await interviews.create_once(request("JANE"), ledger=run)
         other = await interviews.create_once(request(deal_id="deal_2"), ledger=run)
-    assert isinstance(created, CreatedInterview)
-    assert isinstance(other, CreatedInterview)
-    assert isinstance(again, LedgerEntry)
-    assert (LedgerStatus.CREATED, created.interview_request_id, 1) == (
-        again.status,
-        again.interview_request_id,
-        again.attempts,
-    )
-    assert not again.in_hand
+    assert (True, True) == (created.created_now, other.created_now)
+    assert (InterviewStatus.SENT, "deal_2") == (created.status, other.deal_id)
+    assert evolve(created, created_now=False, survey_url=None, survey_token=None) == again
     assert 2 == len(emulator.requests)
+
+
+async def test_what_a_person_says_was_created_is_returned_with_what_they_know(tmp_path):
+    """The API's own words are not known then, and nothing is sent."""
+    async with at_work(tmp_path) as (emulator, interviews, run):
+        emulator.fail("POST /interviews", how="disconnect", at="after_commit")
+        with pytest.raises(OutcomeUnknownError):
+            await interviews.create_once(request(), ledger=run)
+        await Ledger(tmp_path / "webhooks.db").resolve((await entry_of(tmp_path)).key, created=4821)
+        again = await interviews.create_once(request(), ledger=run)
+    assert (4821, False, None, None) == (
+        again.interview_request_id,
+        again.created_now,
+        again.status,
+        again.contact_id,
+    )
+    assert 1 == len(emulator.requests)
 
 
 async def test_what_an_earlier_run_planned_is_sent_by_the_next(tmp_path):
@@ -95,18 +112,19 @@ async def test_what_an_earlier_run_planned_is_sent_by_the_next(tmp_path):
             await asyncio.sleep(0)
         waiting.cancel()
     async with at_work(tmp_path) as (emulator, interviews, run):
-        assert isinstance(await interviews.create_once(request(), ledger=run), CreatedInterview)
+        assert (await interviews.create_once(request(), ledger=run)).created_now
         assert 1 == len(emulator.outbox)
 
 
 async def test_of_many_at_once_one_is_sent(tmp_path):
-    """The others are told that a task is at it."""
+    """The others are told that a call is at it, and when to ask again."""
     async with at_work(tmp_path) as (emulator, interviews, run):
         deliveries = [interviews.create_once(request(), ledger=run) for _ in range(50)]
-        first, *told = await asyncio.gather(*deliveries)
-    assert isinstance(first, CreatedInterview)
-    assert all(entry.in_hand and not entry.may_be_sent for entry in told)
-    assert {LedgerStatus.PLANNED} == {entry.status for entry in told}
+        first, *told = await asyncio.gather(*deliveries, return_exceptions=True)
+    assert first.created_now
+    assert {LedgerInUseError} == {type(error) for error in told}
+    assert {(IN_HAND_SECONDS, Delivery.NOT_SENT)} == {(error.retry_after, error.delivery) for error in told}
+    assert "another call or another run has this row in hand" in str(told[0])
     assert 1 == len(emulator.requests) == len(emulator.outbox)
 
 
@@ -118,12 +136,12 @@ def test_nobody_waits_for_the_one_who_is_at_it(tmp_path):
             await interviews.create(request("first"))
             waiting = asyncio.create_task(interviews.create_once(request(), ledger=run))
             await asyncio.sleep(0)
-            told = await interviews.create_once(request(), ledger=run)
+            with pytest.raises(LedgerInUseError):
+                await interviews.create_once(request(), ledger=run)
             assert not waiting.done()
             waiting.cancel()
-            return told
 
-    assert asyncio.run(deliver()).in_hand
+    asyncio.run(deliver())
 
 
 def test_too_late_for_the_deadline_it_is_sent_by_the_next_delivery(tmp_path):
@@ -143,7 +161,7 @@ def test_too_late_for_the_deadline_it_is_sent_by_the_next_delivery(tmp_path):
             return again, len(emulator.outbox)
 
     again, emails = asyncio.run(deliver())
-    assert isinstance(again, CreatedInterview)
+    assert again.created_now
     assert 2 == emails
 
 
@@ -156,14 +174,93 @@ def test_too_late_for_the_deadline_it_is_sent_by_the_next_delivery(tmp_path):
     ],
 )
 async def test_what_was_refused_or_is_in_doubt_is_not_sent_again(tmp_path, how, at, error, status):
-    """The first delivery raises it, and the second is told what the ledger says of it."""
+    """The second delivery raises what the first did, and says that it was an earlier call."""
     async with at_work(tmp_path) as (emulator, interviews, run):
         emulator.fail("POST /interviews", how=how, at=at)
-        with pytest.raises(error):
+        with pytest.raises(error) as first:
             await interviews.create_once(request(), ledger=run)
-        again = await interviews.create_once(request(), ledger=run)
-    assert (status, 1, False) == (again.status, again.attempts, again.in_hand)
+        with pytest.raises(error) as again:
+            await interviews.create_once(request("JANE"), ledger=run)
+    assert (False, True) == (first.value.is_earlier, again.value.is_earlier)
+    assert type(first.value) is type(again.value)
+    for name in ("delivery", "attempts", "status", "code", "message"):
+        assert getattr(first.value, name, None) == getattr(again.value, name, None), name
+    assert "an earlier call: " in str(again.value)
+    assert status == (await entry_of(tmp_path)).status
     assert 1 == len(emulator.requests)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(400, BadRequestError), (409, APIError), (422, APIError), (451, APIError)]
+)
+async def test_an_earlier_refusal_is_the_error_that_it_was(tmp_path, code, error):
+    """By its HTTP status, with the API's words but for addresses, and in another process too."""
+    body = b'{"error": {"code": "odd\\u0000", "message": "no jane@acme.example here%b"}}' % (b"!" * 5000)
+    head = b"HTTP/1.1 %d No\r\nContent-Length: %d\r\n\r\n" % (code, len(body))
+
+    async def refuse(connection):
+        while await connection.request():
+            connection.writer.write(head + body)
+
+    async def refused():
+        async with (
+            HindsightSession("key", base_url=server.base_url) as hindsight,
+            Ledger(tmp_path / "webhooks.db").run() as run,
+        ):
+            with pytest.raises(APIError) as raised:
+                await hindsight.interviews.create_once(request(), ledger=run)
+        return raised.value
+
+    async with raw_server(refuse) as server:
+        first, again = await refused(), await refused()
+    assert error is type(first) is type(again)
+    assert (code, code, 1) == (first.status, again.status, len(server.requests))
+    assert "odd?" == again.code
+    assert again.message.startswith("no <address> here!!!")
+    assert len(again.message) <= LONGEST_TEXT
+    assert (Delivery.REJECTED, True, 1) == (again.delivery, again.is_earlier, again.attempts)
+
+
+@pytest.mark.parametrize(
+    ("how", "status"), [("html", 502), (500, 500), ("truncated", 201), ("disconnect", None)]
+)
+async def test_an_earlier_doubt_keeps_the_status_that_was_seen(tmp_path, how, status):
+    """A person who looks it up is told whether the API said that it was done."""
+    async with at_work(tmp_path) as (emulator, interviews, run):
+        emulator.fail("POST /interviews", how=how, at="mid_body" if how == "truncated" else "after_commit")
+        with pytest.raises(HindsightError):
+            await interviews.create_once(request(), ledger=run)
+        with pytest.raises(OutcomeUnknownError) as again:
+            await interviews.create_once(request(), ledger=run)
+    assert (status, 1, request()) == (again.value.status, again.value.attempts, again.value.request)
+    assert "look it up, then resolve it in the ledger" in str(again.value)
+
+
+async def test_what_was_received_is_kept_without_links_and_addresses(tmp_path):
+    """An id that could be read is not lost with the process; what is secret, or has no room, is not written."""
+    received = {
+        "interview_request_id": 7,
+        "survey_url": "https://survey.example/?token=secret-token",
+        "long": "x" * 2 * LONGEST_TEXT,
+        "nested": {"survey_token": "secret-token", "to": ["jane@acme.example", 1.5, None]},
+        "status": "sent",
+    }
+
+    async def send(row):
+        await row.about_to_send()
+        error = OutcomeUnknownError("the answer cannot be read", status=201)
+        vars(error).update(received=received)
+        raise error
+
+    async with Ledger(tmp_path / "webhooks.db").run() as run:
+        with pytest.raises(OutcomeUnknownError):
+            await create_once(request(), run, send)
+        with pytest.raises(OutcomeUnknownError) as again:
+            await create_once(request(), run, send)
+    kept = {"interview_request_id": 7, "nested": {"to": ["<address>", 1.5, None]}, "status": "sent"}
+    assert (kept, kept) == (again.value.received, (await entry_of(tmp_path)).received)
+    for file in tmp_path.iterdir():
+        assert b"secret-token" not in file.read_bytes()
 
 
 def test_one_that_waits_to_be_sent_again_stays_in_hand(tmp_path):
@@ -175,13 +272,9 @@ def test_one_that_waits_to_be_sent_again_stays_in_hand(tmp_path):
             first = asyncio.create_task(interviews.create_once(request(), ledger=run))
             while LedgerStatus.NOT_SENT not in {entry.status async for entry in entries(tmp_path)}:
                 await asyncio.sleep(0)
-            second = await interviews.create_once(request(), ledger=run)
-            assert (LedgerStatus.NOT_SENT, True, False) == (
-                second.status,
-                second.in_hand,
-                second.may_be_sent,
-            )
-            assert isinstance(await first, CreatedInterview)
+            with pytest.raises(LedgerInUseError):
+                await interviews.create_once(request(), ledger=run)
+            assert (await first).created_now
             return len(emulator.outbox)
 
     assert 1 == asyncio.run(deliver())
@@ -208,15 +301,14 @@ def test_cancelled_after_it_left_it_is_unknown(tmp_path):
             first.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await first
-            return await interviews.create_once(request(), ledger=run)
+            with pytest.raises(OutcomeUnknownError) as again:
+                await interviews.create_once(request(), ledger=run)
+            return again.value
 
     heard = []
-    again = asyncio.run(deliver())
-    assert (LedgerStatus.UNKNOWN, 1, "OutcomeUnknownError") == (
-        again.status,
-        again.attempts,
-        again.error_code,
-    )
+    assert 1 == asyncio.run(deliver()).attempts
+    entry = asyncio.run(entry_of(tmp_path))
+    assert (LedgerStatus.UNKNOWN, "OutcomeUnknownError") == (entry.status, entry.error_code)
     assert 1 == len(heard)
 
 
@@ -232,19 +324,20 @@ def test_cancelled_at_any_moment_the_next_delivery_does_what_is_right(tmp_path):
                     await asyncio.sleep(0 if steps % 2 else 0.0003)
                 task.cancel()
                 await asyncio.wait([task])
-                again = await interviews.create_once(contact, ledger=run)
-                seen[task.cancelled(), type(again), getattr(again, "in_hand", False)] += 1
-                if isinstance(again, LedgerEntry):
-                    assert {LedgerStatus.CREATED, LedgerStatus.UNKNOWN} >= {again.status}
+                try:
+                    again = (
+                        "now" if (await interviews.create_once(contact, ledger=run)).created_now else "then"
+                    )
+                except OutcomeUnknownError:
+                    again = "unknown"
+                seen[task.cancelled(), again] += 1
             return Counter(email.address for email in emulator.outbox)
 
     seen = Counter()
     sent = asyncio.run(deliver())
     assert {1} == set(sent.values())
-    assert {(True, CreatedInterview, False), (True, LedgerEntry, False), (False, LedgerEntry, False)} >= set(
-        seen
-    )
-    assert seen[True, CreatedInterview, False]
+    assert {(True, "now"), (True, "then"), (True, "unknown"), (False, "then")} >= set(seen)
+    assert seen[True, "now"]
 
 
 async def test_an_outcome_that_cannot_be_written_down_is_said(tmp_path):
@@ -256,10 +349,10 @@ async def test_an_outcome_that_cannot_be_written_down_is_said(tmp_path):
         with no_file_may_grow():
             with pytest.raises(LedgerError) as raised:
                 await first
-        again = await interviews.create_once(request(), ledger=run)
+        with pytest.raises(OutcomeUnknownError):
+            await interviews.create_once(request(), ledger=run)
     assert Delivery.UNKNOWN is raised.value.delivery
     assert ["the API had created it: interview_request_id 1"] == raised.value.__notes__
-    assert (LedgerStatus.SENDING, False, False) == (again.status, again.in_hand, again.may_be_sent)
     assert LedgerStatus.UNKNOWN == (await entry_of(tmp_path)).status
     assert 1 == len(emulator.requests)
 
@@ -272,7 +365,7 @@ async def test_a_ledger_that_cannot_be_written_keeps_the_request_back(tmp_path):
                 await interviews.create_once(request(), ledger=run)
         assert Delivery.NOT_SENT is raised.value.delivery
         assert 0 == len(emulator.requests)
-        assert isinstance(await interviews.create_once(request(), ledger=run), CreatedInterview)
+        assert (await interviews.create_once(request(), ledger=run)).created_now
 
 
 async def test_a_cancelled_delivery_is_cancelled_though_the_ledger_fails(tmp_path):
@@ -344,7 +437,8 @@ def test_two_hundred_events_delivered_twice_with_faults_email_each_once(tmp_path
             chance.shuffle(names)
             await asyncio.gather(*(deliver(interviews, run, name) for name in names), return_exceptions=True)
             for name in names:  # and once more, when all is quiet
-                await interviews.create_once(request(name), ledger=run)
+                with suppress(BadRequestError, OutcomeUnknownError):
+                    await interviews.create_once(request(name), ledger=run)
             return Counter(email.address for email in emulator.outbox)
 
     sent = asyncio.run(deliver_all())

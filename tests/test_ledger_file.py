@@ -157,22 +157,22 @@ async def test_what_is_no_ledger_is_refused_and_left_as_it_is(path, make, use):
 async def test_a_ledger_of_a_newer_version_is_refused(path, use):
     """It says which schema it found and which it knows, and asks for an upgrade."""
     await open_a_run(Ledger(path))
-    change(path, "UPDATE meta SET value = '2' WHERE name = 'schema_version'")
-    with pytest.raises(LedgerError, match=r"its schema is 2, this one knows 1\): upgrade hindsight-async"):
+    change(path, "UPDATE meta SET value = '3' WHERE name = 'schema_version'")
+    with pytest.raises(LedgerError, match=r"its schema is 3, this one knows 2\): upgrade hindsight-async"):
         await use(Ledger(path))
     with closing(sqlite3.connect(path)) as opened:
-        assert ("2",) == opened.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
+        assert ("3",) == opened.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
 
 
 async def test_a_ledger_says_what_it_is(path):
     """Its version and owner can be read in a table, and by `file` from its header."""
     await open_a_run(Ledger(path))
     with closing(sqlite3.connect(path)) as opened:
-        assert {"application": "hindsight-async", "schema_version": "1", "run_open": "0"} == dict(
+        assert {"application": "hindsight-async", "schema_version": "2", "run_open": "0"} == dict(
             opened.execute("SELECT name, value FROM meta")
         )
         assert (0x48494C47,) == opened.execute("PRAGMA application_id").fetchone()
-        assert (1,) == opened.execute("PRAGMA user_version").fetchone()
+        assert (2,) == opened.execute("PRAGMA user_version").fetchone()
         assert ("wal",) == opened.execute("PRAGMA journal_mode").fetchone()
 
 
@@ -191,7 +191,12 @@ async def test_it_stores_what_an_audit_needs_and_nothing_else(path):
         "deal_id",
         "status",
         "interview_request_id",
+        "contact_id",
+        "interview_status",
+        "http_status",
         "error_code",
+        "error_message",
+        "received",
         "attempts",
         "planned_at",
         "sending_at",

@@ -23,6 +23,7 @@ from hindsight_async.addresses import interview_key
 from hindsight_async.bulk import BulkRun
 from hindsight_async.emulator import Emulator
 from hindsight_async.ledger import Ledger, LedgerJournal, LedgerRow, LedgerStatus, create_once
+from hindsight_async.ledger.server import LEASE_SECONDS
 from postgres_server import PASSWORD, running
 
 MOMENT = datetime(2026, 9, 1, 12, 30, 0, 250, tzinfo=UTC)
@@ -94,7 +95,7 @@ def test_the_tables_are_made_once_though_many_begin_together(url, server, databa
         database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
     )
     assert [("hindsight_interviews",), ("hindsight_meta",), ("hindsight_runs",)] == tables
-    assert [("application", "hindsight-async"), ("schema_version", "1")] == server.execute(
+    assert [("application", "hindsight-async"), ("schema_version", "2")] == server.execute(
         database, "SELECT name, value FROM hindsight_meta ORDER BY 1"
     )
     assert [] == server.execute(database, "SELECT * FROM hindsight_runs")
@@ -454,8 +455,8 @@ def test_a_server_that_is_not_there_is_named(server):
 def test_a_ledger_of_a_newer_version_is_refused(url, server, database):
     """It says which schema it found and which it knows."""
     asyncio.run(begin(url))
-    server.execute(database, "UPDATE hindsight_meta SET value = '2' WHERE name = 'schema_version'")
-    with pytest.raises(LedgerError, match=r"its schema is 2, this one knows 1\): upgrade hindsight-async"):
+    server.execute(database, "UPDATE hindsight_meta SET value = '3' WHERE name = 'schema_version'")
+    with pytest.raises(LedgerError, match=r"its schema is 3, this one knows 2\): upgrade hindsight-async"):
         asyncio.run(begin(url))
 
 
@@ -676,7 +677,8 @@ def test_one_event_that_reaches_two_processes_is_sent_once(url):
                     hindsight.interviews.create_once(request, ledger=run)
                     for request in requests(50)
                     for hindsight, run in zip(sessions, opened, strict=True)
-                )
+                ),
+                return_exceptions=True,
             )
             later = [
                 await sessions[0].interviews.create_once(request, ledger=opened[0])
@@ -686,11 +688,57 @@ def test_one_event_that_reaches_two_processes_is_sent_once(url):
 
     answers, later, sent = asyncio.run(deliver())
     assert {1} == set(sent.values())
-    assert 50 == len(sent) == sum(isinstance(each, CreatedInterview) for each in answers)
-    assert {LedgerStatus.CREATED} == {each.status for each in later}
+    created = [each for each in answers if isinstance(each, CreatedInterview)]
+    assert 50 == len(sent) == sum(each.created_now for each in created)
+    told = [each for each in answers if each not in created]
+    assert {LedgerInUseError} >= {type(each) for each in told}
+    assert all(0 < each.retry_after <= LEASE_SECONDS for each in told)
+    assert {False} == {each.created_now for each in later}
 
 
-def test_one_that_was_taken_meanwhile_is_answered_with_its_entry(url, end_leases):
+@pytest.mark.parametrize("who", ["the same run", "another run"])
+def test_an_event_in_hand_says_when_its_row_is_free_at_the_latest(server, database, who):
+    """Should whoever is at it die, the row is free once its lease is over."""
+    (request,) = requests(1)
+
+    async def deliver():
+        async with runs(server.url(database, lease=600), 2) as (holder, other):
+            await holder.claim([ledger_row(request)])
+            with pytest.raises(LedgerInUseError) as raised:
+                await create_once(request, holder if who == "the same run" else other, None)
+            return raised.value
+
+    error = asyncio.run(deliver())
+    assert 500 < error.retry_after <= 600
+    assert Delivery.NOT_SENT is error.delivery
+
+
+def test_one_that_was_created_is_not_sent_again_though_a_person_said_so(url, end_leases):
+    """The process stood still after its request left, and what a person decided meanwhile rests on less than it knows."""
+    (request,) = requests(1)
+    sent = []
+
+    async def deliver():
+        async with runs(url, 1) as (stopped,):
+
+            async def send(row):
+                await row.about_to_send()
+                sent.append(row.key)
+                await end_leases()
+                await Ledger(url).resolve(row.key, resend=True)
+                return created(7)
+
+            with pytest.raises(LedgerError) as raised:
+                await create_once(request, stopped, send)
+            return raised.value
+
+    error = asyncio.run(deliver())
+    assert Delivery.UNKNOWN is error.delivery
+    assert ["the API had created it: interview_request_id 7"] == error.__notes__
+    assert 1 == len(sent)
+
+
+def test_one_that_was_taken_meanwhile_is_answered_with_what_was_made_of_it(url, end_leases):
     """The process stood still while it waited, another created it, and the first says so."""
     (request,) = requests(1)
 
@@ -706,8 +754,8 @@ def test_one_that_was_taken_meanwhile_is_answered_with_its_entry(url, end_leases
 
             return await create_once(request, stopped, send)
 
-    entry = asyncio.run(deliver())
-    assert (LedgerStatus.CREATED, 7) == (entry.status, entry.interview_request_id)
+    again = asyncio.run(deliver())
+    assert (False, 7) == (again.created_now, again.interview_request_id)
 
 
 def test_the_end_of_the_event_loop_is_survived(server, database):

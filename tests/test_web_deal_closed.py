@@ -1,13 +1,23 @@
 """What the README's web applications share: the CRM's signature, and a deal as a request."""
 
+import asyncio
 import importlib.util
 import json
+import math
+import signal
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web_server import PUBLIC_URL, SECRET, signed, write_modules
+from hindsight_async import HindsightSession, Plan
+from hindsight_async.addresses import interview_key
+from hindsight_async.emulator import Emulator
+from hindsight_async.ledger import Ledger, LedgerStatus
+from postgres_server import running
+from web_server import PUBLIC_URL, SECRET, deal, signed, write_modules
 
 BODY = '{"contact_email":"jane@acme.example","dealname":"Acme \N{EN DASH} renewal"}'.encode()
 NOW = 1_790_000_000.0
@@ -105,3 +115,72 @@ def test_the_deal_becomes_the_contact_s_context(deal_closed):
     assert "jane@acme.example" == request.contact_email
     context = {"dealname": "Acme", "dealstage": None, "amount": "12000", "closed_lost_reason": None}
     assert context == request.contact_context
+
+
+@pytest.fixture(name="server", scope="module")
+def server_of_a_fleet():
+    with running() as server:
+        yield server
+
+
+KILLED_AT_WORK = """
+import asyncio, os, signal, sys
+from hindsight_async.ledger import Ledger, LedgerRow
+
+async def work(url, *keys):
+    async with Ledger(url).run() as run:
+        await run.claim([LedgerRow(key=key, row_index=0, contact_email="x@acme.example") for key in keys])
+        await run.sending(keys[-1])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(work(*sys.argv[1:]))
+"""
+"""A worker that is killed while it has rows in hand, the last of them on its way."""
+
+LEASE_SECONDS = 90.0
+
+
+def test_no_event_that_a_killed_worker_had_in_hand_is_lost(deal_closed, server):
+    """While its lease lasts the CRM is told when to come again; then what had not left is enrolled, the rest in doubt."""
+    database = server.database()
+    url = server.url(database, lease=LEASE_SECONDS)
+    keys = [interview_key(deal_closed.interview_for(deal(number))) for number in (1, 2)]
+    killed = subprocess.run([sys.executable, "-c", KILLED_AT_WORK, url, *keys], check=False)
+    assert -signal.SIGKILL == killed.returncode
+    dead_ones_lease = (
+        "SELECT extract(epoch FROM min(lease_until) - clock_timestamp())::float FROM hindsight_runs"
+    )
+
+    async def execute(statement):
+        return await asyncio.to_thread(server.execute, database, statement)
+
+    async def deliver_all(hindsight, ledger):
+        bodies = [deal(number) for number in (1, 2)]
+        return [await deal_closed.answer(hindsight, ledger, signed(body), body) for body in bodies]
+
+    async def deliver_twice():
+        async with (
+            Emulator(plan=Plan.ENTERPRISE) as emulator,
+            HindsightSession(emulator.api_key, base_url=emulator.base_url, plan=Plan.ENTERPRISE) as hindsight,
+            Ledger(url).run() as ledger,
+        ):
+            early = await deliver_all(hindsight, ledger)
+            ((rest,),) = await execute(dead_ones_lease)
+            assert [] == emulator.requests
+            waits = [int(headers["Retry-After"]) for _, _, headers in early]
+            await execute(f"UPDATE hindsight_runs SET lease_until = lease_until - interval '{min(waits)} s'")
+            later = await deliver_all(hindsight, ledger)
+            return early, rest, waits, later, [email.address for email in emulator.outbox]
+
+    early, rest, waits, later, outbox = asyncio.run(deliver_twice())
+    assert [({"error": "LedgerInUseError"}, 503)] * 2 == [(content, status) for content, status, _ in early]
+    assert all(rest <= wait <= math.ceil(LEASE_SECONDS) for wait in waits)
+    assert [201, 200] == [status for _, status, _ in later]
+    assert {"status": "unknown"} == later[1][0]
+    assert ["contact1@acme.example"] == outbox
+    statuses = {entry.key: entry.status for entry in asyncio.run(entries_of(url))}
+    assert dict(zip(keys, [LedgerStatus.CREATED, LedgerStatus.UNKNOWN], strict=True)) == statuses
+
+
+async def entries_of(url):
+    return [entry async for entry in Ledger(url).entries()]

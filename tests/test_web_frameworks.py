@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections import Counter
 from contextlib import asynccontextmanager
 
 import pytest
@@ -62,6 +63,17 @@ def emailed(emulator):
     return sorted(request.body["contact_email"] for request in emulator.requests)
 
 
+async def deliver_until_done(app, number):
+    """Deliver a deal as the CRM does, again after a 503; return all answers."""
+    answers = [await app.deliver(deal(number))]
+    async with asyncio.timeout(SECONDS_TO_SEE_IT):
+        while answers[-1].status == 503:
+            assert int(answers[-1].retry_after) > 0
+            await asyncio.sleep(0.1)
+            answers.append(await app.deliver(deal(number)))
+    return answers
+
+
 async def is_refused_for_its_size(app):
     async def pieces():
         for _ in range(MEGABYTES):
@@ -95,22 +107,23 @@ def test_each_deal_is_enrolled_once_over_one_pool_of_connections(name, tmp_path)
     async def deliver_all():
         async with served(name, tmp_path, mode=ALL_WARNINGS) as (app, emulator):
             at_once = [*range(DEALS), *range(0, DELIVERED_TWICE, 2)]
-            first = await asyncio.gather(*(app.deliver(deal(number)) for number in at_once))
+            first = await asyncio.gather(*(deliver_until_done(app, number) for number in at_once))
             again = await asyncio.gather(
                 *(app.deliver(deal(number)) for number in range(1, DELIVERED_TWICE, 2))
             )
             ended = await app.stop()
-            return first, again, emulator, ended
+            return [answers[-1] for answers in first], again, emulator, ended
 
     first, again, emulator, (code, complaints) = asyncio.run(deliver_all())
-    assert {202} == {answer.status for answer in (*first, *again)}
+    assert {201: DEALS, 200: len(first) - DEALS} == Counter(answer.status for answer in first)
+    assert {200} == {answer.status for answer in again}
     assert sorted(f"contact{number}@acme.example" for number in range(DEALS)) == emailed(emulator)
     assert DEALS == len(emulator.outbox)
     connections = {request.peer_port for request in emulator.requests}
     assert len(connections) <= DEFAULT_MAX_IN_FLIGHT
-    ids = {answer.content["interview"] for answer in first} - {None}
+    ids = {answer.content["interview"] for answer in first}
     assert set(emulator.interviews) == ids
-    assert {"created"} == {answer.content["status"] for answer in again}
+    assert {"sent"} == {answer.content["status"] for answer in (*first, *again)}
     assert {answer.content["interview"] for answer in again} <= ids
     assert {LedgerStatus.CREATED: DEALS} == asyncio.run(statuses_of(tmp_path))
     assert [] == complaints
@@ -138,6 +151,11 @@ def test_each_answer_tells_the_crm_what_to_do(name, tmp_path):
             too_large = await is_refused_for_its_size(app)
             emulator.fail("POST /interviews", how=400)
             answers["refused by the API"] = await app.deliver(deal(2))
+            answers["refused earlier"] = await app.deliver(deal(2))
+            answers["true again"] = await app.deliver(deal(1))
+            emulator.fail("POST /interviews", how="disconnect", at="after_commit")
+            answers["in doubt"] = await app.deliver(deal(5))
+            answers["in doubt since earlier"] = await app.deliver(deal(5))
             emulator.spend(Plan.ESSENTIALS.requests_per_minute)
             answers["full, says the API"] = await app.deliver(deal(3))
             answers["full, as is known"] = await app.deliver(deal(4))
@@ -146,12 +164,18 @@ def test_each_answer_tells_the_crm_what_to_do(name, tmp_path):
 
     answers, too_large, requests, (code, complaints) = asyncio.run(deliver_each())
     expected = dict.fromkeys(("unsigned", "stale", "other body", "not ASCII"), 401)
-    expected |= dict.fromkeys(("no JSON", "no deal", "no contact", "no address", "refused by the API"), 400)
+    expected |= dict.fromkeys(("no JSON", "no deal", "no contact", "no address"), 400)
+    expected |= dict.fromkeys(("refused by the API", "refused earlier"), 400)
+    in_doubt = ("in doubt", "in doubt since earlier")
+    expected |= {"true again": 200} | dict.fromkeys(in_doubt, 200)
     full = ("full, says the API", "full, as is known")
-    expected |= {"true": 202} | dict.fromkeys(full, 503)
+    expected |= {"true": 201} | dict.fromkeys(full, 503)
     assert expected == {case: answer.status for case, answer in answers.items()}
     assert too_large
-    assert [201, 400, 429] == [request.status for request in requests]
+    assert ["unknown"] * 2 == [answers[case].content["status"] for case in in_doubt]
+    assert [f"contact{number}@acme.example" for number in (1, 2, 5, 3)] == [
+        request.body["contact_email"] for request in requests
+    ]
     assert deal_as_context(1) == requests[0].body
     assert all(30 <= int(answers[case].retry_after) <= 65 for case in full)
     assert [] == complaints
@@ -173,7 +197,7 @@ def test_what_a_full_plan_turned_away_is_enrolled_when_it_comes_again(tmp_path):
     first, outbox, later, emails = asyncio.run(deliver_twice())
     assert [503, 503] == [answer.status for answer in first]
     assert [] == outbox
-    assert [202, 202] == [answer.status for answer in later]
+    assert [201, 201] == [answer.status for answer in later]
     assert ["contact1@acme.example", "contact2@acme.example"] == emails
 
 
@@ -194,7 +218,7 @@ def test_callers_that_leave_and_a_server_that_stops_lose_nothing(name, tmp_path)
             return answer, emailed(emulator), await app.end()
 
     answer, emails, (code, complaints) = asyncio.run(leave_and_stop())
-    assert (202, "sent") == (answer.status, answer.content["status"])
+    assert (201, "sent") == (answer.status, answer.content["status"])
     assert ["contact1@acme.example", "contact2@acme.example"] == emails
     entries = asyncio.run(ledger_of(tmp_path))
     left = LedgerStatus.UNKNOWN if name in CANCEL_WHEN_THE_CALLER_IS_GONE else LedgerStatus.CREATED
@@ -215,7 +239,7 @@ def test_a_slow_answer_is_waited_for(tmp_path):
             return await app.deliver(deal(1)), emulator.requests, await app.stop()
 
     answer, requests, (code, complaints) = asyncio.run(deliver_slowly())
-    assert (202, "sent") == (answer.status, answer.content["status"])
+    assert (201, "sent") == (answer.status, answer.content["status"])
     assert 1 == len(requests)
     assert {LedgerStatus.CREATED: 1} == asyncio.run(statuses_of(tmp_path))
     assert [] == complaints

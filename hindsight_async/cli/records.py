@@ -39,7 +39,7 @@ def get(*ids: int, plan: Plan | None = None) -> int:
 
 @ledger_app.command
 def show(ledger: str, /, *, status: LedgerStatus | None = None) -> int:
-    """Print a ledger's rows as tab-separated lines: key, row, address, status, id, error code, attempts, when.
+    """Print a ledger's rows as tab-separated lines: key, row, address, status, id, error code (else HTTP status), attempts, when.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _cells(entry: LedgerEntry) -> tuple[object, ...]:
         entry.contact_email or entry.address_hash,
         entry.status.value,
         entry.interview_request_id,
-        entry.error_code,
+        entry.error_code or entry.http_status,
         entry.attempts,
         when.isoformat(timespec="seconds"),
     )

@@ -1,16 +1,17 @@
 """A ledger as the journal of a bulk run."""
 
+import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from os import PathLike
-from typing import Any
+from typing import Any, cast
 
 from hindsight_async.addresses import normalised
-from hindsight_async.errors import APIError
+from hindsight_async.errors import LONGEST_TEXT, APIError, HindsightError, without_addresses
 from hindsight_async.journal import LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.ledger.ledger import Ledger
 from hindsight_async.ledger.run import LedgerRun
-from hindsight_async.models import CreateInterview
+from hindsight_async.models import CreatedInterview, CreateInterview
 from hindsight_async.outcomes import Outcome, OutcomeStatus
 
 _LEDGER_STATUS = {
@@ -61,7 +62,8 @@ class RunJournal:
             _LEDGER_STATUS[outcome.status],
             attempts=outcome.attempts,
             interview_request_id=outcome.interview_request_id,
-            error_code=None if error is None else _code(error),
+            **({} if outcome.response is None else _said_of(outcome.response)),
+            **({} if error is None else _said_by(error)),
         )
 
 
@@ -81,8 +83,58 @@ class LedgerJournal(RunJournal):
         await self._opened.aclose()
 
 
-def _code(error: Exception) -> str:
-    """Return the API's code, else the HTTP status, else the error's class."""
+_SURVEY_LINK = {"survey_url", "survey_token"}
+
+
+def _said_of(created: CreatedInterview) -> dict[str, Any]:
+    return {"contact_id": created.contact_id, "interview_status": created.status}
+
+
+def _said_by(error: HindsightError) -> dict[str, Any]:
+    """Return what is kept of a failure, so that a later call can raise it again."""
     if isinstance(error, APIError):
-        return error.code or str(error.status)
-    return type(error).__name__
+        code, message = error.code, error.message
+    else:
+        code, message = type(error).__name__, str(error.args[0])
+    return {
+        "http_status": getattr(error, "status", None),
+        "error_code": code,
+        "error_message": without_addresses(message[:LONGEST_TEXT]),
+        "received": _kept(getattr(error, "received", {})),
+    }
+
+
+def _kept(received: Mapping[str, Any]) -> dict[str, Any]:
+    """Return as much of an answer as has room, without survey links and addresses."""
+    kept: dict[str, Any] = {}
+    room = LONGEST_TEXT
+    for name, value in received.items():
+        if name in _SURVEY_LINK:
+            continue
+        try:
+            part = {name: _without_secrets(value)}
+            room_taken = len(json.dumps(part))
+        except (TypeError, ValueError, RecursionError):
+            continue
+        # A long field is left out, and not those after it: an id is short.
+        if room_taken <= room:
+            kept |= part
+            room -= room_taken
+    return kept
+
+
+def _without_secrets(value: Any) -> Any:
+    match value:
+        case str():
+            return without_addresses(value)
+        case Mapping():
+            items = cast("Mapping[str, Any]", value).items()
+            return {
+                without_addresses(name): _without_secrets(each)
+                for name, each in items
+                if name not in _SURVEY_LINK
+            }
+        case list():
+            return [_without_secrets(each) for each in cast("list[object]", value)]
+        case _:
+            return value

@@ -45,6 +45,13 @@ class SharedRows(Rows):
             .where(self.runs.c.id == holder, self.runs.c.lease_until > _database_clock())
             .correlate(self.interviews)
         )
+        self.lease_seconds = (
+            sa.select(sa.cast(sa.extract("epoch", self.runs.c.lease_until - _database_clock()), sa.Double))
+            .where(self.runs.c.id == holder)
+            .correlate(self.interviews)
+            .scalar_subquery()
+        )
+        """How long a row is its holder's should that one die; NULL where it is nobody's."""
 
     def among(self, keys: Collection[str]) -> sa.ColumnElement[bool]:
         """Select the rows of these keys, given as one array: the statement stays the same however many they are."""
@@ -136,7 +143,8 @@ class LeasedRun:
         )
         # Read in one statement, since other runs go on meanwhile: what is open and not taken is in their hands.
         in_hand = sa.and_(interviews.c.status.in_(_OPEN), ~self.is_its_own)
-        return known | await rows.known(connection, open_keys, in_hand.label("in_hand"))
+        columns = in_hand.label("in_hand"), rows.lease_seconds.label("lease_seconds")
+        return known | await rows.known(connection, open_keys, *columns)
 
     async def let_go(self, connection: AsyncConnection, keys: Collection[str]) -> None:
         """Give back what was not sent."""

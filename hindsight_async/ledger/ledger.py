@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hindsight_async.errors import LedgerError
 from hindsight_async.journal import LedgerEntry, LedgerStatus
 from hindsight_async.ledger.place import store_at
-from hindsight_async.ledger.rows import MAY_BE_RESENT
+from hindsight_async.ledger.rows import MAY_BE_RESENT, NOTHING_SAID
 from hindsight_async.ledger.run import LedgerRun
 from hindsight_async.ledger.writer import Work, Writer
 
@@ -136,8 +136,8 @@ class Ledger:
         status = LedgerStatus.NOT_SENT if resend else LedgerStatus.CREATED
         rows = self._store.rows
         values = {
+            **NOTHING_SAID,
             "interview_request_id": created,
-            "error_code": None,
             "finished_at": self._now(),
             **rows.free,
         }

@@ -2,11 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import cast
 
 from hindsight_async.addresses import interview_key
-from hindsight_async.bulk_row import BulkRow, cut_off
-from hindsight_async.errors import HindsightError, LedgerError, LedgerInUseError
-from hindsight_async.journal import LedgerEntry
+from hindsight_async.bulk_row import BulkRow, claim_again, cut_off
+from hindsight_async.errors import Delivery, HindsightError, LedgerError, LedgerInUseError
 from hindsight_async.ledger.journal import RunJournal
 from hindsight_async.ledger.run import LedgerRun
 from hindsight_async.models import CreatedInterview, CreateInterview
@@ -15,23 +15,24 @@ from hindsight_async.outcomes import OutcomeStatus, status_of
 Send = Callable[[BulkRow[CreateInterview]], Awaitable[CreatedInterview]]
 
 
-async def create_once(
-    request: CreateInterview, ledger: LedgerRun, send: Send
-) -> CreatedInterview | LedgerEntry:
-    """Return what `send` returns, or the entry of a row that the ledger has already, which is then not sent."""
+async def create_once(request: CreateInterview, ledger: LedgerRun, send: Send) -> CreatedInterview:
+    """Return what `send` returns, or what an earlier call created; raise what became of it where that is neither."""
     if not isinstance(ledger, LedgerRun):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"ledger must be a LedgerRun, as Ledger.run() opens it, not {type(ledger).__name__}")
-    journal = RunJournal(ledger)
-    row = BulkRow(0, interview_key(request), request, ahead=False, journal=journal)
+    row = BulkRow(0, interview_key(request), request, ahead=False, journal=RunJournal(ledger))
     while True:
-        entry = (await journal.plan({row.key: (row.index, request)})).get(row.key)
-        if entry is not None and not entry.may_be_sent:
-            return entry
+        verdict = await claim_again(row)
+        if verdict is not None:
+            if verdict.error is not None:
+                raise verdict.error
+            return cast("CreatedInterview", verdict.response)
         try:
             return await _create(row, send)
-        except LedgerInUseError:
-            # Others took this run for dead, and the row with it: ask what they made of it.
-            continue
+        except LedgerInUseError as error:
+            # Others took this run for dead, and the row with it: ask what they made of it. Not so where it had left
+            # and only its end is not theirs to hear: what they made of it since may be that it is to be sent.
+            if error.delivery is Delivery.UNKNOWN:
+                raise
 
 
 async def _create(row: BulkRow[CreateInterview], send: Send) -> CreatedInterview:
@@ -49,8 +50,9 @@ async def _create(row: BulkRow[CreateInterview], send: Send) -> CreatedInterview
             await journal.finished(cut_off(row))
         raise
     made = response.interview_request_id
+    outcome = row.outcome(OutcomeStatus.CREATED, response=response, interview_request_id=made)
     try:
-        await journal.finished(row.outcome(OutcomeStatus.CREATED, interview_request_id=made))
+        await journal.finished(outcome)
     except LedgerError as error:
         error.add_note(f"the API had created it: interview_request_id {made}")
         raise

@@ -1,9 +1,10 @@
 """The rows of a ledger: what they say, how they are stored, and the statements that read and change them."""
 
 import hashlib
+import json
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -13,13 +14,17 @@ from hindsight_async.journal import LedgerEntry, LedgerRow, LedgerStatus
 
 LOOKUP_KEYS: Final = 500
 """How many keys one query looks up."""
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """What the meta row of that name says; a ledger of another version is refused."""
 
-MAY_BE_SENT = (LedgerStatus.PLANNED, LedgerStatus.NOT_SENT)
+MAY_BE_SENT = tuple(status for status in LedgerStatus if status.may_be_sent)
 MAY_BE_RESENT = (LedgerStatus.UNKNOWN, LedgerStatus.REJECTED)
 MAY_FINISH = (*MAY_BE_SENT, LedgerStatus.SENDING)
 FINISHED = (LedgerStatus.CREATED, LedgerStatus.REJECTED, LedgerStatus.NOT_SENT, LedgerStatus.UNKNOWN)
+NOTHING_SAID: Mapping[str, Any] = dict.fromkeys(
+    ("contact_id", "interview_status", "http_status", "error_code", "error_message", "received")
+)
+"""What is stored of the last answer while none has come."""
 
 
 class Moment(sa.TypeDecorator[datetime]):
@@ -44,6 +49,24 @@ class Moment(sa.TypeDecorator[datetime]):
         """Return the time that was stored."""
         del dialect
         return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+class JsonText(sa.TypeDecorator[Mapping[str, Any]]):
+    """A mapping as JSON text; NULL where it is empty."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Mapping[str, Any] | None, dialect: sa.Dialect) -> str | None:
+        """Return what is stored."""
+        del dialect
+        # In ASCII, so that no server refuses it for a character.
+        return json.dumps(value) if value else None
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Mapping[str, Any]:
+        """Return the mapping that was stored."""
+        del dialect
+        return {} if value is None else cast("dict[str, Any]", json.loads(value))
 
 
 def _is_postgresql(dialect: sa.Dialect) -> bool:
@@ -174,7 +197,12 @@ def _interview_columns() -> list[sa.Column[Any]]:
         sa.Column("deal_id", sa.Text),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("interview_request_id", sa.BigInteger),
+        sa.Column("contact_id", sa.Text),
+        sa.Column("interview_status", sa.Text),
+        sa.Column("http_status", sa.Integer),
         sa.Column("error_code", sa.Text),
+        sa.Column("error_message", sa.Text),
+        sa.Column("received", JsonText),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("planned_at", Moment, nullable=False),
         sa.Column("sending_at", Moment),

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hindsight_async.errors import Delivery, LedgerError, LedgerInUseError
 from hindsight_async.journal import LedgerEntry, LedgerRow, LedgerStatus
-from hindsight_async.ledger.rows import FINISHED, MAY_BE_SENT, planned
+from hindsight_async.ledger.rows import FINISHED, MAY_BE_SENT, NOTHING_SAID, planned
 from hindsight_async.ledger.store import Store, Tenancy
 from hindsight_async.ledger.writer import Work, Writer
 
@@ -81,7 +81,7 @@ class LedgerRun:
         becomes `not_sent`.
         """
         sending_at = self._now()
-        values = {"sending_at": sending_at, "finished_at": None, "error_code": None, **self._tenancy.held}
+        values = {"sending_at": sending_at, "finished_at": None, **NOTHING_SAID, **self._tenancy.held}
         take_back = self._moving(
             key,
             self._tenancy.may_be_taken_back,
@@ -124,18 +124,28 @@ class LedgerRun:
         *,
         attempts: int,
         interview_request_id: int | None = None,
+        contact_id: str | None = None,
+        interview_status: str | None = None,
+        http_status: int | None = None,
         error_code: str | None = None,
+        error_message: str | None = None,
+        received: Mapping[str, Any] | None = None,
     ) -> None:
         """Record what became of a row: `created`, `rejected`, `not_sent` or `unknown` (else ValueError).
 
-        `attempts` is added to those of earlier runs. Where it fails the row stays as it was; where
+        `attempts` is added to those of earlier runs; the rest is as in LedgerEntry. Where it fails the row stays as it was; where
         the caller is cancelled while it waits, it is recorded all the same.
         """
         if status not in FINISHED:
             raise ValueError(f"a row does not end as {status}")
         values = {
             "interview_request_id": interview_request_id,
-            "error_code": error_code and error_code.encode(errors="replace").decode(),
+            "contact_id": _storable(contact_id),
+            "interview_status": _storable(interview_status),
+            "http_status": http_status,
+            "error_code": _storable(error_code),
+            "error_message": _storable(error_message),
+            "received": received,
             "attempts": self._rows.interviews.c.attempts + attempts,
             "finished_at": self._now(),
             **self._rows.free,
@@ -165,3 +175,8 @@ class LedgerRun:
 
     async def _let_go(self, keys: Collection[str], connection: AsyncConnection) -> None:
         await self._tenancy.let_go(connection, [key for key in keys if key not in self._in_hand])
+
+
+def _storable(text: str | None) -> str | None:
+    """Return a server's text as every database takes it: without half surrogate pairs and NUL."""
+    return text and text.encode(errors="replace").decode().replace("\0", "?")
