@@ -336,6 +336,22 @@ async def test_a_deadline_that_has_passed_sends_nothing():
     assert 10 == round(await first)
 
 
+async def test_a_slot_that_frees_past_the_deadline_of_the_next_in_line_goes_to_the_one_behind():
+    """Where the event loop was blocked past a caller's deadline, that caller is refused and nothing is sent."""
+    door = make().join(1)
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    async with Slot(door, route=ROUTE) as slot:
+        late = asyncio.ensure_future(send(door, deadline=3.0))
+        patient = asyncio.ensure_future(send(door, deadline=30.0))
+        await asyncio.sleep(1)
+        loop.stand_still(5)
+        slot.answered(200, headers())
+    with pytest.raises(DeadlineExceededError):
+        await late
+    assert 6 == round(await patient, 3)
+
+
 async def test_a_closed_gate_turns_away_those_whose_deadline_is_earlier():
     """When a 429 closes the gate beyond the deadline of one in line, that one is told then and not later."""
     door = make().join(1)
@@ -448,6 +464,33 @@ async def test_refusals_of_requests_already_under_way_close_nothing_again():
     await asyncio.sleep(1.2)
     assert 12 == round(await send(door, 0.0), 3)
     await rest
+
+
+async def test_a_later_refusal_that_names_a_shorter_wait_opens_nothing_earlier():
+    """Of all the resets that a server names the last one stands, in whatever order they come."""
+    budget = make()
+    door = budget.join(10)
+    await warm(door)
+    waits = ((1.0, 50), (1.5, 10), (2.0, 70), (2.5, 5))
+    refused = [send(door, after, status=429, said=headers(Retry_After=wait)) for after, wait in waits]
+    rest = asyncio.ensure_future(asyncio.gather(*refused))
+    await asyncio.sleep(2.6)
+    assert NOON + timedelta(seconds=72 - 2.6) == pytest.approx(
+        budget.snapshot().closed_until, abs=timedelta(seconds=0.01)
+    )
+    assert 72 == round(await send(door, 0.0), 3)
+    await rest
+
+
+async def test_an_answer_to_a_request_from_before_the_closing_opens_nothing():
+    """It tells of an older time: still nobody leaves before the reset, and then one probe goes alone."""
+    door = make().join(10)
+    await warm(door)
+    late = [asyncio.ensure_future(send(door, seconds)) for seconds in (3.0, 5.0, 15.5)]
+    await send(door, 1.0, status=429, said=headers(Retry_After=14))
+    left = await asyncio.gather(*(send(door, 1.0) for _ in range(4)))
+    assert [15, 16, 16, 17] == [round(moment, 3) for moment in left]
+    await asyncio.gather(*late)
 
 
 async def test_a_late_refusal_that_names_nothing_is_no_second_closing():
@@ -736,6 +779,67 @@ def test_what_a_dead_loop_left_behind_is_of_no_consequence():
     loop.run_until_complete(asyncio.gather(waiter, return_exceptions=True))
     loop.close()
     assert (58, 0) == (budget.snapshot().free_now, budget.snapshot().in_flight)
+
+
+def test_a_loop_that_is_aborted_takes_no_slot_with_it():
+    """Calls that hold slots or wait are cut off with their loop; their 60 s later the whole plan is there again."""
+    budget = make(3)
+    door = budget.join(2)
+    aborted, next_one = VirtualTimeLoop(), VirtualTimeLoop()
+    next_one.stand_still(10)
+
+    async def begin() -> list[asyncio.Task[float]]:
+        await warm(door)
+        calls = [asyncio.create_task(send(door, 1000.0)) for _ in range(4)]
+        await asyncio.sleep(1)
+        seen = budget.snapshot()
+        assert (2, 2) == (seen.in_flight, seen.queued["interactive"])
+        return calls
+
+    async def go_on() -> list[float]:
+        left = await asyncio.gather(*(send(door, 0.0) for _ in range(3)))
+        await asyncio.sleep(61)
+        return left
+
+    calls = aborted.run_until_complete(begin())
+    left = next_one.run_until_complete(go_on())
+    assert [60, 70, 70] == [round(moment, 1) for moment in left]
+    for call in calls:
+        call.cancel()
+    aborted.run_until_complete(asyncio.wait(calls))
+    seen = budget.snapshot()
+    assert (3, 0, 0) == (seen.free_now, seen.in_flight, seen.queued["interactive"])
+    aborted.close()
+    next_one.close()
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["cold start", "after a 429"])
+def test_a_loop_that_is_aborted_around_a_probe_leaves_nobody_waiting_for_it(*, closed: bool):
+    """The answer that the others waited for will never come: on the next loop another probe goes."""
+    budget = make()
+    door = budget.join(5)
+    aborted, next_one = VirtualTimeLoop(), VirtualTimeLoop()
+    next_one.stand_still(20)
+
+    async def begin() -> list[asyncio.Task[float]]:
+        if closed:
+            await send(door, 0.0, status=429, said=headers(Retry_After=10))
+        calls = [asyncio.create_task(send(door, 1000.0)) for _ in range(3)]
+        await asyncio.sleep(11)
+        seen = budget.snapshot()
+        assert (1, 2) == (seen.in_flight, seen.queued["interactive"])
+        return calls
+
+    async def go_on() -> list[float]:
+        return await asyncio.gather(*(send(door, 1.0) for _ in range(2)))
+
+    calls = aborted.run_until_complete(begin())
+    assert [20, 21] == [round(moment, 1) for moment in next_one.run_until_complete(go_on())]
+    for call in calls:
+        call.cancel()
+    aborted.run_until_complete(asyncio.wait(calls))
+    aborted.close()
+    next_one.close()
 
 
 async def test_two_loops_at_once_are_refused():

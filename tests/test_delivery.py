@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 import socket
 import traceback
 import uuid
@@ -30,6 +31,13 @@ from raw_server import CREATED, OK, raw_server
 
 KEY = uuid.uuid4().hex
 REQUEST = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_abc123")
+
+
+EVERY_KIND_OF_CALL = [
+    pytest.param(lambda interviews: interviews.create(REQUEST), id="create"),
+    pytest.param(lambda interviews: interviews.update(7, UpdateInterview(objective="x")), id="update"),
+    pytest.param(lambda interviews: interviews.get(7), id="get"),
+]
 
 
 def session(base_url, **options):
@@ -92,6 +100,26 @@ async def test_a_create_whose_bytes_left_is_never_sent_again(fault):
     assert "was not sent again" in str(raised.value)
 
 
+# The HTTP library would have large bodies from a file.
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+async def test_a_create_that_is_cut_off_while_it_leaves_is_unknown():
+    """Nobody knows what a server made of part of a large body: it is sent once."""
+    received = []
+
+    async def read_some_and_drop(connection):
+        received.append(await connection.reader.readexactly(1_000_000))
+        connection.drop()
+
+    large = CreateInterview(
+        contact_email="jane@acme.example", sequence_id="seq_abc123", contact_context="x" * 20_000_000
+    )
+    async with raw_server(read_some_and_drop) as server, session(server.base_url) as hindsight:
+        with pytest.raises(OutcomeUnknownError) as raised:
+            await hindsight.interviews.create(large)
+    assert 1 == len(received) == server.connections
+    assert (Delivery.UNKNOWN, 1) == (raised.value.delivery, raised.value.attempts)
+
+
 @pytest.mark.parametrize("fault", [drop_after_reading, never_answer, half_an_answer, nonsense])
 async def test_updates_and_reads_are_sent_again_until_attempts_run_out(fault):
     """What may be repeated is repeated, each attempt exactly one request."""
@@ -123,11 +151,12 @@ async def test_an_update_succeeds_on_a_later_attempt():
     assert 2 == len(server.requests)
 
 
-async def test_a_refused_connection_is_tried_again_and_then_not_sent():
-    """Where nothing listens nothing is sent, which is safe to repeat."""
+@pytest.mark.parametrize("ask", EVERY_KIND_OF_CALL)
+async def test_a_refused_connection_is_tried_again_and_then_not_sent(ask):
+    """Where nothing listens nothing is sent, be it a create, a change or a read, which is safe to repeat."""
     async with session(f"http://127.0.0.1:{unused_port()}") as hindsight:
         with pytest.raises(NotSentError) as raised:
-            await hindsight.interviews.create(REQUEST)
+            await ask(hindsight.interviews)
     assert Delivery.NOT_SENT is raised.value.delivery
     assert RetryPolicy().attempts == raised.value.attempts
     assert "no connection to http://127.0.0.1:" in str(raised.value)
@@ -174,12 +203,15 @@ async def test_a_tls_failure_is_not_sent():
 
 async def test_an_unknown_host_is_not_sent():
     """A name that does not resolve is a NotSentError that names it."""
-    async with session("https://no-such-host.invalid/api/v1", retry=RetryPolicy(attempts=1)) as hindsight:
+    # Names are looked up by a thread, for which this clock does not wait where there is another end.
+    patient = {"timeouts": Timeouts(read=math.inf), "deadline": None, "retry": RetryPolicy(attempts=1)}
+    async with session("https://no-such-host.invalid/api/v1", **patient) as hindsight:
         with pytest.raises(NotSentError, match=r"no-such-host\.invalid"):
             await hindsight.interviews.create(REQUEST)
 
 
-async def test_a_connect_timeout_is_not_sent():
+@pytest.mark.parametrize("ask", EVERY_KIND_OF_CALL)
+async def test_a_connect_timeout_is_not_sent(ask):
     """A host that does not take the connection in time received nothing."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
@@ -195,7 +227,7 @@ async def test_a_connect_timeout_is_not_sent():
             quick = {"timeouts": Timeouts(connect=1.0), "retry": RetryPolicy(attempts=1)}
             async with session(f"http://127.0.0.1:{port}", **quick) as hindsight:
                 with pytest.raises(NotSentError, match="took too long"):
-                    await hindsight.interviews.create(REQUEST)
+                    await ask(hindsight.interviews)
         finally:
             for filler in fillers:
                 filler.close()
@@ -379,6 +411,29 @@ async def test_of_more_creates_than_fit_before_the_deadline_none_is_in_doubt():
     assert len(server.requests) == len(outcomes) - len(failed)
 
 
+@pytest.mark.parametrize("borrowed", [False, True], ids=["own pool", "borrowed pool"])
+@pytest.mark.parametrize("begins", [b"", CREATED[:-10]], ids=["nothing", "half an answer"])
+async def test_an_answer_that_does_not_come_is_given_up_also_without_a_deadline(borrowed, begins):
+    """No call hangs for ever on a server that says nothing (more), whosever connections it uses."""
+
+    async def say_no_more(connection):
+        await connection.request()
+        connection.writer.write(begins)
+        await connection.reader.read()
+
+    clock = asyncio.get_running_loop().time
+    quick = {"deadline": None, "timeouts": Timeouts(connect=1.0, read=3.0)}
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(raw_server(say_no_more))
+        http = await stack.enter_async_context(aiohttp.ClientSession()) if borrowed else None
+        hindsight = await stack.enter_async_context(session(server.base_url, http=http, **quick))
+        before = clock()
+        with pytest.raises(OutcomeUnknownError, match="took too long"):
+            await hindsight.interviews.create(REQUEST)
+        assert 3 <= clock() - before < 4.1
+    assert 1 == len(server.requests)
+
+
 async def test_a_read_in_flight_at_the_deadline_exceeds_it():
     """For a call that does no harm the deadline is what there is to say."""
     async with raw_server(never_answer) as server, session(server.base_url, deadline=3.0) as hindsight:
@@ -466,6 +521,21 @@ async def test_a_borrowed_pool_is_used_and_never_closed():
         late = session(server.base_url, http=http)
         with pytest.raises(SessionClosedError, match="passed as http= is closed"):
             await late.interviews.create(REQUEST)
+
+
+async def test_a_borrowed_pool_that_raises_for_statuses_does_not_for_ours():
+    """What the API says to a create stays what it says: a refusal with its code, and no doubt."""
+
+    async def refuse(connection):
+        await connection.request()
+        body = b'{"error": {"code": "invalid_request", "message": "no such sequence"}}'
+        connection.writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    async with raw_server(refuse) as server, aiohttp.ClientSession(raise_for_status=True) as http:
+        async with session(server.base_url, http=http) as hindsight:
+            with pytest.raises(BadRequestError, match="no such sequence") as raised:
+                await hindsight.interviews.create(REQUEST)
+    assert (Delivery.REJECTED, "invalid_request") == (raised.value.delivery, raised.value.code)
 
 
 async def test_the_key_is_in_no_error():

@@ -19,6 +19,7 @@ from hindsight_async import (
     HindsightSession,
     OutcomeUnknownError,
     Plan,
+    RateBudget,
     SessionClosedError,
     UpdateInterview,
     WrongEventLoopError,
@@ -239,8 +240,10 @@ async def test_draining_lets_those_in_flight_finish_and_refuses_the_others():
             with pytest.raises(SessionClosedError):
                 await turned_away
         assert not closing.done()
+        answered_at = asyncio.get_running_loop().time()
         answer.set()
         await closing
+        assert 0 == pytest.approx(asyncio.get_running_loop().time() - answered_at, abs=0.1)
         assert 7 == (await leaving).interview_request_id
         assert 1 == len(server.requests)
 
@@ -261,6 +264,36 @@ async def test_draining_ends_in_time_and_what_is_cut_off_hears_so(caplog):
             await cut_off
     assert REQUEST is raised.value.request
     assert ["the session is closed while 1 requests are in flight"] == caplog.messages
+
+
+async def test_draining_waits_for_nothing_where_nothing_is_in_flight():
+    """However calls ended, answered, refused, lost or cancelled, there is nobody left to wait for."""
+
+    async def answer_by_turns(connection):
+        await connection.request()
+        match connection.number:
+            case 1:
+                connection.writer.write(CREATED)
+            case 2:
+                connection.writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            case 3:
+                connection.drop()
+            case _:
+                await connection.request()
+
+    clock = asyncio.get_running_loop().time
+    async with raw_server(answer_by_turns) as server:
+        for number in range(1, 5):
+            hindsight = session(server.base_url)
+            call = asyncio.create_task(hindsight.interviews.create(REQUEST))
+            while number > len(server.requests):
+                await asyncio.sleep(0.01)
+            if number == 4:
+                call.cancel()
+            await asyncio.wait([call])
+            before = clock()
+            await hindsight.close(drain=10)
+            assert 0 == pytest.approx(clock() - before, abs=0.1)
 
 
 async def test_a_cancelled_drain_closes_at_once():
@@ -350,6 +383,44 @@ async def test_nothing_is_told_where_nothing_is_in_doubt():
             with suppress(asyncio.CancelledError):
                 await task
     assert [] == heard
+
+
+@pytest.mark.parametrize("hooked", [True, False], ids=["hook", "log"])
+async def test_a_create_that_is_cancelled_before_it_left_is_told_to_nobody(hooked, caplog):
+    """While it connects or waits for the budget nothing has left, so there is no doubt to tell of."""
+    heard = []
+    options = {"on_outcome_unknown": heard.append} if hooked else {}
+
+    async def let_in_and_say_nothing(connection):
+        await connection.reader.read()
+
+    async with raw_server(let_in_and_say_nothing) as server:
+        # Connecting goes on until TLS is agreed on.
+        async with session(server.base_url.replace("http://", "https://"), **options) as hindsight:
+            connecting = asyncio.create_task(hindsight.interviews.create(REQUEST))
+            while not server.connections:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            connecting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await connecting
+
+    async def answer(connection):
+        await connection.request()
+        connection.writer.write(CREATED)
+
+    async with raw_server(answer) as server:
+        async with session(server.base_url, budget=RateBudget(1), **options) as hindsight:
+            await hindsight.interviews.create(REQUEST)
+            waiting = asyncio.create_task(hindsight.interviews.create(REQUEST))
+            await asyncio.sleep(1)
+            assert 1 == hindsight.budget.snapshot().queued["interactive"]
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+    assert 1 == len(server.requests)
+    assert [] == heard
+    assert [] == [record.message for record in caplog.records if record.name.startswith("hindsight_async")]
 
 
 async def test_a_hook_that_fails_does_not_stop_the_cancellation(caplog):

@@ -64,6 +64,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def stand_still(self, seconds: float) -> None:
+        """Let time pass in which nothing runs, as code that blocks the event loop does."""
+        self._jumping.now += seconds
+
     def create_future(self) -> asyncio.Future[Any]:
         future = super().create_future()
         if sys._getframe(1).f_globals.get("__name__") == SQLITE:
