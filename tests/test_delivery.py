@@ -413,8 +413,9 @@ async def test_of_more_creates_than_fit_before_the_deadline_none_is_in_doubt():
 
 @pytest.mark.parametrize("borrowed", [False, True], ids=["own pool", "borrowed pool"])
 @pytest.mark.parametrize("begins", [b"", CREATED[:-10]], ids=["nothing", "half an answer"])
-async def test_an_answer_that_does_not_come_is_given_up_also_without_a_deadline(borrowed, begins):
-    """No call hangs for ever on a server that says nothing (more), whosever connections it uses."""
+@pytest.mark.parametrize("deadline", [None, 60.0])
+async def test_an_answer_that_does_not_come_is_given_up_long_before_any_deadline(borrowed, begins, deadline):
+    """No call hangs on a server that says nothing (more), whosever connections it uses."""
 
     async def say_no_more(connection):
         await connection.request()
@@ -422,7 +423,7 @@ async def test_an_answer_that_does_not_come_is_given_up_also_without_a_deadline(
         await connection.reader.read()
 
     clock = asyncio.get_running_loop().time
-    quick = {"deadline": None, "timeouts": Timeouts(connect=1.0, read=3.0)}
+    quick = {"deadline": deadline, "timeouts": Timeouts(connect=1.0, read=3.0)}
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(raw_server(say_no_more))
         http = await stack.enter_async_context(aiohttp.ClientSession()) if borrowed else None

@@ -177,6 +177,26 @@ def test_what_a_dead_run_was_sending_becomes_unknown(url, end_leases, look):
     assert (LedgerStatus.UNKNOWN, False) == asyncio.run(die_and_look())
 
 
+def test_a_run_settles_what_the_dead_left_before_it_begins(url, server, database, end_leases):
+    """No reader and no claim has to come by: once a run is on, what a dead one was sending is stored as in doubt."""
+
+    async def die_and_begin():
+        async with runs(url, 1) as (dead,):
+            await dead.claim(rows(0, 1))
+            await dead.sending(row(0).key)
+            await end_leases()
+            async with runs(url, 1):
+                return await asyncio.to_thread(
+                    server.execute,
+                    database,
+                    "SELECT status, finished_at FROM hindsight_interviews ORDER BY row_index",
+                )
+
+    (unknown, settled_at), planned = asyncio.run(die_and_begin())
+    assert ("unknown", ("planned", None)) == (unknown, planned)
+    assert settled_at is not None
+
+
 def test_a_run_that_was_taken_for_dead_sends_nothing_that_it_lost(url, end_leases):
     """Rows it only planned are another's now; one that nobody took is still its own, and its lease runs again."""
 
