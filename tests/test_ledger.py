@@ -522,6 +522,26 @@ async def test_a_mark_that_is_cancelled_once_it_is_on_disk_is_taken_back(ledger)
     assert [LedgerStatus.UNKNOWN, LedgerStatus.NOT_SENT] == [e.status for e in await entries_of(ledger)]
 
 
+async def test_a_mark_that_is_taken_back_is_that_one_and_no_later(path):
+    """A caller gives up while its mark is written, and the row is marked anew meanwhile: the new mark stays."""
+    times = (MOMENT + timedelta(seconds=n) for n in range(99))
+    ledger = Ledger(path, now=lambda: next(times))
+    async with ledger.run() as run:
+        await run.claim([row(0)])
+        given_up = asyncio.create_task(run.sending(row(0).key))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        assert given_up.cancelled()
+        await asyncio.gather(
+            run.finished(row(0).key, LedgerStatus.NOT_SENT, attempts=0), run.sending(row(0).key)
+        )
+        await run.claim([row(1)])
+        assert LedgerStatus.SENDING == await status_of(ledger, 0)
+        await run.finished(row(0).key, LedgerStatus.CREATED, attempts=1)
+
+
 async def test_a_refused_mark_that_is_cancelled_takes_nothing_back(ledger):
     """Another caller has the row in flight: its mark stays."""
     async with ledger.run() as run:
