@@ -290,7 +290,7 @@ async def test_draining_waits_for_nothing_where_nothing_is_in_flight():
                 await asyncio.sleep(0.01)
             if number == 4:
                 call.cancel()
-            await asyncio.wait([call])
+            await asyncio.gather(call, return_exceptions=True)
             before = clock()
             await hindsight.close(drain=10)
             assert 0 == pytest.approx(clock() - before, abs=0.1)
