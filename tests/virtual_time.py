@@ -82,3 +82,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def _wait_in_real_time(self, future: asyncio.Future[Any]) -> None:
         self._jumping.awaited.add(future)
         future.add_done_callback(self._jumping.awaited.discard)
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  asyncio names it
+        """Wait for the threads to the end: on this clock any time that they are given is over at once."""
+        del timeout
+        await super().shutdown_default_executor()
