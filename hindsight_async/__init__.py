@@ -20,8 +20,10 @@ The rooms, in the order in which a call travels:
     budget        when a request may leave
     transport     a call to a reply over aiohttp, at most once
     pool          the connections: one event loop in one process at a time
+    connector     connections that carry no answer that nobody asked for
     alarm         one timer for the deadlines of all requests
     access        where requests go and with which key, read when a session opens
+    proxy         a proxy, out of its URL
     call          the call, the reply, and what a reply means
     codec         JSON to models and back, nothing coerced
     models        requests and responses

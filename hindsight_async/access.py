@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
+from hindsight_async.proxy import Proxy
+
 API_KEY_VARIABLE = "HINDSIGHT_API_KEY"
 BASE_URL_VARIABLE = "HINDSIGHT_BASE_URL"
 
@@ -24,21 +26,32 @@ class Access:
     api_key: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
 
+    def headers_by(self, proxy: Proxy | None) -> tuple[Mapping[str, str], Mapping[str, str] | None]:
+        """Return what to tell the API, and what to tell the proxy alone where it makes a tunnel, as for https."""
+        if proxy is None:
+            return self.headers, None
+        if self.base_url.startswith("https:"):
+            return self.headers, proxy.headers
+        return {**self.headers, **proxy.headers}, None
 
-def check_given(api_key: str | None, base_url: str | None) -> None:
+
+def check_given(api_key: str | None, base_url: str | None, proxy: Proxy | None) -> None:
     """Raise, as `read_access` does, for what was passed and is wrong; the environment is not read."""
     if api_key is not None:
         _read_api_key(api_key)
     if base_url:
-        read_base_url(base_url)
+        _check_proxy(proxy, read_base_url(base_url))
 
 
-def read_access(api_key: str | None = None, base_url: str | None = None) -> Access:
+def read_access(
+    api_key: str | None = None, base_url: str | None = None, proxy: Proxy | None = None
+) -> Access:
     """Return what was passed, and the rest as the environment says it now.
 
     Args:
         api_key: the key as passed, or None for HINDSIGHT_API_KEY.
         base_url: the address as passed, or None for HINDSIGHT_BASE_URL, else `DEFAULT_BASE_URL`.
+        proxy: what requests go through, which must not see the key.
 
     Raises:
         ValueError: a missing or wrong key or address; the text names the argument or the variable.
@@ -46,6 +59,7 @@ def read_access(api_key: str | None = None, base_url: str | None = None) -> Acce
 
     """
     where, key = read_base_url(base_url), _read_api_key(api_key)
+    _check_proxy(proxy, where)
     headers = {"Accept": "application/json", "Authorization": f"Bearer {key}", "User-Agent": USER_AGENT}
     return Access(where, key, headers)
 
@@ -93,6 +107,13 @@ def _checked_base_url(base_url: str, name: str) -> str:
             "(http is taken for this machine only)"
         )
     return base_url.rstrip("/")
+
+
+def _check_proxy(proxy: Proxy | None, base_url: str) -> None:
+    if proxy is not None and base_url.startswith("http:") and not _is_loopback(proxy.host):
+        raise ValueError(
+            "proxy must be on this machine for a base_url of plain http: it would see the API key"
+        )
 
 
 def is_on_this_machine(base_url: str) -> bool:

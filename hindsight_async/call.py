@@ -39,6 +39,18 @@ _SENT_ELSEWHERE = frozenset({301, 307, 308})
 """Redirects that ask for the same request at another address, so it was not processed here."""
 
 
+def is_refusal(status: int) -> bool:
+    """Return whether a request that was answered so had no effect.
+
+    A 408 is what servers also send when they close an idle connection: where it crosses with a request, nothing tells
+    whether that was read.
+    """
+    return (
+        HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+        and status != HTTPStatus.REQUEST_TIMEOUT
+    )
+
+
 @frozen(kw_only=True)
 class Endpoint(Generic[T]):
     """One thing that the API does, and what its answer is.
@@ -117,7 +129,8 @@ def _error(call: Call[Any], reply: Reply, received_at: datetime) -> APIError:
         return APIError(
             _redirect_message(reply), delivery=Delivery.REJECTED if refused else Delivery.UNKNOWN, **fields
         )
-    return refusal_class(reply.status)(message, **fields)
+    delivery = Delivery.REJECTED if is_refusal(reply.status) else Delivery.UNKNOWN
+    return refusal_class(reply.status)(message, delivery=delivery, **fields)
 
 
 def refusal_class(status: int) -> type[APIError]:

@@ -199,7 +199,7 @@ class InternalServerError(APIError):
 
 
 class NotSentError(HindsightError):
-    """No byte of the request left: no connection, no name, no TLS."""
+    """No byte of the request left: no connection, no name, no TLS, no way through the proxy."""
 
 
 class OutcomeUnknownError(HindsightError):

@@ -4,14 +4,16 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from typing import Any
+from ssl import SSLContext
 
 import aiohttp
 
 from hindsight_async.access import Access
 from hindsight_async.alarm import Alarm
+from hindsight_async.connector import Connector
 from hindsight_async.errors import SessionClosedError, WrongEventLoopError
 from hindsight_async.forks import start_afresh_after_fork
+from hindsight_async.proxy import Proxy
 
 IDLE_SECONDS = 4.0
 """How long an idle connection is kept: less than the 5 s after which Node-based servers drop theirs."""
@@ -28,13 +30,21 @@ class Pool:
     access: Access
 
     def __init__(
-        self, *, size: int, read_access: Callable[[], Access], borrowed: aiohttp.ClientSession | None
+        self,
+        *,
+        size: int,
+        read_access: Callable[[], Access],
+        borrowed: aiohttp.ClientSession | None,
+        proxy: Proxy | None = None,
+        ssl: SSLContext | None = None,
     ) -> None:
         self._size = size
         self._read_access = read_access
+        self._proxy = proxy
+        self._ssl = ssl or True
         self._borrowed = borrowed
         self._own: aiohttp.ClientSession | None = None
-        self._connector: _Connector | None = None
+        self._connector: Connector | None = None
         self._closed_with_loop: AsyncGenerator[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -72,9 +82,13 @@ class Pool:
             )
             raise SessionClosedError(f"{whose} is closed")
         if http is None:
-            self._connector = _Connector(limit=self._size, keepalive_timeout=IDLE_SECONDS)
+            self._connector = Connector(limit=self._size, keepalive_timeout=IDLE_SECONDS, ssl=self._ssl)
             http = aiohttp.ClientSession(
-                connector=self._connector, headers=self.access.headers, cookie_jar=aiohttp.DummyCookieJar()
+                connector=self._connector,
+                # aiohttp shows a proxy all headers that a session has prepared, the API key too.
+                headers=self.access.headers if self._proxy is None else None,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                proxy=None if self._proxy is None else self._proxy.url,
             )
             self._own, self._closed_with_loop = http, _closed_with_loop(http)
         return http
@@ -126,16 +140,6 @@ class Pool:
                 )
             self._start_afresh()
         self._loop, self.alarm = loop, Alarm(loop)
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Connections that can be left alone without a warning."""
-
-    abandoned = False
-
-    def __del__(self, *args: Any) -> None:
-        if not self.abandoned:
-            super().__del__(*args)
 
 
 def _closed_with_loop(http: aiohttp.ClientSession) -> AsyncGenerator[None]:

@@ -1,8 +1,11 @@
 """Whether a failed call may be sent again, and after how long: plain functions of plain values."""
 
+from http import HTTPStatus
+
 from attrs import field, frozen, validators
 
 from hindsight_async.errors import (
+    APIError,
     HindsightError,
     InternalServerError,
     NotSentError,
@@ -33,7 +36,11 @@ def may_be_sent_again(error: HindsightError, *, repeatable: bool) -> bool:
     """Return whether the request provably was not processed, or does no harm when repeated."""
     if isinstance(error, (NotSentError, RateLimitExceededError)):
         return True
-    return repeatable and isinstance(error, (OutcomeUnknownError, InternalServerError))
+    if not repeatable:
+        return False
+    # RFC 9110, 15.5.9: after a 408 a request may be repeated on another connection.
+    timed_out = isinstance(error, APIError) and error.status == HTTPStatus.REQUEST_TIMEOUT
+    return timed_out or isinstance(error, (OutcomeUnknownError, InternalServerError))
 
 
 def pause_before_next(

@@ -6,6 +6,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from ssl import SSLContext
 from types import NoneType, TracebackType
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from hindsight_async.budget import Budget, Plan, RateBudget, plan_or_default
 from hindsight_async.errors import OutcomeUnknownError
 from hindsight_async.interviews import Interviews
 from hindsight_async.pipeline import Pipeline
+from hindsight_async.proxy import parse_proxy
 from hindsight_async.retry import RetryPolicy
 from hindsight_async.transport import Timeouts, Transport
 
@@ -46,7 +48,11 @@ class HindsightSession:
       RecipientNotAllowedError. The variable HINDSIGHT_ALLOWED_RECIPIENTS (comma-separated) must allow them too, both as
       it was when the session was built and as it is when the create is made.
     - `max_creates`: how many creates this session may make; one more raises CreateLimitReachedError.
-    - `http`: an aiohttp session to borrow; it is never closed here.
+    - `proxy`: the URL of an HTTP proxy to the API, such as http://user:password@host:3128.
+    - `ssl`: an `ssl.SSLContext`, for a certificate authority of your own, say.
+    - `http`: an aiohttp session to borrow, with its own proxy and certificates; it is never closed here. On its
+      connections an answer that nobody asked for, such as the 408 with which a load balancer ends an idle connection,
+      is taken for the answer to the next call, and `timeouts` does not count the time that a proxy takes.
     - `on_outcome_unknown`: called with an OutcomeUnknownError when a create is cancelled after it left, since
       its caller hears nothing then; without it a warning is logged.
 
@@ -70,6 +76,8 @@ class HindsightSession:
         budget: Budget | None = None,
         allowed_recipients: Iterable[str] | None = None,
         max_creates: int | None = None,
+        proxy: str | None = None,
+        ssl: SSLContext | None = None,
         http: aiohttp.ClientSession | None = None,
         on_outcome_unknown: Callable[[OutcomeUnknownError], object] | None = None,
     ) -> None:
@@ -79,19 +87,22 @@ class HindsightSession:
             _check_whole_number("max_creates", max_creates, least=0)
         _check_type("timeouts", timeouts, Timeouts)
         _check_type("retry", retry, RetryPolicy)
-        _check_type("http", http, (aiohttp.ClientSession, NoneType))
+        _check_connections(http, proxy, ssl)
         _check_type("base_url", base_url, (str, NoneType))
         if on_outcome_unknown is not None and not callable(on_outcome_unknown):
             raise TypeError(f"on_outcome_unknown must be callable, not {type(on_outcome_unknown).__name__}")
         _check_deadline(deadline)
-        check_given(api_key, base_url)
+        via = None if proxy is None else parse_proxy(proxy)
+        check_given(api_key, base_url, via)
         self._base_url = base_url
         self._transport = Transport(
             # Read when it opens, so that one built at import goes where the tests or the child process point it.
-            read_access=lambda: read_access(api_key, base_url),
+            read_access=lambda: read_access(api_key, base_url, via),
             timeouts=timeouts,
             max_in_flight=max_in_flight,
             http=http,
+            proxy=via,
+            ssl=ssl,
             on_outcome_unknown=on_outcome_unknown,
         )
         self._door = self.budget.join(max_in_flight)
@@ -160,6 +171,16 @@ def _checked_budget(budget: Budget | None, plan: Plan | None) -> Budget:
 def _check_whole_number(name: str, value: object, *, least: int) -> None:
     if type(value) is not int or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}")
+
+
+def _check_connections(http: object, proxy: object, ssl: object) -> None:
+    _check_type("http", http, (aiohttp.ClientSession, NoneType))
+    _check_type("proxy", proxy, (str, NoneType))
+    _check_type("ssl", ssl, (SSLContext, NoneType))
+    if http is not None and (proxy is not None or ssl is not None):
+        raise ValueError(
+            "give http, or proxy and ssl: an aiohttp session brings its own proxy and certificates"
+        )
 
 
 def _check_deadline(deadline: object) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
 from math import inf
+from ssl import SSLContext
 from typing import Any
 
 import aiohttp
@@ -13,9 +14,10 @@ from aiohttp.abc import AbstractStreamWriter
 from attrs import field, frozen, validators
 
 from hindsight_async.access import Access
-from hindsight_async.call import Call, Reply
+from hindsight_async.call import Call, Reply, is_refusal
 from hindsight_async.errors import HindsightError, NotSentError, OutcomeUnknownError
 from hindsight_async.pool import Pool
+from hindsight_async.proxy import Proxy, advice_on_refusal
 
 logger = logging.getLogger("hindsight_async.transport")
 
@@ -24,7 +26,12 @@ _FAILURES = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
 
 _REPEATED_BY_AIOHTTP = frozenset({"GET"})
 
-_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+_NOT_CONNECTED = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+)
 
 
 @frozen(kw_only=True)
@@ -32,6 +39,7 @@ class Timeouts:
     """Seconds that the network may take: `connect` to connect, `read` from then until the whole answer is there.
 
     Of a create `read` counts from the moment when it leaves, and nothing else ends the wait for its answer.
+    Through a proxy `connect` counts until the connection behind it stands.
     """
 
     connect: float = field(default=5.0, validator=validators.gt(0))
@@ -48,9 +56,13 @@ class Transport:
         timeouts: Timeouts,
         max_in_flight: int,
         http: aiohttp.ClientSession | None,
+        proxy: Proxy | None,
+        ssl: SSLContext | None,
         on_outcome_unknown: Callable[[OutcomeUnknownError], object] | None,
     ) -> None:
-        self._is_borrowed = http is not None
+        self._proxy = proxy
+        # A pool of our own has the headers prepared, which saves merging them into each request; but see `Pool.open`.
+        self._has_prepared_headers = http is None and proxy is None
         # `total` and `connect` would count the time spent waiting for a connection of a borrowed pool; our own has
         # one for every request in flight, so there one alarm does for all what `sock_read` does with many timers.
         self._timeout = aiohttp.ClientTimeout(
@@ -59,7 +71,7 @@ class Transport:
         self._read_seconds = timeouts.read
         self._longest = timeouts.connect + timeouts.read if http is None else inf
         self._on_outcome_unknown = on_outcome_unknown
-        self._pool = Pool(size=max_in_flight, read_access=read_access, borrowed=http)
+        self._pool = Pool(size=max_in_flight, read_access=read_access, borrowed=http, proxy=proxy, ssl=ssl)
 
     @property
     def is_open(self) -> bool:
@@ -111,7 +123,7 @@ class Transport:
                 # The status says what became of it, though its explanation broke off.
                 return _reply(response, b"")
             left = body.left if body is not None else not isinstance(error, _NOT_CONNECTED)
-            what = _describe(error, self._pool.access.base_url, rang_at=alarm.moment, deadline=deadline)
+            what = _describe(error, self._where(), rang_at=alarm.moment, deadline=deadline)
             failure = (
                 _unknown(what, call, response)
                 if left
@@ -133,19 +145,26 @@ class Transport:
     def _request(
         self, http: aiohttp.ClientSession, call: Call[Any], body: "_WatchedBody | None"
     ) -> Awaitable[aiohttp.ClientResponse]:
-        method = call.endpoint.method
+        method, access = call.endpoint.method, self._pool.access
+        headers, proxy_headers = (
+            (None, None) if self._has_prepared_headers else access.headers_by(self._proxy)
+        )
         return http.request(
             method,
-            self._pool.access.base_url + call.path,
+            access.base_url + call.path,
             data=body,
-            # Our own pool has them prepared, which saves merging them into each request.
-            headers=self._pool.access.headers if self._is_borrowed else None,
+            headers=headers,
             allow_redirects=False,
             raise_for_status=False,
             timeout=self._timeout,
+            proxy_headers=proxy_headers,
             # Naming these keeps those of a borrowed session out.
             middlewares=(_never_repeat,) if method in _REPEATED_BY_AIOHTTP else (),
         )
+
+    def _where(self) -> str:
+        where = self._pool.access.base_url
+        return where if self._proxy is None else f"{where} through the proxy {self._proxy.url}"
 
     def _tell(self, error: OutcomeUnknownError) -> None:
         """Tell of a request that left and whose caller, being cancelled, can be told nothing."""
@@ -168,9 +187,7 @@ def _unknown(what: str, call: Call[Any], response: aiohttp.ClientResponse | None
 
 
 def _is_refusal(response: aiohttp.ClientResponse | None) -> bool:
-    return (
-        response is not None and HTTPStatus.BAD_REQUEST <= response.status < HTTPStatus.INTERNAL_SERVER_ERROR
-    )
+    return response is not None and is_refusal(response.status)
 
 
 def _reply(response: aiohttp.ClientResponse, content: bytes) -> Reply:
@@ -214,11 +231,11 @@ async def _never_repeat(
         raise _LostConnectionError(f"{type(error).__name__}: {error}") from None
 
 
-def _describe(error: Exception, base_url: str, *, rang_at: float, deadline: float | None) -> str:
+def _describe(error: Exception, where: str, *, rang_at: float, deadline: float | None) -> str:
     """Say what the network did, without headers and without an empty text."""
     match error:
         case aiohttp.ConnectionTimeoutError():
-            return f"connecting to {base_url} took too long"
+            return f"connecting to {where} took too long"
         case TimeoutError():
             is_deadline = rang_at == deadline and not isinstance(error, aiohttp.ServerTimeoutError)
             return (
@@ -227,7 +244,11 @@ def _describe(error: Exception, base_url: str, *, rang_at: float, deadline: floa
                 else "the answer took too long"
             )
         case aiohttp.ClientConnectorError():
-            return f"no connection to {base_url}: {error.os_error or type(error).__name__}"
+            return f"no connection to {where}: {error.os_error or type(error).__name__}"
+        case aiohttp.ClientHttpProxyError(status=status, message=said):
+            return (
+                f"no connection to {where}: the proxy answered {status} {said}; {advice_on_refusal(status)}"
+            )
         case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
             return "the answer broke off or is no valid HTTP"
         case _:

@@ -105,7 +105,7 @@ def test_every_body_of_every_error_status_becomes_the_right_class(status, body):
         (400, Delivery.REJECTED),
         (401, Delivery.REJECTED),
         (404, Delivery.REJECTED),
-        (408, Delivery.REJECTED),
+        (408, Delivery.UNKNOWN),
         (429, Delivery.REJECTED),
         (500, Delivery.UNKNOWN),
         (503, Delivery.UNKNOWN),

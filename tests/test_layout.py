@@ -36,8 +36,10 @@ IN_READING_ORDER = [
     "budget",
     "transport",
     "pool",
+    "connector",
     "alarm",
     "access",
+    "proxy",
     "call",
     "codec",
     "models",
@@ -48,7 +50,7 @@ IN_READING_ORDER = [
     "redaction",
 ]
 OWNED = {
-    "aiohttp": {"transport", "pool", "session", "emulator"},
+    "aiohttp": {"transport", "pool", "connector", "session", "emulator"},
     "aiolimiter": {"budget"},
     "aiosqlite": {"ledger"},
     "cattrs": {"codec"},

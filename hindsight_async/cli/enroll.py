@@ -146,8 +146,7 @@ def enroll(
             return exits.DONE
         hindsight = HindsightSession(plan=plan, on_outcome_unknown=_said_by_its_row)
         if stock.emails > CONFIRM_ABOVE and not yes:
-            question = f"This emails {stock.emails} people."
-            if not confirmed(question, from_stdin=file == STDIN):
+            if not confirmed(f"This emails {stock.emails} people.", from_stdin=file == STDIN):
                 return exits.refuse("nothing was sent")
         kept = () if book is None else book.files
         results = ResultsFile(output, rows.columns, apart_from=[Path(file), *kept])

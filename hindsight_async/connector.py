@@ -1,0 +1,146 @@
+"""Connections that carry an answer only to what was asked on them."""
+
+import asyncio
+import select
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+TURNS_TO_READ = 2
+"""How many turns of the event loop it takes until it has handed over what lay in the kernel: the first finds it, and
+may leave handing it over to the second."""
+
+
+class Connector(aiohttp.TCPConnector):
+    """Connections that can be left alone without a warning, and on which nothing lies that nobody asked for.
+
+    HTTP/1.1 tells by their order alone which answer belongs to which request, so one that was not asked for (load
+    balancers send a 408 to idle connections) would be taken for the answer to the next request.
+    """
+
+    abandoned = False
+
+    def __del__(self, *args: Any) -> None:
+        if not self.abandoned:
+            super().__del__(*args)
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: "list[Trace]",
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  the name is that of aiohttp
+    ) -> "Connection":
+        """Return a connection on which nothing has arrived since its last answer.
+
+        Raises ClientConnectorError, ClientHttpProxyError or TimeoutError, since no byte of the request has left.
+        """
+        while True:
+            try:
+                if req.proxy is None:
+                    connection = await super().connect(req, traces, timeout)
+                else:
+                    # aiohttp waits without end for the proxy's own answer.
+                    async with asyncio.timeout(timeout.sock_connect):
+                        connection = await super().connect(req, traces, timeout)
+            except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, TimeoutError):
+                raise
+            except (aiohttp.ClientError, OSError) as error:
+                # Classes of a lost connection and of a broken answer, which would read as if the request had left.
+                what = (
+                    "the proxy hung up or spoke no HTTP" if req.proxy else str(error) or type(error).__name__
+                )
+                raise aiohttp.ClientConnectorError(req.connection_key, OSError(what)) from None
+            transport = connection.transport
+            guard = None if transport is None else transport.get_protocol()
+            if not isinstance(guard, _IdleGuard):
+                guard = await _guard_new(connection)
+                if guard is None:
+                    # Another new one would hardly be better, and trying without end helps nobody.
+                    why = OSError("the other end hung up, or sent something, before it was asked anything")
+                    raise aiohttp.ClientConnectorError(req.connection_key, why)
+            elif not await guard.nothing_came(connection):
+                connection.close()
+                continue
+            guard.is_idle = False
+            connection.add_callback(guard.rest)
+            return connection
+
+
+class _IdleGuard(asyncio.Protocol):
+    """Hands what arrives on a connection to aiohttp, and ends the connection where it arrives while that is idle."""
+
+    def __init__(self, transport: asyncio.Transport, answers: "ResponseHandler") -> None:
+        self.is_idle = False
+        self._transport = transport
+        self._answers = answers
+        self._has_unread_bytes = _poller(transport)
+
+    def rest(self) -> None:
+        """Note that the connection goes back into the pool."""
+        self.is_idle = True
+
+    async def nothing_came(self, connection: "Connection") -> bool:
+        """Return whether the idle connection is as its last answer left it."""
+        if self._has_unread_bytes is None:
+            await _read_what_is_there(connection)
+        # What came behind an answer in the same packet was handed to aiohttp, which knows but does not ask itself.
+        if self._transport.is_closing() or self._answers.should_close:
+            return False
+        return self._has_unread_bytes is None or not self._has_unread_bytes(0)
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_idle:
+            self._transport.abort()
+        else:
+            self._answers.data_received(data)
+
+    def eof_received(self) -> None:
+        self._answers.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._answers.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._answers.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._answers.resume_writing()
+
+
+async def _guard_new(connection: "Connection") -> _IdleGuard | None:
+    # Not by a look at the socket: the tickets of a new TLS connection lie there too, and are no answer.
+    await _read_what_is_there(connection)
+    transport, answers = connection.transport, connection.protocol
+    if transport is None or answers is None or transport.is_closing() or answers.should_close:
+        connection.close()
+        return None
+    guard = _IdleGuard(transport, answers)
+    transport.set_protocol(guard)
+    return guard
+
+
+async def _read_what_is_there(connection: "Connection") -> None:
+    try:
+        for _ in range(TURNS_TO_READ):
+            await asyncio.sleep(0)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _poller(transport: asyncio.Transport) -> Callable[[int], list[tuple[int, int]]] | None:
+    """Return what tells of bytes, or the end, that a busy event loop has not come round to; None on Windows.
+
+    Unlike `select` it takes any file descriptor, and unlike the event loop's own it needs no turn of the loop.
+    """
+    if not hasattr(select, "poll"):
+        return None
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return poll.poll
