@@ -14,7 +14,7 @@ from hindsight_async import CreateInterview, Delivery, HindsightSession, NotSent
 from raw_server import CREATED, client_context, raw_server
 
 KEY = uuid.uuid4().hex
-PASSWORD = uuid.uuid4().hex
+PASSWORD = "3a889c1556464a269db4f25efe919f70"
 LOGIN = f"us%20er:{PASSWORD}"
 AUTHORIZATION = b"Proxy-Authorization: Basic " + base64.b64encode(f"us er:{PASSWORD}".encode())
 REQUEST = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_abc123")

@@ -145,9 +145,8 @@ def enroll(
             _show(stock, plan_or_default(plan).requests_per_minute)
             return exits.DONE
         hindsight = HindsightSession(plan=plan, on_outcome_unknown=_said_by_its_row)
-        if stock.emails > CONFIRM_ABOVE and not yes:
-            if not confirmed(f"This emails {stock.emails} people.", from_stdin=file == STDIN):
-                return exits.refuse("nothing was sent")
+        if not (yes or _may_be_emailed(stock.emails, from_stdin=file == STDIN)):
+            return exits.refuse("nothing was sent")
         kept = () if book is None else book.files
         results = ResultsFile(output, rows.columns, apart_from=[Path(file), *kept])
         row_run = RowRun[ContactRow, Any](
@@ -157,6 +156,10 @@ def enroll(
     if code == exits.INTERRUPTED:
         _say_how_to_go_on(ledger, shown)
     return code
+
+
+def _may_be_emailed(people: int, *, from_stdin: bool) -> bool:
+    return people <= CONFIRM_ABOVE or confirmed(f"This emails {people} people.", from_stdin=from_stdin)
 
 
 def _place_beside(file: str, *, dry_run: bool) -> str | None:
