@@ -64,7 +64,7 @@ class Outcome(Generic[Row, Response]):
 
     `index` is its place from 0, `key` the hash of what it means, `attempts` how many requests left for it.
     `duplicate_of` is the index of the row it repeats; `interview_request_id` is known from the response or from
-    the ledger.
+    the ledger; `response` of a row that an earlier run created says `created_now=False`.
     """
 
     index: int

@@ -37,6 +37,13 @@ def as_json(document):
     return json.dumps(document).encode()
 
 
+@pytest.mark.parametrize("value", [False, "odd"])
+def test_no_answer_says_that_it_was_created_earlier(value):
+    """A field of that name is one that this version does not know."""
+    created = decode(as_json(CREATED | {"created_now": value}), CreatedInterview)
+    assert (True, {"created_now": value}) == (created.created_now, created.extra)
+
+
 def test_a_whole_create_is_encoded_under_the_apis_own_names():
     """Every field is sent under its own name, text beyond ASCII as UTF-8."""
     request = CreateInterview(

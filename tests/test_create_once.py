@@ -100,6 +100,8 @@ async def test_what_a_person_says_was_created_is_returned_with_what_they_know(tm
         again.status,
         again.contact_id,
     )
+    entry = await entry_of(tmp_path)
+    assert (None, None, {}) == (entry.error_code, entry.error_message, entry.received)
     assert 1 == len(emulator.requests)
 
 
