@@ -97,8 +97,8 @@ def _created_earlier(entry: LedgerEntry) -> CreatedInterview:
     return CreatedInterview(
         interview_request_id=cast("int", entry.interview_request_id),
         # None where a person said that it was created.
-        contact_id=cast("Any", entry.contact_id),
-        status=cast("Any", entry.interview_status and InterviewStatus(entry.interview_status)),
+        contact_id=entry.contact_id,
+        status=None if entry.interview_status is None else InterviewStatus(entry.interview_status),
         deal_id=entry.deal_id,
         created_now=False,
     )
@@ -117,12 +117,11 @@ def _refused_earlier(entry: LedgerEntry) -> HindsightError:
 
 
 def _unknown_since_earlier(entry: LedgerEntry, request: object) -> OutcomeUnknownError:
-    error = OutcomeUnknownError(
+    return OutcomeUnknownError(
         f"{entry.error_message or 'it was sent and had no answer'}; look it up, then resolve it in the ledger",
         status=entry.http_status,
         request=request,
         attempts=entry.attempts or 1,
         is_earlier=True,
+        received=entry.received,
     )
-    vars(error).update(received=entry.received)
-    return error
