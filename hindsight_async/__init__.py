@@ -30,6 +30,7 @@ The rooms, in the order in which a call travels:
     context       a contact's notes
     rate_headers  what the server's headers say about its limits
     forks         what a child process does with the state of its parent
+    to_the_end    work that is finished also where its caller is cancelled
     errors        the error tree
     redaction     a secret taken out of what an error keeps
 

@@ -1,30 +1,32 @@
 """Many requests: each row is checked, written down, sent by a fixed set of workers, and gets a verdict."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Generic, Self, TypeVar, cast
 
-from hindsight_async.bulk_row import BulkRow, claim_again, cut_off, verdict_of_earlier_run
-from hindsight_async.errors import (
-    BulkAbortedError,
-    HindsightError,
-    LedgerError,
-    LedgerInUseError,
-    NotSentError,
-)
+from hindsight_async.bulk_row import BulkRow, RowDelivery, cut_off, verdict_of_earlier_run
+from hindsight_async.errors import BulkAbortedError, LedgerError
 from hindsight_async.incoming import IncomingRows
 from hindsight_async.journal import Journal
-from hindsight_async.outcomes import Outcome, OutcomeStatus, counts_against_the_run, ends_the_run, status_of
+from hindsight_async.outcomes import Outcome, OutcomeStatus, counts_against_the_run, end_of_run
 from hindsight_async.pipeline import Watcher
 from hindsight_async.seen import SeenKeys
+
+logger = logging.getLogger("hindsight_async.bulk")
 
 Row = TypeVar("Row")
 Response = TypeVar("Response")
 
 DEFAULT_ABORT_AFTER_FAILURES = 20
 """So many rows in a row without a success end the run."""
+
+_BLOCK_IS_MISSING = (
+    "a bulk run is iterated inside its block, which ends it: async with ...create_many(...) as run: "
+    "async for outcome in run: ..."
+)
 
 ROWS_PER_IN_FLIGHT = 2
 """How many rows are taken from the input, and not yet handed out as outcomes, per request in flight."""
@@ -36,10 +38,16 @@ MOST_ROWS_AHEAD = 500
 class BulkRun(Generic[Row, Response]):
     """A run over many rows; iterate it for their outcomes, in the order in which they end.
 
-    As a context manager it can be left early: then it takes no more rows, lets calls in flight finish, and
-    records them. `counts` has the number of outcomes by status. What ends the whole run (a refused key, an
-    exhausted quota, too many failures in a row, a ledger that cannot be written) is raised once, after the rows
-    in flight are recorded.
+    It runs inside `async with`, and that block can be left early: then it takes no more rows, lets calls in flight
+    finish, and records them. Cancelled while it waits for these, it cuts them off; the block ends when the ledger
+    is closed, however often it is cancelled. `counts` has the number of outcomes by status. What ends the whole run
+    (a refused key, an exhausted quota, too many failures in a row, a ledger that cannot be written) is raised once,
+    after the rows in flight are recorded. An exception of somebody else's code ends only its row.
+
+    Raises:
+        RuntimeError: It is iterated before its block is entered, or entered twice.
+        HindsightError: What ended the run.
+
     """
 
     def __init__(
@@ -58,8 +66,8 @@ class BulkRun(Generic[Row, Response]):
         self.counts: Counter[OutcomeStatus] = Counter(dict.fromkeys(OutcomeStatus, 0))
         self._rows = IncomingRows(rows)
         self._key_of = key_of
-        self._send = send
         self._success = success
+        self._delivery = RowDelivery(send, success, end_run=self._end_with)
         self._journal = journal
         self._max_in_flight = max_in_flight
         self._abort_after_failures = abort_after_failures
@@ -74,6 +82,8 @@ class BulkRun(Generic[Row, Response]):
         self._failure: BaseException | None = None
 
     async def __aenter__(self) -> Self:
+        if self._supervisor is not None:
+            raise RuntimeError("a bulk run has one block: make another run for another")
         await self._journal.open()
         self._supervisor = asyncio.create_task(self._supervise())
         return self
@@ -87,13 +97,16 @@ class BulkRun(Generic[Row, Response]):
         await self.stop()
         if exc is None:
             self._raise_failure()
+        elif isinstance(self._failure, LedgerError):
+            logger.error("%s", self._failure)  # nobody else says it: what is raised already goes on
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Outcome[Row, Response]:
         if self._supervisor is None:
-            await self.__aenter__()
+            # Left by `break`, it would go on with nobody to stop it.
+            raise RuntimeError(_BLOCK_IS_MISSING)
         delivered = await self._outcomes.get()
         if delivered is None:
             self._outcomes.put_nowait(None)
@@ -113,12 +126,17 @@ class BulkRun(Generic[Row, Response]):
         if self._supervisor is None:
             return
         self._halt()
-        try:
-            await asyncio.wait([self._supervisor])
-        except asyncio.CancelledError:
-            self._supervisor.cancel()
-            await asyncio.wait([self._supervisor])
-            raise
+        cancelled: asyncio.CancelledError | None = None
+        while not self._supervisor.done():
+            try:
+                await asyncio.wait([self._supervisor])
+            except asyncio.CancelledError as error:
+                # Once is enough: what it does from then on is short, and leaves nothing behind.
+                if cancelled is None:
+                    self._supervisor.cancel()
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     def begin_stop(self) -> None:
         """Take no more rows, as `stop` does, and do not wait for those in flight."""
@@ -157,9 +175,12 @@ class BulkRun(Generic[Row, Response]):
         finally:
             try:
                 await self._journal.close()
-            except LedgerError as error:
+            except Exception as error:  # noqa: BLE001  whoever iterates is told of it
                 self._end_with(error)
-            self._outcomes.put_nowait(None)
+            finally:
+                unrecorded = self._delivery.unrecorded(self._journal.recorded_late)
+                self._failure = end_of_run(self._failure, unrecorded)
+                self._outcomes.put_nowait(None)
 
     def _dismiss_workers(self, _feeder: object) -> None:
         # Called also where the feeder was cancelled before its first step.
@@ -176,7 +197,7 @@ class BulkRun(Generic[Row, Response]):
                     index = batch[-1].index + 1
                     any_to_send = await self._admit(batch, seen)
                     ahead = 0 if any_to_send else min(2 * len(batch), MOST_ROWS_AHEAD)
-        except LedgerError as error:
+        except Exception as error:  # noqa: BLE001  those in flight are to end as if the input had
             self._end_with(error)
 
     async def _next_batch(self, index: int, ahead: int) -> list[BulkRow[Row]]:
@@ -231,48 +252,19 @@ class BulkRun(Generic[Row, Response]):
                 continue
             self._at_work[worker] = task
             try:
-                outcome = await self._perform(task)
+                outcome = await self._delivery.deliver(task)
             except asyncio.CancelledError:
-                if not task.given_up:
-                    # Cut off: only one that had left is in doubt.
-                    self._deliver(task, cut_off(task))
+                # Cut off: only one that had left, and whose answer is not there, is in doubt.
+                outcome = task.verdict or cut_off(task)
+                if worker.cancelling() > task.given_up:
+                    self._deliver(task, outcome)
                     raise
-                worker.uncancel()
-                outcome = task.outcome(
-                    OutcomeStatus.NOT_SENT, error=NotSentError("the run was stopped before")
-                )
+                # Given up; or nobody cancelled this worker, but code that it called raised it.
+                if task.given_up:
+                    worker.uncancel()
             del self._at_work[worker]
             self._deliver(task, outcome)
             self._judge_the_run(outcome)
-
-    async def _perform(self, task: BulkRow[Row]) -> Outcome[Row, Response]:
-        """Send a row, write down what became of it, and return that."""
-        creating = self._success is OutcomeStatus.CREATED
-        try:
-            response = await self._send(task.request, task)
-        except LedgerInUseError:
-            return await self._ask_again(task)
-        except HindsightError as error:
-            if ends_the_run(error, creating=creating):
-                self._end_with(error)
-            outcome = task.outcome(status_of(error, creating=creating), error=error)
-        else:
-            made: int | None = getattr(response, "interview_request_id", None)
-            outcome = task.outcome(self._success, response=response, interview_request_id=made)
-        try:
-            await self._journal.finished(outcome)
-        except LedgerError as error:
-            self._end_with(error)
-        return outcome
-
-    async def _ask_again(self, task: BulkRow[Row]) -> Outcome[Row, Response]:
-        """Return what became of a row that others took, since they took this run for dead; send it if it is free again."""
-        try:
-            verdict = await claim_again(task)
-        except LedgerError as error:
-            self._end_with(error)
-            verdict = task.outcome(OutcomeStatus.NOT_SENT, error=error)
-        return verdict or await self._perform(task)
 
     def _judge_the_run(self, outcome: Outcome[Row, Response]) -> None:
         if outcome.status is self._success:

@@ -1,5 +1,6 @@
 """One row of a bulk run on its way to its verdict."""
 
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, Generic, TypeVar, cast
 
 from attrs import define
@@ -14,9 +15,11 @@ from hindsight_async.errors import (
 )
 from hindsight_async.journal import LedgerEntry, LedgerStatus, RowJournal
 from hindsight_async.models import CreatedInterview, InterviewStatus
-from hindsight_async.outcomes import Outcome, OutcomeStatus
+from hindsight_async.outcomes import Outcome, OutcomeStatus, ends_the_run, status_of
+from hindsight_async.pipeline import Watcher, unexpected
 
 Row = TypeVar("Row")
+Response = TypeVar("Response")
 
 IN_HAND_SECONDS: Final = 5.0
 """When to ask again for a row that another call of this process is at, where no lease says how long it may be."""
@@ -34,6 +37,7 @@ class BulkRow(Generic[Row]):
     attempts: int = 0
     in_flight: bool = False
     given_up: bool = False
+    verdict: Outcome[Row, Any] | None = None
 
     async def about_to_send(self) -> None:
         """Write down, before the first byte leaves, that it will."""
@@ -64,6 +68,14 @@ def cut_off(task: BulkRow[Row]) -> Outcome[Row, Any]:
         return task.outcome(OutcomeStatus.NOT_SENT, error=NotSentError("the run was cut off before"))
     error = OutcomeUnknownError("the run was cut off before the answer was there", attempts=task.attempts)
     return task.outcome(OutcomeStatus.UNKNOWN, error=error)
+
+
+def surprised(task: BulkRow[Row], surprise: Exception) -> Outcome[Row, Any]:
+    """Return the outcome of a row whose call raised what nobody foresaw."""
+    if not isinstance(surprise, HindsightError):
+        surprise = unexpected(surprise, task.attempts, left=task.in_flight)
+    status = OutcomeStatus.UNKNOWN if task.in_flight else OutcomeStatus.NOT_SENT
+    return task.outcome(status, error=surprise)
 
 
 async def claim_again(task: BulkRow[Row]) -> Outcome[Row, Any] | None:
@@ -125,3 +137,57 @@ def _unknown_since_earlier(entry: LedgerEntry, request: object) -> OutcomeUnknow
         is_earlier=True,
         received=entry.received,
     )
+
+
+class RowDelivery(Generic[Row, Response]):
+    """Sends rows and writes down what became of each; what no other row would escape goes to `end_run`."""
+
+    def __init__(
+        self,
+        send: Callable[[Row, Watcher], Awaitable[Response]],
+        success: OutcomeStatus,
+        *,
+        end_run: Callable[[Exception], None],
+    ) -> None:
+        self._send = send
+        self._success = success
+        self._end_run = end_run
+        self._unrecorded: list[tuple[Outcome[Row, Response], Exception]] = []
+
+    def unrecorded(self, recorded_late: Collection[str]) -> list[tuple[Outcome[Row, Response], Exception]]:
+        """Return the outcomes of requests that left which could not be written down, each with the reason."""
+        return [(outcome, error) for outcome, error in self._unrecorded if outcome.key not in recorded_late]
+
+    async def deliver(self, task: BulkRow[Row]) -> Outcome[Row, Response]:
+        """Send a row, write down what became of it, and return that; raises nothing but a cancellation."""
+        creating = self._success is OutcomeStatus.CREATED
+        try:
+            response = await self._send(task.request, task)
+        except LedgerInUseError:
+            return await self._ask_again(task)
+        except HindsightError as error:
+            if ends_the_run(error, creating=creating):
+                self._end_run(error)
+            outcome = task.outcome(status_of(error, creating=creating), error=error)
+        except Exception as surprise:  # noqa: BLE001  somebody else's code: this row's fault and no other's
+            outcome = surprised(task, surprise)
+        else:
+            made: int | None = getattr(response, "interview_request_id", None)
+            outcome = task.outcome(self._success, response=response, interview_request_id=made)
+        task.verdict = outcome
+        try:
+            await task.journal.finished(outcome)
+        except Exception as error:  # noqa: BLE001  whatever it is: what is not written down must not go on
+            self._end_run(error)
+            if outcome.status is not OutcomeStatus.NOT_SENT:
+                self._unrecorded.append((outcome, error))
+        return outcome
+
+    async def _ask_again(self, task: BulkRow[Row]) -> Outcome[Row, Response]:
+        """Return what became of a row that others took, since they took this run for dead; send it if it is free again."""
+        try:
+            verdict = await claim_again(task)
+        except Exception as error:  # noqa: BLE001  as above
+            self._end_run(error)
+            return surprised(task, error)
+        return verdict or await self.deliver(task)

@@ -77,7 +77,9 @@ class HindsightError(Exception):
         call = f"{self.method} {self.path}: " if self.method else ""
         call += "an earlier call: " if self.is_earlier else ""
         tried = f" (after {self.attempts} {'attempt' if self.attempts == 1 else 'attempts'})"
-        return f"{call}{without_addresses(self._what_happened()[:LONGEST_TEXT])}{_WHAT_IT_MEANS[self.delivery]}{tried}"
+        return (
+            f"{call}{without_addresses(self._what_happened()[:LONGEST_TEXT])}{self._what_it_means()}{tried}"
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
@@ -93,6 +95,9 @@ class HindsightError(Exception):
 
     def _what_happened(self) -> str:
         return str(self.args[0]) or type(self).__name__
+
+    def _what_it_means(self) -> str:
+        return _WHAT_IT_MEANS[self.delivery]
 
 
 _WHAT_IT_MEANS = {
@@ -268,8 +273,15 @@ class LedgerError(HindsightError):
     """The ledger could not be opened, read or written; the text names the file or database and what to do.
 
     `delivery` is UNKNOWN where an outcome could not be recorded: the row stays `sending`, and the
-    next run takes it for `unknown`.
+    next run takes it for `unknown`. `interview_request_id` is the id that the API gave to `create_once` then.
+    `unrecorded` is how many such rows a bulk run leaves, None where it is not about the end of one.
     """
+
+    interview_request_id: int | None = None
+    unrecorded: int | None = None
+
+    def _what_it_means(self) -> str:
+        return "; all that was sent is recorded" if self.unrecorded == 0 else super()._what_it_means()
 
 
 class LedgerInUseError(LedgerError):

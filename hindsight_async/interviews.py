@@ -133,10 +133,21 @@ class Interviews:
         `requests` is read as it goes and never held as a whole. With a `ledger` (one, or the path of its file;
         extra `bulk`) what is about to be sent is on disk before it leaves, and what an earlier run has done is
         not done again. The run ends by raising after `abort_after_failures` rows in a row without a success.
-        Raises ValueError for an `abort_after_failures` below 1.
 
         The same contact with and without `deal_id` is two rows and two emails; in a job that may be repeated give a
         `ledger`. See "Who may be emailed twice" in the README.
+
+        Args:
+            requests: What to create, one for each contact.
+            ledger: Where the run keeps its memory; None for none beyond the run.
+            abort_after_failures: How many rows, at least 1.
+
+        Returns:
+            The run, to be entered with `async with` and iterated inside that block.
+
+        Raises:
+            ValueError: `abort_after_failures` is below 1.
+
         """
         return BulkRun(
             requests,
@@ -156,7 +167,8 @@ class Interviews:
     ) -> BulkRun[Update, UpdatedInterview]:
         """Make each `(interview_request_id, UpdateInterview)` change, like `create_many`.
 
-        A second update of one interview in the same input is a duplicate: the order of two is not kept.
+        A second update of one interview in the same input is a duplicate: the order of two is not kept. The run is
+        entered with `async with` and iterated inside that block.
         """
         return BulkRun(
             updates,

@@ -1,7 +1,7 @@
 """What a bulk run writes down about each row before and after it is sent."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -117,17 +117,24 @@ class RowJournal(Protocol[Row]):
 class Journal(RowJournal[Row], Protocol[Row]):
     """What a bulk run writes down from its beginning to its end."""
 
+    @property
+    def recorded_late(self) -> Collection[str]:
+        """The keys of rows whose `finished` failed, and was made good by a later try, at `close` at the latest."""
+        ...
+
     async def open(self) -> None:
         """Begin a run; raises LedgerError where it cannot be written."""
         ...
 
     async def close(self) -> None:
-        """End the run."""
+        """Try once more to record what could not be, and end the run."""
         ...
 
 
 class NoJournal(Generic[Row]):
     """No memory beyond the run."""
+
+    recorded_late: Collection[str] = ()
 
     async def open(self) -> None:
         """Nothing to open."""

@@ -1,6 +1,7 @@
 """The verdict on one row of a bulk run."""
 
 import enum
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from attrs import frozen
@@ -93,6 +94,32 @@ def ends_the_run(error: HindsightError, *, creating: bool) -> bool:
         return True
     # A create names no object that could be missing: such an answer comes from a wrong base URL or a proxy.
     return creating and isinstance(error, APIError) and error.status in _WRONG_ADDRESS
+
+
+def end_of_run(
+    failure: BaseException | None, unrecorded: Sequence[tuple[Outcome[Any, Any], Exception]]
+) -> BaseException | None:
+    """Return what a run raises at its end: what it did and could not write down outranks all else.
+
+    Args:
+        failure: What ended it, None where its input did.
+        unrecorded: The outcomes of requests that left which the ledger does not have, each with the reason.
+
+    """
+    if not unrecorded:
+        if isinstance(failure, LedgerError):
+            failure.delivery, failure.unrecorded = Delivery.NOT_SENT, 0
+        return failure
+    made = sum(outcome.interview_request_id is not None for outcome, _ in unrecorded)
+    _, reason = unrecorded[0]
+    error = LedgerError(
+        f"{made} {'interview was' if made == 1 else 'interviews were'} made and could not be recorded (the outcomes"
+        f" have the ids), of {len(unrecorded)} sent without a record of their end, which the next run takes for"
+        f" unknown: {reason.args[0] if isinstance(reason, LedgerError) else type(reason).__name__}",
+        delivery=Delivery.UNKNOWN,
+    )
+    error.unrecorded, error.__cause__ = len(unrecorded), failure
+    return error
 
 
 def status_of(error: HindsightError, *, creating: bool) -> OutcomeStatus:

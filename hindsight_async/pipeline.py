@@ -99,6 +99,10 @@ class Pipeline:
                 error = failure
             except _REFUSALS as refusal:
                 raise _on_behalf_of(call, refusal, sent, error) from error
+            except HindsightError:
+                raise
+            except Exception as surprise:
+                raise unexpected(surprise, sent, left=doubtful or reply is not None, call=call) from surprise
             # What one attempt may have done, a later one cannot undo.
             doubtful = doubtful or error.delivery is Delivery.UNKNOWN
             error.attempts, error.delivery = sent, Delivery.UNKNOWN if doubtful else error.delivery
@@ -124,6 +128,20 @@ class Pipeline:
         if ends_at is not None and asyncio.get_running_loop().time() + pause >= ends_at:
             raise _on_behalf_of(call, _too_late(error, pause), error.attempts, error) from error
         await asyncio.sleep(pause)
+
+
+def unexpected(
+    surprise: Exception, sent: int, *, left: bool, call: Call[Any] | None = None
+) -> HindsightError:
+    """Return what an exception that nobody foresaw means for a request: whether that had left by then decides."""
+    what = f"{type(surprise).__name__} came up around the request: {surprise}"
+    failure: HindsightError = (
+        OutcomeUnknownError(what, request=call and call.request) if left else NotSentError(what)
+    )
+    failure.attempts, failure.__cause__ = sent, surprise
+    if call is not None:
+        failure.method, failure.path = call.endpoint.method, call.path
+    return failure
 
 
 def _too_late(last: HindsightError, pause: float) -> DeadlineExceededError:

@@ -1,7 +1,11 @@
 """Many requests: a verdict for each row, nobody twice, and an end that can come at any moment."""
 
 import asyncio
+import resource
+from contextlib import ExitStack, contextmanager
+from itertools import chain, count, repeat
 
+import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +21,7 @@ from hindsight_async import (
     LedgerError,
     LedgerInUseError,
     NotFoundError,
+    NotSentError,
     Outcome,
     OutcomeStatus,
     OutcomeUnknownError,
@@ -34,7 +39,7 @@ from hindsight_async.bulk import ROWS_PER_IN_FLIGHT, BulkRun
 from hindsight_async.bulk_row import BulkRow, cut_off
 from hindsight_async.emulator import Emulator
 from hindsight_async.journal import NoJournal
-from hindsight_async.ledger import Ledger
+from hindsight_async.ledger import Ledger, LedgerStatus
 from hindsight_async.seen import SeenKeys
 
 
@@ -66,6 +71,17 @@ def session(emulator, **options):
     )
 
 
+@contextmanager
+def no_file_may_grow():
+    """Do what a full disk does, from the kernel."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 async def all_outcomes(run):
     return sorted([outcome async for outcome in run], key=lambda outcome: outcome.index)
 
@@ -88,10 +104,18 @@ async def test_every_row_gets_its_verdict(emulator, hindsight):
     assert sorted(f"c{number}@acme.example" for number in range(30)) == addresses(emulator)
 
 
-async def test_a_run_can_be_iterated_without_a_block(emulator, hindsight):
-    """Small jobs need no `async with`."""
-    assert 5 == len([outcome async for outcome in hindsight.interviews.create_many(requests(5))])
-    assert 5 == len(emulator.outbox)
+async def test_a_run_is_iterated_inside_its_block_only(emulator, hindsight):
+    """Left by a `break` it would go on with nobody to stop it, so it does not begin; the error shows the way."""
+    with pytest.raises(RuntimeError, match=r"async with \.\.\.create_many\(\.\.\.\) as run: async for"):
+        async for _ in hindsight.interviews.create_many(requests(5)):
+            break
+    await asyncio.sleep(10)
+    assert [] == emulator.requests
+    async with hindsight.interviews.create_many(requests(5)) as run:
+        assert 5 == len(await all_outcomes(run))
+    with pytest.raises(RuntimeError, match="has one block"):
+        async with run:
+            pass
 
 
 async def test_rows_may_come_from_an_async_iterable(emulator, hindsight):
@@ -192,9 +216,9 @@ async def test_a_row_that_could_not_be_sent_is_safe_to_run_again(emulator):
 async def test_a_refused_key_ends_the_run_once(emulator, hindsight, status, error):
     """What every row would meet is raised once, after those in flight have their verdict."""
     emulator.fail("POST /interviews", how=status, times=None)
-    run = hindsight.interviews.create_many(requests(100))
     with pytest.raises(error):
-        await all_outcomes(run)
+        async with hindsight.interviews.create_many(requests(100)) as run:
+            await all_outcomes(run)
     assert [] == [outcome async for outcome in run]
     assert 1 == len(emulator.requests)
     assert {OutcomeStatus.NOT_SENT} == {status for status, count in run.counts.items() if count}
@@ -265,16 +289,16 @@ async def test_leaving_at_once_sends_nothing(emulator, hindsight):
     assert len(emulator.requests) <= 3
 
 
-async def test_a_hook_that_fails_ends_the_run_with_its_own_error():
-    """A mistake in the program's own callback is not turned into a verdict."""
+async def test_a_hook_that_fails_changes_nothing():
+    """A mistake in the program's own callback is no row's fault."""
     budget = RateBudget(1, on_wait=lambda *_: 1 / 0)
     async with (
         Emulator(requests_per_minute=1) as emulator,
         session(emulator, plan=None, budget=budget) as hindsight,
     ):
-        with pytest.raises(ZeroDivisionError):
-            async with hindsight.interviews.create_many(requests(3)) as run:
-                await all_outcomes(run)
+        async with hindsight.interviews.create_many(requests(3)) as run:
+            await all_outcomes(run)
+    assert 3 == run.counts[OutcomeStatus.CREATED] == len(emulator.outbox)
 
 
 def test_plan_and_budget_together_are_refused():
@@ -575,15 +599,183 @@ def test_many_finished_rows_are_passed_over_and_the_rest_is_sent(tmp_path):
     assert (100, 20) == asyncio.run(enrol(120))
 
 
+def lent(emulator, hook, failing):
+    """Return an aiohttp session whose trace hook divides by zero for one of its requests."""
+    trace = aiohttp.TraceConfig()
+    calls = count(1)
+
+    async def break_down(*_):
+        if next(calls) in failing:
+            1 / 0  # noqa: B018
+
+    getattr(trace, hook).append(break_down)
+    return aiohttp.ClientSession(trace_configs=[trace])
+
+
+@pytest.mark.parametrize(
+    ("hook", "status", "error", "emailed"),
+    [
+        ("on_request_start", "not_sent", NotSentError, {7}),
+        ("on_request_headers_sent", "not_sent", NotSentError, {7}),
+        ("on_request_chunk_sent", "unknown", OutcomeUnknownError, {7, 8}),
+        ("on_request_end", "unknown", OutcomeUnknownError, {8}),
+        ("on_response_chunk_received", "unknown", OutcomeUnknownError, {8}),
+    ],
+)
+async def test_somebody_elses_exception_is_one_rows_verdict(emulator, hook, status, error, emailed):
+    """It says whether the request had left and what was raised; the rows beside it are created."""
+    async with lent(emulator, hook, {2}) as http:
+        async with session(emulator, http=http, retry=RetryPolicy(attempts=1)) as hindsight:
+            async with hindsight.interviews.create_many(requests(8)) as run:
+                outcomes = await all_outcomes(run)
+    (failed,) = (outcome for outcome in outcomes if outcome.status is not OutcomeStatus.CREATED)
+    assert (status, error) == (failed.status.value, type(failed.error))
+    assert ZeroDivisionError is type(failed.error.__cause__)
+    assert len(emulator.outbox) in emailed
+
+
+async def test_code_that_raises_a_cancellation_stops_no_worker(emulator):
+    """Nobody cancelled the run, so every row has its outcome, which is in doubt."""
+
+    async def give_up(*_):
+        raise asyncio.CancelledError
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(give_up)
+    async with aiohttp.ClientSession(trace_configs=[trace]) as http:
+        async with session(emulator, http=http) as hindsight:
+            async with hindsight.interviews.create_many(requests(12)) as run:
+                assert ["unknown"] * 12 == [outcome.status for outcome in await all_outcomes(run)]
+
+
+async def test_a_row_that_cannot_be_encoded_is_that_rows_failure(emulator, hindsight):
+    """What was put into a context after it was checked is found before anything of the row is sent."""
+    rows = [request("a"), request("b", contact_context={"x": 1}), request("c")]
+    object.__setattr__(rows[1], "contact_context", {"x": object()})
+    async with hindsight.interviews.create_many(rows) as run:
+        outcomes = await all_outcomes(run)
+    assert ["created", "not_sent", "created"] == [outcome.status for outcome in outcomes]
+    assert TypeError is type(outcomes[1].error.__cause__)
+    assert 0 == outcomes[1].attempts
+
+
+async def test_a_body_of_more_than_a_mebibyte_is_sent_without_a_warning(emulator, hindsight):
+    """Where warnings are errors it arrives too."""
+    large = request("large", contact_context="x" * 1_100_000)
+    async with hindsight.interviews.create_many([*requests(3), large]) as run:
+        await all_outcomes(run)
+    assert 4 == run.counts[OutcomeStatus.CREATED] == len(emulator.outbox)
+
+
+def test_a_block_under_repeated_cancellation_is_left_with_the_ledger_closed(tmp_path):
+    """What was in flight is unknown in the ledger, another run may begin at once, and no task is left."""
+    ledger = Ledger(tmp_path / "autumn.db")
+
+    async def enrol(hindsight):
+        async with hindsight.interviews.create_many(requests(50), ledger=ledger) as run:
+            await all_outcomes(run)
+
+    async def cancel_at_every_await():
+        latencies = chain([0.0], repeat(30.0))
+        async with (
+            Emulator(plan=Plan.ENTERPRISE, latency=lambda: next(latencies)) as emulator,
+            session(emulator) as hindsight,
+        ):
+            await hindsight.interviews.create(request("first"))
+            before = asyncio.all_tasks()
+            task = asyncio.create_task(enrol(hindsight))
+            while len(emulator.requests) < 5:
+                await asyncio.sleep(0.01)
+            servers = asyncio.all_tasks() - before - tasks_of("hindsight_async")
+            while not task.done():
+                task.cancel()
+                await asyncio.sleep(0)
+            assert task.cancelled()
+            assert set() == asyncio.all_tasks() - before - servers
+            async with ledger.run():
+                pass
+            return await ledger.counts()
+
+    assert 4 == asyncio.run(cancel_at_every_await())[LedgerStatus.UNKNOWN]
+
+
+def tasks_of(package):
+    return {task for task in asyncio.all_tasks() if package in repr(task.get_coro().cr_code)}
+
+
+@pytest.mark.parametrize("room_again", [False, True])
+def test_what_was_made_and_not_recorded_outranks_what_was_not_sent(tmp_path, room_again):
+    """The error counts them and the outcomes have their ids; with room again they are recorded at the end."""
+    ledger = Ledger(tmp_path / "autumn.db")
+
+    async def enrol():
+        latencies = chain([0.0, 1.0, 1.0, 1.0, 3.0], repeat(0.0))
+        async with (
+            Emulator(plan=Plan.ENTERPRISE, latency=lambda: next(latencies)) as emulator,
+            session(emulator) as hindsight,
+        ):
+            await hindsight.interviews.create(request("first"))
+            with ExitStack() as full_disk:
+                async with hindsight.interviews.create_many(requests(30), ledger=ledger) as run:
+                    while len(emulator.requests) < 5:
+                        await asyncio.sleep(0.01)
+                    full_disk.enter_context(no_file_may_grow())
+                    while run.counts[OutcomeStatus.CREATED] < 3:
+                        await asyncio.sleep(0.01)
+                    if room_again:
+                        full_disk.close()
+                    outcomes = []
+                    with pytest.raises(LedgerError) as raised:
+                        async for outcome in run:
+                            outcomes.append(outcome)  # noqa: PERF401  they are wanted though it raises
+        return raised.value, outcomes, await ledger.counts()
+
+    error, outcomes, counts = asyncio.run(enrol())
+    made = {found.interview_request_id for found in outcomes if found.status is OutcomeStatus.CREATED}
+    assert {2, 3, 4, 5} == made
+    if room_again:
+        assert (Delivery.NOT_SENT, 0) == (error.delivery, error.unrecorded)
+        assert "all that was sent is recorded" in str(error)
+        assert (4, 0) == (counts[LedgerStatus.CREATED], counts[LedgerStatus.UNKNOWN])
+    else:
+        assert (Delivery.UNKNOWN, 4) == (error.delivery, error.unrecorded)
+        assert "4 interviews were made and could not be recorded" in str(error)
+        assert "nothing was sent" not in str(error)
+        assert (0, 4) == (counts[LedgerStatus.CREATED], counts[LedgerStatus.UNKNOWN])
+
+
+@pytest.mark.parametrize("room_again", [False, True])
+def test_a_429_that_cannot_be_recorded_is_no_doubt_about_its_row(tmp_path, room_again):
+    """Nothing came of it: its outcome is not_sent, and so it is in the ledger where there is room at the end."""
+    ledger = Ledger(tmp_path / "autumn.db")
+
+    async def enrol():
+        async with Emulator(plan=Plan.ENTERPRISE, latency=0.2) as emulator, session(emulator) as hindsight:
+            emulator.fail("POST /interviews", how=429, headers={"Retry-After": "30"}, times=1)
+            with ExitStack() as full_disk, pytest.raises(LedgerError) as raised:
+                async with hindsight.interviews.create_many(requests(1), ledger=ledger) as run:
+                    while not emulator.requests:
+                        await asyncio.sleep(0.01)
+                    full_disk.enter_context(no_file_may_grow())
+                    outcome = await anext(run)
+                    if room_again:
+                        full_disk.close()
+            return outcome, raised.value, await ledger.counts(), len(emulator.requests)
+
+    outcome, error, counts, sent = asyncio.run(enrol())
+    assert (OutcomeStatus.NOT_SENT, Delivery.NOT_SENT, 1) == (outcome.status, error.delivery, sent)
+    assert 1 == counts[LedgerStatus.NOT_SENT if room_again else LedgerStatus.UNKNOWN]
+
+
 class FailingJournal(NoJournal):
     """A ledger whose disk fills up at one step."""
 
-    def __init__(self, step):
-        self.step = step
+    def __init__(self, step, error=LedgerError):
+        self.step, self.error = step, error
 
     async def fail_at(self, step):
         if step == self.step:
-            raise LedgerError(f"the disk is full ({step})")
+            raise self.error(f"the disk is full ({step})")
 
     async def plan(self, rows):
         await self.fail_at("plan")

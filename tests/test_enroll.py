@@ -6,13 +6,16 @@ import io
 import json
 import os
 import pty
+import resource
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from hindsight_async.budget import Plan
+from hindsight_async.cli import exits
 from hindsight_async.emulator import Emulator
 from hindsight_async.ledger import Ledger
 from hindsight_async.testing import _on_a_thread
@@ -500,3 +503,23 @@ def test_a_missing_key_or_a_wrong_address_is_said_before_anything_is_read(run, t
     assert (2, "") == (done.returncode, done.stdout)
     assert variable in done.stderr
     assert [] == list(tmp_path.iterdir())
+
+
+def test_what_was_made_on_a_disk_that_is_full_makes_exit_code_3(run, emulator, tmp_path):
+    """The results have the ids of what the ledger could not take, and the last line counts them."""
+    (tmp_path / "many.csv").write_text("Email\n" + "".join(f"c{n}@acme.example\n" for n in range(40)))
+    emulator.fail("POST /interviews", how="slow", seconds=1.0, times=None)
+    command = [*COMMAND, "enroll", "many.csv", "--sequence", "s", "--ledger", "l.db", "--yes"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path, env=run.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        while len(emulator.requests) < 2:
+            time.sleep(0.01)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        out, err = process.communicate(timeout=60)
+    made = [row for row in csv.DictReader(io.StringIO(out)) if row["status"] == "created"]
+    assert exits.UNKNOWN_OUTCOMES == process.returncode, err
+    assert {email.address for email in emulator.outbox} == {row["Email"] for row in made}
+    assert all(row["interview_request_id"] for row in made)
+    assert "could not be recorded" in err

@@ -46,6 +46,7 @@ IN_READING_ORDER = [
     "context",
     "rate_headers",
     "forks",
+    "to_the_end",
     "errors",
     "redaction",
 ]

@@ -1,7 +1,7 @@
 """A ledger as the journal of a bulk run."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from os import PathLike
 from typing import Any, cast
@@ -77,6 +77,11 @@ class LedgerJournal(RunJournal):
     async def open(self) -> None:
         """Take the ledger for this run; raises LedgerError where it cannot be had."""
         self._run = await self._opened.enter_async_context(self._ledger.run())
+
+    @property
+    def recorded_late(self) -> Collection[str]:
+        """The keys of rows whose `finished` failed, and was made good by a later try."""
+        return self._run.recorded_late
 
     async def close(self) -> None:
         """Let go of it, once all is written."""

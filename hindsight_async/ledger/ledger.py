@@ -5,14 +5,13 @@ A row goes from `planned` to `sending` before the first byte of its request leav
 `unknown`: only `resolve`, called by a person, makes these and `rejected` ones sendable again.
 """
 
-import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,6 +22,7 @@ from hindsight_async.ledger.place import store_at
 from hindsight_async.ledger.rows import MAY_BE_RESENT, NOTHING_SAID
 from hindsight_async.ledger.run import LedgerRun
 from hindsight_async.ledger.writer import Work, Writer
+from hindsight_async.to_the_end import to_the_end
 
 PAGE_ROWS: Final = 1000
 """How many entries are read at a time."""
@@ -81,12 +81,12 @@ class Ledger:
         async with self._store.tenancy() as tenancy:
             writer = Writer(self._store, tenancy)
             try:
-                await _to_the_end(writer.open(self._now()))
+                await to_the_end(writer.open(self._now()))
                 yield LedgerRun(
                     writer, self._store, tenancy, store_addresses=self._store_addresses, now=self._now
                 )
             finally:
-                await _to_the_end(writer.close())
+                await to_the_end(writer.close())
 
     async def known(self, keys: Collection[str]) -> Mapping[str, LedgerEntry]:
         """Return the entries of those `keys` that the ledger has; none where there is no ledger yet."""
@@ -161,19 +161,4 @@ class Ledger:
                     async with connection.begin():
                         return await work(connection)
 
-        return await _to_the_end(open_and_work())
-
-
-async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """Await short work to its end even where cancelled meanwhile, so that nothing stays open; then pass that on."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is None or task.cancelled():
-        return task.result()
-    task.exception()  # heard, and outweighed
-    raise cancelled
+        return await to_the_end(open_and_work())

@@ -54,6 +54,7 @@ async def _create(row: BulkRow[CreateInterview], send: Send) -> CreatedInterview
     try:
         await journal.finished(outcome)
     except LedgerError as error:
+        error.interview_request_id = made
         error.add_note(f"the API had created it: interview_request_id {made}")
         raise
     return response

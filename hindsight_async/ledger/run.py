@@ -23,7 +23,8 @@ class LedgerRun:
     """The ledger while a run has it; made by `Ledger.run()`.
 
     What concurrent calls ask for shares one transaction, and so one write to the disk. Each method
-    is durable when it returns, and raises LedgerError where it is not.
+    is durable when it returns, and raises LedgerError where it is not. An outcome that could not be written is tried
+    once more when the run ends.
     """
 
     def __init__(
@@ -35,6 +36,13 @@ class LedgerRun:
         self._store_addresses = store_addresses
         self._now = now
         self._in_hand: set[str] = set()
+        self._marked_at: dict[str, datetime] = {}
+        """When each row that is on its way was marked as `sending`."""
+
+    @property
+    def recorded_late(self) -> Collection[str]:
+        """The keys of rows whose outcome could not be written at once, and was by a later try."""
+        return self._writer.recorded_late
 
     async def claim(self, rows: Sequence[LedgerRow]) -> Mapping[str, LedgerEntry]:
         """Return the entries that the ledger already has for these rows, by key; plan the other rows.
@@ -82,14 +90,7 @@ class LedgerRun:
         """
         sending_at = self._now()
         values = {"sending_at": sending_at, "finished_at": None, **NOTHING_SAID, **self._tenancy.held}
-        take_back = self._moving(
-            key,
-            self._tenancy.may_be_taken_back,
-            LedgerStatus.NOT_SENT,
-            {"finished_at": sending_at},
-            # This very mark, and no later one.
-            sa.and_(self._tenancy.is_its_own, self._rows.interviews.c.sending_at == sending_at),
-        )
+        take_back = self._taking_back(key, sending_at, sending_at)
         try:
             await self._writer.write(
                 self._moving(key, MAY_BE_SENT, LedgerStatus.SENDING, values, self._tenancy.is_open_to_it),
@@ -102,20 +103,11 @@ class LedgerRun:
             self._in_hand.discard(key)
             await self._writer.write(take_back)
             raise LedgerInUseError("this run stood still until others took it for dead")
+        self._marked_at[key] = sending_at
 
     async def not_processed(self, key: str) -> None:
         """Note that what was sent provably came to nothing; the caller keeps the row in hand, to send it again."""
-        values = {"finished_at": self._now()}
-        await self._writer.write(
-            self._moving(
-                key,
-                self._tenancy.may_be_taken_back,
-                LedgerStatus.NOT_SENT,
-                values,
-                self._tenancy.is_its_own,
-            ),
-            delivery=Delivery.UNKNOWN,
-        )
+        await self._writer.write(self._taking_back(key, self._marked_at.get(key), self._now()), till_done=key)
 
     async def finished(
         self,
@@ -150,13 +142,25 @@ class LedgerRun:
             "finished_at": self._now(),
             **self._rows.free,
         }
+        is_not_sent = status is LedgerStatus.NOT_SENT
+        self._marked_at.pop(key, None)
         # Whoever claims it from here on is served after this is written.
         self._in_hand.discard(key)
         await self._writer.write(
             self._moving(key, self._tenancy.may_finish, status, values, self._tenancy.is_its_own),
-            delivery=Delivery.UNKNOWN,
+            delivery=Delivery.NOT_SENT if is_not_sent else Delivery.UNKNOWN,
             # A row that says `sending` until then is nobody's to send; any other may be by then.
-            till_done=status is not LedgerStatus.NOT_SENT,
+            till_done=None if is_not_sent else key,
+        )
+
+    def _taking_back(self, key: str, sending_at: datetime | None, now: datetime) -> Work[None]:
+        return self._moving(
+            key,
+            self._tenancy.may_be_taken_back,
+            LedgerStatus.NOT_SENT,
+            {"finished_at": now},
+            # This very mark, and no later one.
+            sa.and_(self._tenancy.is_its_own, self._rows.interviews.c.sending_at == sending_at),
         )
 
     def _moving(

@@ -22,7 +22,7 @@ Work = Callable[[AsyncConnection], Awaitable[T]]
 class _Job:
     work: Work[Any]
     delivery: Delivery
-    till_done: bool
+    till_done: str | None
     done: asyncio.Future[Any] = field(factory=lambda: asyncio.get_running_loop().create_future())
     outcome: object = None
 
@@ -41,6 +41,8 @@ class Writer:
         self._writing: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._late: list[_Job] = []
+        self._failed: set[str] = set()
+        self.recorded_late: set[str] = set()
 
     async def open(self, now: datetime) -> None:
         """Open the ledger, made where there is none, and begin the run."""
@@ -57,7 +59,9 @@ class Writer:
         if self._renewing:
             self._renewing.cancel()
             await asyncio.wait([self._renewing])
-            await self._catch_up()
+        while self._writing and not self._writing.done():
+            await asyncio.wait([self._writing])
+        await self._catch_up()  # there may be room, or a server, again
         while self._writing and not self._writing.done():
             await asyncio.wait([self._writing])
         if self._connection:
@@ -78,7 +82,7 @@ class Writer:
     async def _catch_up(self) -> None:
         late, self._late = self._late, []
         # One that is refused by now, or for ever, is `unknown` once the run is over.
-        again = (self.write(job.work, delivery=job.delivery, till_done=True) for job in late)
+        again = (self.write(job.work, delivery=job.delivery, till_done=job.till_done) for job in late)
         await asyncio.gather(*again, return_exceptions=True)
 
     async def write(
@@ -87,12 +91,13 @@ class Writer:
         *,
         delivery: Delivery = Delivery.NOT_SENT,
         undo: Work[None] | None = None,
-        till_done: bool = False,
+        till_done: str | None = None,
     ) -> T:
         """Do `work` and return its result once that is on disk; `undo` it where the caller is cancelled.
 
-        Where it fails, a LedgerError with this `delivery` is raised and nothing of it is on disk; `till_done` has it
-        tried again, behind the caller's back, once a database server that was away is back.
+        Where it fails, a LedgerError with this `delivery` is raised and nothing of it is on disk; `till_done`, the key
+        of a row, has it tried again behind the caller's back: when a run's lease is renewed, and at its end. Where that
+        succeeds the key stands in `recorded_late`.
         """
         job = self._enqueue(work, delivery, till_done=till_done)
         try:
@@ -103,7 +108,7 @@ class Writer:
         result: T = job.done.result()
         return result
 
-    def _enqueue(self, work: Work[Any], delivery: Delivery, *, till_done: bool = False) -> _Job:
+    def _enqueue(self, work: Work[Any], delivery: Delivery, *, till_done: str | None = None) -> _Job:
         if self._connection is None:
             raise LedgerError(f"the run on {self._store.name} is over: open another", delivery=delivery)
         job = _Job(work, delivery, till_done)
@@ -136,20 +141,24 @@ class Writer:
     async def _write_together(self, connection: AsyncConnection, jobs: Sequence[_Job]) -> None:
         try:
             await self._commit(connection, jobs)
-        except LedgerError as error:
-            if len(jobs) > 1 and self._store.is_one_jobs_fault(error):
+        except Exception as error:  # noqa: BLE001  else nobody who asked would hear of it
+            is_one_jobs_fault = not isinstance(error, LedgerError) or self._store.is_one_jobs_fault(error)
+            if len(jobs) > 1 and is_one_jobs_fault:
                 for job in jobs:
                     await self._write_together(connection, [job])
                 return
-            if not self._store.is_one_jobs_fault(error):
+            if not is_one_jobs_fault:
                 self._late += [job for job in jobs if job.till_done]
+                self._failed |= {job.till_done for job in jobs if job.till_done}
             for job in jobs:
-                job.outcome = LedgerError(str(error.args[0]), delivery=job.delivery)
+                job.outcome = _for_job(job, error)
         for job in jobs:
             if isinstance(job.outcome, LedgerError):
                 job.done.set_exception(job.outcome)
             else:
                 job.done.set_result(job.outcome)
+                if job.till_done in self._failed:
+                    self.recorded_late.add(job.till_done)
 
     async def _commit(self, connection: AsyncConnection, jobs: Sequence[_Job]) -> None:
         began = time.monotonic()
@@ -170,6 +179,14 @@ async def _outcome(connection: AsyncConnection, job: _Job) -> object:
         return refusal
     except (ValueError, OverflowError) as error:  # no UTF-8, or no 64-bit number
         return LedgerError(f"the ledger cannot store this: {error}", delivery=job.delivery)
+
+
+def _for_job(job: _Job, error: Exception) -> LedgerError:
+    if isinstance(error, LedgerError):
+        return LedgerError(str(error.args[0]), delivery=job.delivery)
+    failure = LedgerError(f"writing to the ledger raised {type(error).__name__}", delivery=job.delivery)
+    failure.__cause__ = error
+    return failure
 
 
 async def _undo(job: _Job, undo: Work[None], connection: AsyncConnection) -> None:
