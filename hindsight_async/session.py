@@ -20,6 +20,7 @@ from hindsight_async.interviews import Interviews
 from hindsight_async.pipeline import Pipeline
 from hindsight_async.proxy import parse_proxy
 from hindsight_async.retry import RetryPolicy
+from hindsight_async.to_the_end import to_the_end
 from hindsight_async.transport import Timeouts, Transport
 
 ALLOWED_RECIPIENTS_VARIABLE = "HINDSIGHT_ALLOWED_RECIPIENTS"
@@ -137,13 +138,14 @@ class HindsightSession:
         """Close the connections, unless they are borrowed; idempotent.
 
         New calls, and those still waiting to be sent, raise SessionClosedError. Those in flight have `drain` seconds to
-        end; then they are cut off, and raise what is known of them.
+        end; then they are cut off, and raise what is known of them. Cancelled, it waits for them no longer, and returns
+        when all is closed.
         """
         self._door.close()
         try:
             await self._transport.close(drain=drain)
         finally:
-            await self._door.leave()
+            await to_the_end(self._door.leave())
 
     def __repr__(self) -> str:
         try:

@@ -21,8 +21,6 @@ from hindsight_async.proxy import Proxy, advice_on_refusal
 
 logger = logging.getLogger("hindsight_async.transport")
 
-# ValueError and RuntimeError are what aiohttp raises about options of a borrowed session.
-_FAILURES = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
 
 _REPEATED_BY_AIOHTTP = frozenset({"GET"})
 
@@ -103,8 +101,8 @@ class Transport:
 
         `loop` is the one that runs, `deadline` a moment of its clock in seconds, `attempt` counts from 1. A call that
         is not repeatable must leave before the deadline, and has `Timeouts.read` from then on for its answer. Raises
-        NotSentError where no byte left, OutcomeUnknownError where some did and no whole answer came,
-        SessionClosedError.
+        NotSentError where no byte left, OutcomeUnknownError where some did and no whole answer came (both also for
+        what a borrowed session's own code raises, which is the cause then), SessionClosedError.
         """
         body = None if call.body is None else _WatchedBody(call.body)
         response: aiohttp.ClientResponse | None = None
@@ -118,7 +116,7 @@ class Transport:
             with alarm:
                 response = await request
                 content = await response.read()  # which closes the response where it fails
-        except _FAILURES as error:
+        except Exception as error:  # noqa: BLE001  whoever raised it, the bytes may have left
             if response is not None and response.status >= HTTPStatus.MULTIPLE_CHOICES:
                 # The status says what became of it, though its explanation broke off.
                 return _reply(response, b"")
@@ -129,6 +127,8 @@ class Transport:
                 if left
                 else NotSentError(what, method=call.endpoint.method, path=call.path)
             )
+            # An aiohttp error's repr shows the headers, so none may hang on to what is raised.
+            failure.__cause__ = _foreign_cause(error)
         except asyncio.CancelledError:
             if body is not None and body.left and not call.endpoint.repeatable and not _is_refusal(response):
                 cut_off = _unknown("the call was cancelled before the answer was there", call, response)
@@ -139,8 +139,7 @@ class Transport:
             return _reply(response, content)
         finally:
             self._pool.end()
-        # Raised out here so that no aiohttp error, whose repr shows the headers, hangs on to it.
-        raise failure
+        raise failure  # out here, where no error is its context
 
     def _request(
         self, http: aiohttp.ClientSession, call: Call[Any], body: "_WatchedBody | None"
@@ -186,6 +185,12 @@ def _unknown(what: str, call: Call[Any], response: aiohttp.ClientResponse | None
     )
 
 
+def _foreign_cause(error: Exception) -> BaseException | None:
+    # What is raised while the body is written comes wrapped.
+    cause = error.__cause__ if isinstance(error, aiohttp.ClientConnectionError) else error
+    return None if isinstance(cause, (aiohttp.ClientError, TimeoutError)) else cause
+
+
 def _is_refusal(response: aiohttp.ClientResponse | None) -> bool:
     return response is not None and is_refusal(response.status)
 
@@ -201,7 +206,9 @@ class _WatchedBody(aiohttp.BytesPayload):
     """
 
     def __init__(self, value: bytes) -> None:
-        super().__init__(value, content_type="application/json")
+        # Not BytesPayload's own, which warns of bodies of 1 MiB; where warnings are errors none could be sent.
+        super(aiohttp.BytesPayload, self).__init__(value, content_type="application/json")
+        self._size = len(value)
         self.left = False
         self.on_leaving: Callable[[], None] | None = None
         """Called just before; what it raises keeps the body, and so the whole request, from leaving."""
@@ -235,21 +242,24 @@ def _describe(error: Exception, where: str, *, rang_at: float, deadline: float |
     """Say what the network did, without headers and without an empty text."""
     match error:
         case aiohttp.ConnectionTimeoutError():
-            return f"connecting to {where} took too long"
+            what = f"connecting to {where} took too long"
         case TimeoutError():
             is_deadline = rang_at == deadline and not isinstance(error, aiohttp.ServerTimeoutError)
-            return (
+            what = (
                 "the deadline passed before the answer was there"
                 if is_deadline
                 else "the answer took too long"
             )
         case aiohttp.ClientConnectorError():
-            return f"no connection to {where}: {error.os_error or type(error).__name__}"
+            what = f"no connection to {where}: {error.os_error or type(error).__name__}"
         case aiohttp.ClientHttpProxyError(status=status, message=said):
-            return (
+            what = (
                 f"no connection to {where}: the proxy answered {status} {said}; {advice_on_refusal(status)}"
             )
         case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
-            return "the answer broke off or is no valid HTTP"
+            what = "the answer broke off or is no valid HTTP"
+        case aiohttp.ClientError() | OSError():
+            what = f"the connection was lost: {error or type(error).__name__}"
         case _:
-            return f"the connection was lost: {error or type(error).__name__}"
+            what = f"code that aiohttp runs for the request raised {type(error).__name__}: {error}"
+    return what

@@ -14,6 +14,7 @@ from hindsight_async import (
     HindsightSession,
     Plan,
     RetryPolicy,
+    SessionClosedError,
     Timeouts,
     UnauthorizedError,
     WrongEventLoopError,
@@ -276,3 +277,38 @@ def test_importing_the_package_imports_neither_emulator_nor_command_line():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert "[]" == done.stdout.strip()
+
+
+async def test_a_close_that_is_cancelled_again_and_again_ends_when_all_is_closed():
+    """It waits no longer for those in flight, but the pool is closed and the budget has been left."""
+    left = []
+
+    class SlowDoor:
+        def close(self):
+            """Turn nobody away."""
+
+        async def leave(self):
+            """Take a few turns of the event loop, as telling a Redis does."""
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            left.append("the budget")
+
+    async with Emulator(latency=5.0) as emulator:
+        hindsight = HindsightSession(emulator.api_key, base_url=emulator.base_url)
+        waiting = asyncio.create_task(hindsight.interviews.get(1))
+        while not emulator.requests:
+            await asyncio.sleep(0)
+        http = hindsight._transport._pool._own
+        hindsight._door = SlowDoor()
+        closing = asyncio.create_task(hindsight.close(drain=60))
+        await asyncio.sleep(0)
+        while not closing.done():
+            closing.cancel()
+            await asyncio.sleep(0)
+        assert closing.cancelled()
+        assert http.closed
+        assert ["the budget"] == left
+        with pytest.raises(SessionClosedError):
+            await hindsight.interviews.get(1)
+        waiting.cancel()
+        await asyncio.wait([waiting])

@@ -1,7 +1,7 @@
 """What stands in a request's way: what every way of counting offers to those who hand out slots."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -119,3 +119,15 @@ def closed_for_long(reset_at: datetime | None, *, quota: bool) -> QuotaExceededE
     until = f"until {reset_at:%Y-%m-%d %H:%M:%S %Z}" if reset_at else "for an unnamed time"
     why = "the monthly quota is used up" if quota else "the server asks for a long wait"
     return QuotaExceededError(f"{why}: nothing is sent {until}", reset_at=reset_at)
+
+
+def harmless(on_wait: Callable[[float, str, int], None]) -> Callable[[float, str, int], None]:
+    """Return `on_wait` with what it raises logged: whether a request may leave is not for a display to decide."""
+
+    def tell(seconds: float, reason: str, queued: int) -> None:
+        try:
+            on_wait(seconds, reason, queued)
+        except Exception:
+            logger.exception("on_wait failed")
+
+    return tell

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from math import inf
 
-from hindsight_async.budget.admission import Admission, Answer, logger, too_late
+from hindsight_async.budget.admission import Admission, Answer, harmless, logger, too_late
 from hindsight_async.budget.lanes import Grant, Lane, Lanes, Member, Waiter
 from hindsight_async.errors import HindsightError, SessionClosedError, WrongEventLoopError
 from hindsight_async.forks import start_afresh_after_fork
@@ -32,7 +32,7 @@ class Dispatcher:
         wall_clock: Callable[[], datetime],
     ) -> None:
         self._begin = begin
-        self._on_wait = on_wait
+        self._on_wait = None if on_wait is None else harmless(on_wait)
         self._wall_clock = wall_clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._latest = -inf

@@ -27,7 +27,7 @@ class RateBudget:
     the server names count times the share as well; it comes to at least one request per minute.
     `burst` is how many may leave at once (all of them by default); waits that the server names beyond
     `max_rate_wait` seconds raise QuotaExceededError instead. `on_wait` is called with seconds, reason and number
-    queued whenever a caller has to wait; what it raises reaches that caller. Belongs to no event loop until first
+    queued whenever a caller has to wait; what it raises is logged and changes nothing. Belongs to no event loop until first
     used, and moves on when that one is gone. Raises ValueError for numbers below 1 and a
     share outside (0, 1].
     """

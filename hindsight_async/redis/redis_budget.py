@@ -31,7 +31,8 @@ class RedisBudget:
       process also keeps to its part for the first minute of a Redis that began with nothing, since that may have
       lost what dead processes hold.
     - `max_rate_wait`: seconds; a wait that the server names beyond it raises QuotaExceededError.
-    - `on_wait`: called with seconds, reason and number queued whenever a caller has to wait.
+    - `on_wait`: called with seconds, reason and number queued whenever a caller has to wait; what it raises is
+      logged and changes nothing.
 
     Pass it as `HindsightSession(budget=...)`; several sessions of a process may share it. Belongs to no event loop
     until first used, and moves on when that one is gone. Raises ValueError or TypeError, naming the argument, for
