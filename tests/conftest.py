@@ -1,12 +1,14 @@
-"""Every async test runs on virtual time."""
+"""What many tests need: a clock of their own, and servers that are started once."""
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
 
+import postgres_server
+import redis_server
 from virtual_time import VirtualTimeLoop
 
 # A slow machine is no failure.
@@ -22,3 +24,28 @@ def pytest_asyncio_loop_factories(
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Give every test a clock of its own."""
     return {"virtual": VirtualTimeLoop}
+
+
+@pytest.fixture(scope="session")
+def _redis() -> Iterator[redis_server.RedisServer]:
+    yield from redis_server.running()
+
+
+@pytest.fixture
+def redis(_redis: redis_server.RedisServer) -> redis_server.RedisServer:
+    """Give a test an empty Redis, which it may kill, freeze or spoil."""
+    _redis.renew()
+    return _redis
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.Server]:
+    """Start a PostgreSQL server, which tests may stop but have to start again."""
+    with postgres_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: postgres_server.Server) -> str:
+    """Give a test a database of its own."""
+    return postgres.database()

@@ -102,6 +102,15 @@ class RedisServer:
             self.process = None
             self.socket.unlink(missing_ok=True)
 
+    def renew(self) -> None:
+        """Make it as it was when it was new: running, with nothing in it, and nobody connected."""
+        if self.process is None or self.options:
+            self.kill()
+            self.options.clear()
+            self.start()
+        for command in ("CLIENT KILL TYPE normal", "REPLICAOF NO ONE", "FLUSHALL", "SCRIPT FLUSH"):
+            self.command(*command.split())
+
     def close(self) -> None:
         """End it for good."""
         self.kill()

@@ -46,6 +46,7 @@ def answering_machine():
             server.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_benchmark_runs(name, tmp_path):
     """With few repetitions it writes a table and a small plot, and warns of nothing."""
@@ -59,6 +60,7 @@ def test_a_benchmark_runs(name, tmp_path):
     assert LARGEST_PLOT > (tmp_path / f"{name}.svg").stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTENDERS)
 def test_each_client_can_be_measured(name):
     """Every client still makes its call, alone and several at a time, and tells what it took."""
@@ -71,6 +73,7 @@ def test_each_client_can_be_measured(name):
     assert all(json.loads(line)["cpu"] > 0 for line in measured)
 
 
+@pytest.mark.slow
 def test_what_is_simulated_is_the_same_each_time(tmp_path):
     """On the virtual clock a second run writes the same bytes."""
     for folder in ("first", "second"):

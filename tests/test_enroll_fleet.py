@@ -17,7 +17,7 @@ from hindsight_async.journal import LedgerStatus
 from hindsight_async.ledger import Ledger
 from hindsight_async.session import DEFAULT_MAX_IN_FLIGHT
 from hindsight_async.testing import _on_a_thread
-from postgres_server import PASSWORD, running
+from postgres_server import PASSWORD
 
 FLEET = 4
 LEASE_SECONDS = 0.5
@@ -31,20 +31,16 @@ FAULTS = [
 ]
 UNLIMITED = 1_000_000
 
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
 # Children start from a server that has the command line loaded, so that they are killed at work and not at start-up.
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["hindsight_async.cli"])
 
 
-@pytest.fixture(scope="module")
-def server():
-    with running() as server:
-        yield server
-
-
 @pytest.fixture
-def ledger(server):
-    return server.url(server.database(), lease=LEASE_SECONDS)
+def ledger(postgres, database):
+    return postgres.url(database, lease=LEASE_SECONDS)
 
 
 class Fleet:
@@ -158,7 +154,6 @@ def test_a_fleet_with_kills_emails_nobody_twice(tmp_path, ledger):
     assert enrol_with_strikes(tmp_path, ledger, rows=300, strikes=4, stops=0, seed=5) >= 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_a_fleet_with_many_kills_emails_nobody_twice(tmp_path, ledger, seed):
     """Four processes, forty strikes, faults: each address gets one email at most, and each row an end."""

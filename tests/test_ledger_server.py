@@ -24,34 +24,25 @@ from hindsight_async.bulk import BulkRun
 from hindsight_async.emulator import Emulator
 from hindsight_async.ledger import Ledger, LedgerJournal, LedgerRow, LedgerStatus, create_once
 from hindsight_async.ledger.server import LEASE_SECONDS
-from postgres_server import PASSWORD, running
+from postgres_server import PASSWORD
 
 MOMENT = datetime(2026, 9, 1, 12, 30, 0, 250, tzinfo=UTC)
 ENDS = [LedgerStatus.CREATED, LedgerStatus.REJECTED, LedgerStatus.NOT_SENT, LedgerStatus.UNKNOWN]
 
-
-@pytest.fixture(scope="module")
-def server():
-    with running() as server:
-        yield server
+pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
-def database(server):
-    return server.database()
+def url(postgres, database):
+    return postgres.url(database)
 
 
 @pytest.fixture
-def url(server, database):
-    return server.url(database)
-
-
-@pytest.fixture
-def end_leases(server, database):
+def end_leases(postgres, database):
     """Return what makes all runs look dead: what the database's clock would do."""
 
     def end_leases():
-        server.execute(database, "UPDATE hindsight_runs SET lease_until = now() - interval '1 second'")
+        postgres.execute(database, "UPDATE hindsight_runs SET lease_until = now() - interval '1 second'")
 
     async def in_a_thread():
         await asyncio.to_thread(end_leases)
@@ -79,7 +70,7 @@ async def statuses(url):
     return {entry.row_index: entry.status.value async for entry in Ledger(url).entries()}
 
 
-def test_the_tables_are_made_once_though_many_begin_together(url, server, database):
+def test_the_tables_are_made_once_though_many_begin_together(url, postgres, database):
     """Twelve runs that all find nothing open one ledger, under names that no other program has."""
 
     async def open_and_claim(number):
@@ -91,14 +82,14 @@ def test_the_tables_are_made_once_though_many_begin_together(url, server, databa
 
     assert [{}] * 12 == asyncio.run(begin())
     assert dict.fromkeys(range(12), "planned") == asyncio.run(statuses(url))
-    tables = server.execute(
+    tables = postgres.execute(
         database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
     )
     assert [("hindsight_interviews",), ("hindsight_meta",), ("hindsight_runs",)] == tables
-    assert [("application", "hindsight-async"), ("schema_version", "2")] == server.execute(
+    assert [("application", "hindsight-async"), ("schema_version", "2")] == postgres.execute(
         database, "SELECT name, value FROM hindsight_meta ORDER BY 1"
     )
-    assert [] == server.execute(database, "SELECT * FROM hindsight_runs")
+    assert [] == postgres.execute(database, "SELECT * FROM hindsight_runs")
 
 
 def test_each_row_is_one_runs_own(url):
@@ -257,29 +248,29 @@ def test_a_persons_word_is_final(url, end_leases):
     assert {0: "created"} == asyncio.run(statuses(url))
 
 
-def test_one_that_is_written_down_too_late_is_not_sent(server, database):
+def test_one_that_is_written_down_too_late_is_not_sent(postgres, database):
     """Where the lease is over by the time the mark is on disk, the row is taken back."""
 
     async def be_slow():
-        async with Ledger(server.url(database, lease=1e-9)).run() as run:
+        async with Ledger(postgres.url(database, lease=1e-9)).run() as run:
             await run.claim(rows(0))
             with pytest.raises(LedgerInUseError, match="this run stood still"):
                 await run.sending(row(0).key)
 
     asyncio.run(be_slow())
-    assert {0: "not_sent"} == asyncio.run(statuses(server.url(database)))
+    assert {0: "not_sent"} == asyncio.run(statuses(postgres.url(database)))
 
 
-def test_a_run_renews_its_lease_by_itself(server, database):
+def test_a_run_renews_its_lease_by_itself(postgres, database):
     """Nothing has to be written for a run to live on."""
     leases = "SELECT lease_until, clock_timestamp() > lease_until FROM hindsight_runs"
 
     async def idle():
-        async with Ledger(server.url(database, lease=3)).run():
-            ((first, _),) = await asyncio.to_thread(server.execute, database, leases)
+        async with Ledger(postgres.url(database, lease=3)).run():
+            ((first, _),) = await asyncio.to_thread(postgres.execute, database, leases)
             later, is_over = first, False
             while later == first and not is_over:
-                ((later, is_over),) = await asyncio.to_thread(server.execute, database, leases)
+                ((later, is_over),) = await asyncio.to_thread(postgres.execute, database, leases)
             return is_over
 
     assert not asyncio.run(idle())
@@ -453,29 +444,31 @@ async def begin(url):
     ],
 )
 @pytest.mark.parametrize("scheme", ["postgresql+asyncpg", "postgresql", "postgres"])
-def test_what_keeps_the_ledger_shut_is_said_without_the_password(server, database, change, complaint, scheme):
+def test_what_keeps_the_ledger_shut_is_said_without_the_password(
+    postgres, database, change, complaint, scheme
+):
     """Each error names the place and what to do, and nothing was sent."""
-    if not server.execute("postgres", "SELECT 1 FROM pg_roles WHERE rolname = 'guest'"):
-        server.execute("postgres", "CREATE ROLE guest LOGIN PASSWORD 'guest'")
-    place = server.url(**{"database": database, **change}).replace("postgresql+asyncpg", scheme)
+    if not postgres.execute("postgres", "SELECT 1 FROM pg_roles WHERE rolname = 'guest'"):
+        postgres.execute("postgres", "CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    place = postgres.url(**{"database": database, **change}).replace("postgresql+asyncpg", scheme)
     with pytest.raises(LedgerError, match=complaint) as raised:
         asyncio.run(begin(place))
     assert Delivery.NOT_SENT is raised.value.delivery
-    assert f"127.0.0.1:{server.port}" in str(raised.value)
+    assert f"127.0.0.1:{postgres.port}" in str(raised.value)
     for secret in (PASSWORD, "wrong-one", ":guest@"):
         assert secret not in str(raised.value)
 
 
-def test_a_server_that_is_not_there_is_named(server):
+def test_a_server_that_is_not_there_is_named():
     """Nothing listens: the error says where it was looked for."""
     with pytest.raises(LedgerError, match=r"127\.0\.0\.1:1/x: it cannot be reached"):
         asyncio.run(begin("postgresql://owner:secret@127.0.0.1:1/x"))
 
 
-def test_a_ledger_of_a_newer_version_is_refused(url, server, database):
+def test_a_ledger_of_a_newer_version_is_refused(url, postgres, database):
     """It says which schema it found and which it knows."""
     asyncio.run(begin(url))
-    server.execute(database, "UPDATE hindsight_meta SET value = '3' WHERE name = 'schema_version'")
+    postgres.execute(database, "UPDATE hindsight_meta SET value = '3' WHERE name = 'schema_version'")
     with pytest.raises(LedgerError, match=r"its schema is 3, this one knows 2\): upgrade hindsight-async"):
         asyncio.run(begin(url))
 
@@ -488,21 +481,21 @@ def test_a_missing_driver_is_named():
     assert "pip install 'hindsight-async[postgres]'" in done.stderr.splitlines()[-1]
 
 
-def test_a_database_that_goes_away_stops_what_has_not_left(url, server):
+def test_a_database_that_goes_away_stops_what_has_not_left(url, postgres):
     """A mark that is not on disk keeps its request back, a lost record is in doubt; back again, the run goes on."""
 
     async def go_away():
         async with Ledger(url).run() as run:
             await run.claim(rows(0, 1, 2))
             await run.sending(row(0).key)
-            await asyncio.to_thread(server.stop)
+            await asyncio.to_thread(postgres.stop)
             try:
                 with pytest.raises(LedgerError) as kept_back:
                     await run.sending(row(1).key)
                 with pytest.raises(LedgerError) as in_doubt:
                     await run.finished(row(0).key, LedgerStatus.CREATED, attempts=1)
             finally:
-                await asyncio.to_thread(server.start)
+                await asyncio.to_thread(postgres.start)
             assert Delivery.NOT_SENT is kept_back.value.delivery
             assert Delivery.UNKNOWN is in_doubt.value.delivery
             assert PASSWORD not in f"{kept_back.value!r}{in_doubt.value!r}"
@@ -513,22 +506,22 @@ def test_a_database_that_goes_away_stops_what_has_not_left(url, server):
     assert {0: "created", 1: "planned", 2: "created"} == asyncio.run(statuses(url))
 
 
-def test_a_database_that_stays_away_leaves_what_was_sent_unknown(server, database):
+def test_a_database_that_stays_away_leaves_what_was_sent_unknown(postgres, database):
     """The run says so and ends, and once its lease is over everybody sees what is in doubt."""
-    place = server.url(database, lease=0.5)
+    place = postgres.url(database, lease=0.5)
 
     async def go_away():
         async with Ledger(place).run() as run:
             await run.claim(rows(0, 1))
             await run.sending(row(0).key)
-            await asyncio.to_thread(server.stop)
+            await asyncio.to_thread(postgres.stop)
             with pytest.raises(LedgerError, match="it cannot be reached"):
                 await run.finished(row(0).key, LedgerStatus.CREATED, attempts=1)
 
     try:
         asyncio.run(go_away())
     finally:
-        server.start()
+        postgres.start()
     while "sending" == (found := asyncio.run(statuses(place)))[0]:
         pass
     assert {0: "unknown", 1: "planned"} == found
@@ -650,7 +643,7 @@ def test_a_bulk_run_that_lost_a_row_asks_what_became_of_it(url, end_leases, othe
     assert ([lost, kept] if status is OutcomeStatus.CREATED else [kept]) == sent
 
 
-def test_a_database_that_goes_away_while_a_lost_row_is_asked_for_ends_the_run(url, server, end_leases):
+def test_a_database_that_goes_away_while_a_lost_row_is_asked_for_ends_the_run(url, postgres, end_leases):
     """The error is raised once, and the row is safe to run again."""
     (request,) = requests(1)
 
@@ -663,7 +656,7 @@ def test_a_database_that_goes_away_while_a_lost_row_is_asked_for_ends_the_run(ur
                 try:
                     await watcher.about_to_send()
                 finally:
-                    await asyncio.to_thread(server.stop)
+                    await asyncio.to_thread(postgres.stop)
 
             run = BulkRun(
                 [request],
@@ -682,7 +675,7 @@ def test_a_database_that_goes_away_while_a_lost_row_is_asked_for_ends_the_run(ur
     try:
         asyncio.run(enrol())
     finally:
-        server.start()
+        postgres.start()
     assert [] == [outcome for outcome in outcomes if outcome.status is not OutcomeStatus.NOT_SENT]
     assert ["planned"] == list(asyncio.run(statuses(url)).values())
 
@@ -778,9 +771,9 @@ def test_one_that_was_taken_meanwhile_is_answered_with_what_was_made_of_it(url, 
     assert (False, 7) == (again.created_now, again.interview_request_id)
 
 
-def test_the_end_of_the_event_loop_is_survived(server, database):
+def test_the_end_of_the_event_loop_is_survived(postgres, database):
     """A run whose loop is stopped around it loses nothing: its lease ends, and no row claims too little."""
-    place = server.url(database, lease=0.5)
+    place = postgres.url(database, lease=0.5)
     marked = []
 
     async def mark_for_ever(run, numbers):

@@ -23,6 +23,7 @@ from hindsight_async.redis import RedisBudget, RedisRefusedError
 from redis_fleet import (
     LIMIT,
     LONG,
+    PATIENCE,
     QUICK,
     ROUTE,
     budget_of,
@@ -42,12 +43,12 @@ from slots import Slot
 ROOMY = evolve(QUICK, window=1.5, claim=3.0)
 """A window that does not end, and claims that do not lapse, while a test gets ready on a busy machine."""
 
+FULL = evolve(QUICK, window=0.3, lease=PATIENCE)
+"""What is under way stays so, however busy the machine; once it is over its slots are soon free."""
+
+pytestmark = pytest.mark.servers
+
 FOLDER = str(Path(__file__).parent)
-
-
-@pytest.fixture
-def redis():
-    yield from running()
 
 
 @pytest.fixture
@@ -255,23 +256,20 @@ def test_a_spent_quota_is_told_to_every_process(redis):
 def test_a_probe_that_dies_blocks_nobody_for_long(redis):
     """After a lease without word from the process that probes, the next may."""
 
-    async def main():
-        doors = [budget_of(redis).join(10), budget_of(redis).join(10)]
-        probing = asyncio.ensure_future(send(doors[0], 60.0))
+    async def probe():
+        probing = asyncio.ensure_future(send(budget_of(redis).join(10), 60.0))
         await until(lambda: held(redis) == 1)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        # Its process falls silent: nothing renews the probe any more.
-        dead = doors[0]._dispatcher.admission._keeper._task
-        dead.remove_done_callback(doors[0]._dispatcher.admission._keeper._ended)
-        dead.cancel()
-        request = await send(doors[1])
-        assert QUICK.lease / 2 < request.left - began
-        probing.cancel()
-        await asyncio.gather(probing, return_exceptions=True)
-        await depart(doors[1])
+        return probing, time.monotonic()
 
-    run(main())
+    async def go_on(since):
+        door = budget_of(redis).join(10)
+        request = await send(door)
+        assert QUICK.lease / 2 < request.left - since
+        await depart(door)
+
+    with asyncio.Runner(debug=True) as dead:
+        _probing, since = dead.run(probe())
+        run(go_on(since))
 
 
 def test_programs_outside_the_fleet_are_left_their_part(redis):
@@ -331,21 +329,31 @@ def test_bulk_keeps_a_tenth_among_processes_too(redis):
 def test_the_claim_of_a_dead_process_vanishes(redis):
     """Bulk calls do not wait for interactive ones that nobody will make any more."""
 
-    async def main():
-        dead, bulk = budget_of(redis).join(LIMIT), budget_of(redis).join(LIMIT)
-        await send(bulk)
-        await send_many(bulk, LIMIT - 1)
-        waiting = asyncio.ensure_future(send(dead))
+    async def wait_in_vain():
+        waiting = asyncio.ensure_future(send(budget_of(redis, timing=FULL).join(LIMIT)))
         await until(lambda: bool(key_of(redis, "interactive")))
-        keeper = dead._dispatcher.admission._keeper
-        keeper._task.remove_done_callback(keeper._ended)
-        keeper._task.cancel()
-        await send(bulk, lane="bulk")
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        await depart(bulk)
+        return waiting
 
-    run(main())
+    async def main(dead):
+        budget = budget_of(redis, timing=FULL)
+        door = budget.join(LIMIT)
+        await send(door)
+        over = asyncio.Event()
+
+        async def take_until_over():
+            async with Slot(door, route=ROUTE):
+                await over.wait()
+
+        requests = [asyncio.ensure_future(take_until_over()) for _ in range(LIMIT)]
+        await until(lambda: budget.snapshot().in_flight == LIMIT)
+        _waiting = await asyncio.to_thread(dead.run, wait_in_vain())
+        over.set()
+        await asyncio.gather(*requests)
+        await send(door, lane="bulk")
+        await depart(door)
+
+    with asyncio.Runner(debug=True) as dead:
+        run(main(dead))
 
 
 def test_a_deadline_that_cannot_be_met_is_refused_at_once(redis):

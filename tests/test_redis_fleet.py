@@ -22,6 +22,8 @@ WORTH_HAVING = 0.97
 LATENCY = 2.0
 """Seconds that the server takes, so that a window's requests take some seconds to send and a blow falls among them."""
 
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
 AT_ONCE = 16
 WORKERS = 4
 
@@ -142,7 +144,6 @@ def outcomes():
             redis.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_a_fleet_uses_the_plan_and_never_more(outcomes, scenario):
     """Whatever happens to the fleet: no 429, never more than the plan in a window, and 97 % of it used."""

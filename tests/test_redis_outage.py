@@ -22,13 +22,9 @@ from redis_fleet import (
     send_many,
     until,
 )
-from redis_server import running
 from slots import Slot
 
-
-@pytest.fixture
-def redis():
-    yield from running()
+pytestmark = pytest.mark.servers
 
 
 def away(budget):

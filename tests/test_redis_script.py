@@ -9,7 +9,6 @@ from hindsight_async.redis.link import Link, keys_of
 from hindsight_async.redis.sync import Ask, Reply, Rest, decoded
 from hindsight_async.redis.timing import Timing
 from redis_fleet import run
-from redis_server import running
 
 FEW, MANY = 10, 1000
 LIMIT = 2000
@@ -22,10 +21,7 @@ FLAT = {
 }  # fmt: skip
 """Commands whose cost grows with the logarithm of the slots at most, for the ranges and fields that the script asks for."""
 
-
-@pytest.fixture
-def redis():
-    yield from running()
+pytestmark = pytest.mark.servers
 
 
 @define

@@ -33,6 +33,8 @@ MEGABYTES = 20
 
 CANCEL_WHEN_THE_CALLER_IS_GONE = {"web_quart", "web_django"}
 
+pytestmark = pytest.mark.slow
+
 every_framework = pytest.mark.parametrize("name", COMMANDS)
 
 
