@@ -1,4 +1,4 @@
-"""`hindsight-async enroll`, `update`, `get` and `ledger`, run as a user runs them."""
+"""`hindsight-async enroll`, `update`, `get` and `ledger`, with what they print; as a process where that is the point."""
 
 import asyncio
 import csv
@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+from hindsight_async.__main__ import main
 from hindsight_async.budget import Plan
 from hindsight_async.cli import exits
 from hindsight_async.emulator import Emulator
@@ -34,7 +35,7 @@ def emulator():
 
 
 @pytest.fixture
-def run(emulator, tmp_path):
+def run(emulator, tmp_path, monkeypatch, capsys):
     environment = {
         **os.environ,
         "HINDSIGHT_API_KEY": emulator.api_key,
@@ -45,18 +46,24 @@ def run(emulator, tmp_path):
     }
 
     def run(*arguments, stdin="", **variables):
+        with monkeypatch.context() as changed:
+            changed.chdir(tmp_path)
+            changed.setattr(sys, "argv", ["hindsight-async", *arguments])
+            changed.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+            for name, value in {**environment, **variables}.items():
+                changed.setenv(name, value)
+            capsys.readouterr()
+            code = main()
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    def run_process(*arguments):
         return subprocess.run(
             [*COMMAND, *arguments],
-            input=stdin,
-            cwd=tmp_path,
-            env={**environment, **variables},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
 
     run.environment = environment
+    run.process = run_process
     return run
 
 
@@ -249,22 +256,11 @@ WRONG_USAGE = [
 
 
 def test_wrong_usage_is_a_clear_error(run, emulator, contacts):
-    """Exit code 2, what is wrong, no traceback, and nothing is sent."""
-    started = [
-        subprocess.Popen(
-            [*COMMAND, *line.split()],
-            cwd=contacts.parent,
-            env=run.environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for line, _ in WRONG_USAGE
-    ]
-    for process, (line, complaint) in zip(started, WRONG_USAGE, strict=True):
-        _, said = process.communicate(timeout=60)
-        assert 2 == process.returncode, line
-        assert complaint in said, line
-        assert "Traceback" not in said, line
+    """Exit code 2, what is wrong, and nothing is sent."""
+    for line, complaint in WRONG_USAGE:
+        done = run(*line.split())
+        assert 2 == done.returncode, line
+        assert complaint in done.stderr, line
     assert [] == emulator.requests
 
 
@@ -312,6 +308,7 @@ def test_get_prints_null_for_what_an_answer_lacks(run, emulator):
     assert "soon" == interview["extra"]["created_at"]
 
 
+@pytest.mark.slow
 def test_progress_in_a_pipe_is_a_plain_line(run, contacts):
     """While a run waits, a line every few seconds says how far it is and why it waits."""
     with _on_a_thread(Emulator(plan=Plan.ENTERPRISE, latency=6.0)) as slow:
@@ -381,7 +378,7 @@ def test_a_ledger_in_use_is_a_usage_error(run, emulator, contacts):
     async def meanwhile():
         async with Ledger(contacts.parent / "a.db").run():
             return await asyncio.to_thread(
-                run, "enroll", "contacts.csv", "--sequence", "s", "--ledger", "a.db"
+                run.process, "enroll", "contacts.csv", "--sequence", "s", "--ledger", "a.db"
             )
 
     done = asyncio.run(meanwhile())

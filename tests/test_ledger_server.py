@@ -178,7 +178,7 @@ def test_a_run_settles_what_the_dead_left_before_it_begins(url, server, database
             await end_leases()
             async with runs(url, 1):
                 return await asyncio.to_thread(
-                    server.execute,
+                    postgres.execute,
                     database,
                     "SELECT status, finished_at FROM hindsight_interviews ORDER BY row_index",
                 )
@@ -715,7 +715,7 @@ def test_an_event_in_hand_says_when_its_row_is_free_at_the_latest(server, databa
     (request,) = requests(1)
 
     async def deliver():
-        async with runs(server.url(database, lease=600), 2) as (holder, other):
+        async with runs(postgres.url(database, lease=600), 2) as (holder, other):
             await holder.claim([ledger_row(request)])
             with pytest.raises(LedgerInUseError) as raised:
                 await create_once(request, holder if who == "the same run" else other, None)
