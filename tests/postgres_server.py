@@ -76,6 +76,8 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.start()
+        ((version,),) = self.execute("postgres", "SHOW server_version_num")
+        self._how_to_copy = "STRATEGY file_copy" if int(version) >= 150_000 else ""
 
     def start(self):
         # Nothing here survives a power cut, nor has to: it is clients that are killed.
@@ -118,7 +120,7 @@ class Server:
     def database(self):
         """Make a database and return its name."""
         name = f"d{uuid.uuid4().hex}"
-        self.execute("postgres", f"CREATE DATABASE {name}")
+        self.execute("postgres", f"CREATE DATABASE {name} {self._how_to_copy}")
         return name
 
     def execute(self, database, statement):

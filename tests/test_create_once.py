@@ -419,7 +419,7 @@ async def test_wrong_arguments_are_named(tmp_path):
     assert 0 == await known_to(tmp_path)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_two_hundred_events_delivered_twice_with_faults_email_each_once(tmp_path, seed):
     """Whatever fails and whoever gives up in between, nobody gets two emails, and the ledger knows of all."""
     chance = random.Random(seed)

@@ -168,7 +168,7 @@ def test_what_a_dead_run_was_sending_becomes_unknown(url, end_leases, look):
     assert (LedgerStatus.UNKNOWN, False) == asyncio.run(die_and_look())
 
 
-def test_a_run_settles_what_the_dead_left_before_it_begins(url, server, database, end_leases):
+def test_a_run_settles_what_the_dead_left_before_it_begins(url, postgres, database, end_leases):
     """No reader and no claim has to come by: once a run is on, what a dead one was sending is stored as in doubt."""
 
     async def die_and_begin():
@@ -710,7 +710,7 @@ def test_one_event_that_reaches_two_processes_is_sent_once(url):
 
 
 @pytest.mark.parametrize("who", ["the same run", "another run"])
-def test_an_event_in_hand_says_when_its_row_is_free_at_the_latest(server, database, who):
+def test_an_event_in_hand_says_when_its_row_is_free_at_the_latest(postgres, database, who):
     """Should whoever is at it die, the row is free once its lease is over."""
     (request,) = requests(1)
 

@@ -38,7 +38,7 @@ def run_pytest(folder, source, *options, conftest=CONFTEST, shell=SHELL):
     (folder / "conftest.py").write_text(conftest)
     (folder / "test_user.py").write_text(textwrap.dedent(CREATE) + textwrap.dedent(source))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    environment |= shell
+    environment |= {**shell, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(
         [
             sys.executable,
@@ -125,9 +125,9 @@ ON_ANYIO = '@pytest.mark.anyio\n    @pytest.mark.parametrize("anyio_backend", ["
 @pytest.mark.parametrize(
     ("source", "options", "passed"),
     [
-        (PLAIN + ON_A_LOOP_OF_ITS_OWN, ("-p", "no:asyncio", "-p", "no:anyio"), 6),
-        (COROUTINE.format(mark="@pytest.mark.asyncio"), ("-p", "no:anyio", "-o", LOOP_SCOPE), 1),
-        (COROUTINE.format(mark=ON_ANYIO), ("-p", "no:asyncio"), 1),
+        (PLAIN + ON_A_LOOP_OF_ITS_OWN, (), 6),
+        (COROUTINE.format(mark="@pytest.mark.asyncio"), ("-p", "pytest_asyncio.plugin", "-o", LOOP_SCOPE), 1),
+        (COROUTINE.format(mark=ON_ANYIO), ("-p", "anyio.pytest_plugin"), 1),
     ],
     ids=["without a plugin", "pytest-asyncio", "anyio"],
 )
