@@ -1,14 +1,19 @@
 """What many tests need: a clock of their own, and servers that are started once."""
 
 import asyncio
+import io
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 import postgres_server
 import redis_server
+from hindsight_async.__main__ import main
 from virtual_time import VirtualTimeLoop
 
 # A slow machine is no failure.
@@ -49,3 +54,25 @@ def postgres() -> Iterator[postgres_server.Server]:
 def database(postgres: postgres_server.Server) -> str:
     """Give a test a database of its own."""
     return postgres.database()
+
+
+@pytest.fixture
+def command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Give a test the `hindsight-async` command in this process, which takes a hundredth of the time of a new one."""
+
+    def run(
+        *arguments: str, stdin: str = "", folder: Path | None = None, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
+        with monkeypatch.context() as changed:
+            changed.chdir(folder or Path.cwd())
+            changed.setattr(sys, "argv", ["hindsight-async", *arguments])
+            changed.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+            for name, value in {"COLUMNS": "200", "TERM": "dumb", **environment}.items():
+                changed.setenv(name, value)
+            capsys.readouterr()
+            code = main()
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return run

@@ -14,7 +14,6 @@ import time
 
 import pytest
 
-from hindsight_async.__main__ import main
 from hindsight_async.budget import Plan
 from hindsight_async.cli import exits
 from hindsight_async.emulator import Emulator
@@ -35,7 +34,7 @@ def emulator():
 
 
 @pytest.fixture
-def run(emulator, tmp_path, monkeypatch, capsys):
+def run(emulator, tmp_path, command_line):
     environment = {
         **os.environ,
         "HINDSIGHT_API_KEY": emulator.api_key,
@@ -46,15 +45,7 @@ def run(emulator, tmp_path, monkeypatch, capsys):
     }
 
     def run(*arguments, stdin="", **variables):
-        with monkeypatch.context() as changed:
-            changed.chdir(tmp_path)
-            changed.setattr(sys, "argv", ["hindsight-async", *arguments])
-            changed.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-            for name, value in {**environment, **variables}.items():
-                changed.setenv(name, value)
-            capsys.readouterr()
-            code = main()
-        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+        return command_line(*arguments, stdin=stdin, folder=tmp_path, **{**environment, **variables})
 
     def run_process(*arguments):
         return subprocess.run(
