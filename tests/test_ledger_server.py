@@ -29,6 +29,8 @@ from postgres_server import PASSWORD
 MOMENT = datetime(2026, 9, 1, 12, 30, 0, 250, tzinfo=UTC)
 ENDS = [LedgerStatus.CREATED, LedgerStatus.REJECTED, LedgerStatus.NOT_SENT, LedgerStatus.UNKNOWN]
 
+END_LEASES = "UPDATE hindsight_runs SET lease_until = now() - interval '1 second'"
+
 pytestmark = pytest.mark.servers
 
 
@@ -41,11 +43,8 @@ def url(postgres, database):
 def end_leases(postgres, database):
     """Return what makes all runs look dead: what the database's clock would do."""
 
-    def end_leases():
-        postgres.execute(database, "UPDATE hindsight_runs SET lease_until = now() - interval '1 second'")
-
     async def in_a_thread():
-        await asyncio.to_thread(end_leases)
+        await asyncio.to_thread(postgres.execute, database, END_LEASES)
 
     return in_a_thread
 
@@ -506,12 +505,11 @@ def test_a_database_that_goes_away_stops_what_has_not_left(url, postgres):
     assert {0: "created", 1: "planned", 2: "created"} == asyncio.run(statuses(url))
 
 
-def test_a_database_that_stays_away_leaves_what_was_sent_unknown(postgres, database):
+def test_a_database_that_stays_away_leaves_what_was_sent_unknown(url, postgres, database):
     """The run says so and ends, and once its lease is over everybody sees what is in doubt."""
-    place = postgres.url(database, lease=0.5)
 
     async def go_away():
-        async with Ledger(place).run() as run:
+        async with Ledger(url).run() as run:
             await run.claim(rows(0, 1))
             await run.sending(row(0).key)
             await asyncio.to_thread(postgres.stop)
@@ -522,9 +520,9 @@ def test_a_database_that_stays_away_leaves_what_was_sent_unknown(postgres, datab
         asyncio.run(go_away())
     finally:
         postgres.start()
-    while "sending" == (found := asyncio.run(statuses(place)))[0]:
-        pass
-    assert {0: "unknown", 1: "planned"} == found
+    assert "sending" == asyncio.run(statuses(url))[0]
+    postgres.execute(database, END_LEASES)
+    assert {0: "unknown", 1: "planned"} == asyncio.run(statuses(url))
 
 
 def requests(count):
@@ -771,9 +769,8 @@ def test_one_that_was_taken_meanwhile_is_answered_with_what_was_made_of_it(url, 
     assert (False, 7) == (again.created_now, again.interview_request_id)
 
 
-def test_the_end_of_the_event_loop_is_survived(postgres, database):
+def test_the_end_of_the_event_loop_is_survived(url, postgres, database):
     """A run whose loop is stopped around it loses nothing: its lease ends, and no row claims too little."""
-    place = postgres.url(database, lease=0.5)
     marked = []
 
     async def mark_for_ever(run, numbers):
@@ -782,7 +779,7 @@ def test_the_end_of_the_event_loop_is_survived(postgres, database):
             marked.append(number)
 
     async def run_for_ever():
-        async with Ledger(place).run() as run:
+        async with Ledger(url).run() as run:
             await run.claim(rows(*range(1000)))
             numbers = iter(range(1000))
             await asyncio.gather(*(mark_for_ever(run, numbers) for _ in range(16)))
@@ -790,12 +787,12 @@ def test_the_end_of_the_event_loop_is_survived(postgres, database):
     async def main():
         task = asyncio.create_task(run_for_ever())
         while len(marked) < 40:
+            assert not task.done()
             await asyncio.sleep(0)
-        assert not task.done()
 
     asyncio.run(main())
-    while "sending" in set((found := asyncio.run(statuses(place))).values()):
-        pass
+    postgres.execute(database, END_LEASES)
+    found = asyncio.run(statuses(url))
     assert 1000 == len(found)
     assert {"unknown"} == {found[number] for number in marked}
     assert {"unknown", "not_sent", "planned"} >= set(found.values())
