@@ -169,7 +169,7 @@ BUILT_AT_IMPORT = """
     [
         ((), CONFTEST),
         (("-p", "hindsight_async.testing"), ""),
-        (("-n", "2"), CONFTEST),
+        (("-p", "xdist.plugin", "-n", "2"), CONFTEST),
     ],
     ids=["conftest", "option", "workers"],
 )
