@@ -32,7 +32,7 @@ The rooms, in the order in which a call travels:
     forks         what a child process does with the state of its parent
     to_the_end    work that is finished also where its caller is cancelled
     errors        the error tree
-    redaction     a secret taken out of what an error keeps
+    redaction     what stays out of error texts and logs
 
 Imports run downward only. Beside them, and imported by none of them: `emulator` and `testing`, `redis` (one
 rate budget for a whole fleet), and what the command line is made of (`cli`, `contacts`, `demo`).

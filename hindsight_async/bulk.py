@@ -55,6 +55,7 @@ class BulkRun(Generic[Row, Response]):
         rows: Iterable[Row] | AsyncIterable[Row],
         *,
         key_of: Callable[[Row], str],
+        open_session: Callable[[], None],
         send: Callable[[Row, Watcher], Awaitable[Response]],
         success: OutcomeStatus,
         journal: Journal[Row],
@@ -66,6 +67,7 @@ class BulkRun(Generic[Row, Response]):
         self.counts: Counter[OutcomeStatus] = Counter(dict.fromkeys(OutcomeStatus, 0))
         self._rows = IncomingRows(rows)
         self._key_of = key_of
+        self._open_session = open_session
         self._success = success
         self._delivery = RowDelivery(send, success, end_run=self._end_with)
         self._journal = journal
@@ -84,6 +86,8 @@ class BulkRun(Generic[Row, Response]):
     async def __aenter__(self) -> Self:
         if self._supervisor is not None:
             raise RuntimeError("a bulk run has one block: make another run for another")
+        # First, so that a missing key is said once and of the session, and not of every row.
+        self._open_session()
         await self._journal.open()
         self._supervisor = asyncio.create_task(self._supervise())
         return self

@@ -25,12 +25,11 @@ Wrong arguments are ValueError and TypeError, raised before any of this.
 """
 
 import enum
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
-from hindsight_async.redaction import without_secret
+from hindsight_async.redaction import without_addresses, without_secret
 
 
 class Delivery(enum.Enum):
@@ -106,15 +105,8 @@ _WHAT_IT_MEANS = {
     Delivery.UNKNOWN: "; it may have taken effect and was not sent again",
 }
 
-_ADDRESS = re.compile(r"[^\s@<>\"'(),;:=]{1,64}@[^\s@<>\"'(),;:=]{1,255}")
-
 LONGEST_TEXT = 1000
 """How many characters of what a server says go into an error's text; its field has them all."""
-
-
-def without_addresses(text: str) -> str:
-    """Return `text` with every email address replaced, for logs and error texts."""
-    return _ADDRESS.sub("<address>", text)
 
 
 def _rebuild(cls: type[HindsightError], args: tuple[Any, ...], state: dict[str, Any]) -> HindsightError:

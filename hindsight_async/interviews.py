@@ -152,6 +152,7 @@ class Interviews:
         return BulkRun(
             requests,
             key_of=lambda request: interview_key(_of_type(request, CreateInterview)),
+            open_session=self._pipeline.open,
             send=lambda request, watcher: self._create(request, "bulk", self._row_deadline, watcher),
             success=OutcomeStatus.CREATED,
             journal=_journal(ledger),
@@ -173,6 +174,7 @@ class Interviews:
         return BulkRun(
             updates,
             key_of=_update_key,
+            open_session=self._pipeline.open,
             send=lambda update, watcher: self._update(update, "bulk", self._row_deadline, watcher),
             success=OutcomeStatus.UPDATED,
             journal=NoJournal[Update](),

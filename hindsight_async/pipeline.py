@@ -62,6 +62,17 @@ class Pipeline:
         self._random = random
         self._wall_clock = wall_clock
 
+    def open(self, call: Call[Any] | None = None) -> None:
+        """Open the connections for the event loop that runs.
+
+        Raises ValueError, about the session and no call, for a key or an address that cannot be used; SessionClosedError
+        and WrongEventLoopError, on behalf of a call where there is one.
+        """
+        try:
+            self._transport.open(asyncio.get_running_loop())
+        except _REFUSALS as refusal:
+            raise refusal if call is None else _on_behalf_of(call, refusal, 0, None) from None
+
     async def run(
         self,
         call: Call[T],
@@ -76,9 +87,9 @@ class Pipeline:
         """
         loop, door = asyncio.get_running_loop(), self._door
         ends_at = None if deadline is None else loop.time() + deadline
-        sent = failed = 0
+        sent, failed, doubtful = 0, 0, False
         error: HindsightError | None = None
-        doubtful = False
+        self.open(call)
         while True:
             reply = None
             try:

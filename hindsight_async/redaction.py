@@ -1,10 +1,18 @@
-"""A secret taken out of what an error keeps."""
+"""What stays out of error texts and logs: secrets and people's addresses."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 DEEPEST_NEST = 100
 """How deep lists may nest in what an error keeps, objects half as deep: more could not be copied or pickled."""
+
+_ADDRESS = re.compile(r"[^\s@<>\"'(),;:=]{1,64}@[^\s@<>\"'(),;:=]{1,255}")
+
+
+def without_addresses(text: str) -> str:
+    """Return `text` with every email address replaced, for logs and error texts."""
+    return _ADDRESS.sub("<address>", text)
 
 
 def without_secret(value: Any, secret: str, depth: int = 0) -> Any:

@@ -384,13 +384,16 @@ async def test_a_row_that_is_no_request_ends_the_run(emulator, hindsight):
 
 
 async def test_a_closed_session_ends_the_run(emulator):
-    """Closing the session under a run is said once."""
+    """Closing the session under a run is said once, and a run on one that is closed does not begin."""
     hindsight = session(emulator)
-    await hindsight.close()
     with pytest.raises(SessionClosedError):
         async with hindsight.interviews.create_many(requests(100)) as run:
+            await hindsight.close()
             await all_outcomes(run)
     assert 0 < run.counts[OutcomeStatus.NOT_SENT] <= 8
+    with pytest.raises(SessionClosedError):
+        await hindsight.interviews.create_many(requests(100)).__aenter__()
+    assert [] == emulator.requests
 
 
 async def test_a_failure_is_raised_also_where_nobody_iterates(emulator, hindsight):
@@ -803,6 +806,7 @@ async def test_a_disk_that_fills_up_ends_the_run_with_every_sent_row_accounted_f
     run = BulkRun(
         requests(10),
         key_of=interview_key,
+        open_session=lambda: None,
         send=lambda request, watcher: interviews._create(request, "bulk", None, watcher),
         success=OutcomeStatus.CREATED,
         journal=FailingJournal(step),
@@ -873,6 +877,7 @@ async def test_a_row_that_waits_after_a_429_is_in_no_doubt(emulator, hindsight):
     run = BulkRun(
         requests(1),
         key_of=interview_key,
+        open_session=lambda: None,
         send=lambda request, watcher: hindsight.interviews._create(request, "bulk", None, watcher),
         success=OutcomeStatus.CREATED,
         journal=journal,

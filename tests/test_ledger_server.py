@@ -628,6 +628,7 @@ def test_a_bulk_run_that_lost_a_row_asks_what_became_of_it(url, end_leases, othe
             run = BulkRun(
                 [lost, kept],
                 key_of=interview_key,
+                open_session=lambda: None,
                 send=send,
                 success=OutcomeStatus.CREATED,
                 journal=LedgerJournal(url),
@@ -659,6 +660,7 @@ def test_a_database_that_goes_away_while_a_lost_row_is_asked_for_ends_the_run(ur
             run = BulkRun(
                 [request],
                 key_of=interview_key,
+                open_session=lambda: None,
                 send=send,
                 success=OutcomeStatus.CREATED,
                 journal=LedgerJournal(url),

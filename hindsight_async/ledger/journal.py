@@ -7,12 +7,13 @@ from os import PathLike
 from typing import Any, cast
 
 from hindsight_async.addresses import normalised
-from hindsight_async.errors import LONGEST_TEXT, APIError, HindsightError, without_addresses
+from hindsight_async.errors import LONGEST_TEXT, APIError, HindsightError
 from hindsight_async.journal import LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.ledger.ledger import Ledger
 from hindsight_async.ledger.run import LedgerRun
 from hindsight_async.models import CreatedInterview, CreateInterview
 from hindsight_async.outcomes import Outcome, OutcomeStatus
+from hindsight_async.redaction import without_addresses
 
 _LEDGER_STATUS = {
     OutcomeStatus.CREATED: LedgerStatus.CREATED,
