@@ -13,7 +13,7 @@ from aiolimiter import AsyncLimiter
 from attrs import define, field
 
 from hindsight_async import RateBudget
-from hindsight_async.budget import Door
+from hindsight_async.rate import BudgetClient
 from simulated_server import LOCAL_EPOCH, MINUTE, Reply, SimulatedServer, local_clock
 
 TOO_MANY_REQUESTS = 429
@@ -66,7 +66,7 @@ def backoff(attempt: int, draw: random.Random) -> float:
 class Ours:
     """hindsight-async's budget; it never gives a row up because of a 429."""
 
-    _door: Door
+    _client: BudgetClient
 
     @classmethod
     def of(cls, plan: int) -> "Ours":
@@ -75,14 +75,14 @@ class Ours:
         return cls(RateBudget(plan, random=draw.random, wall_clock=local_clock).join(WORKERS))
 
     async def send(self, line: Line) -> bool:
-        """Wait for a slot, send, and tell the budget what came back."""
+        """Wait for a permit, send, and tell the budget what came back."""
         while True:
-            grant = await self._door.acquire(route="POST /interviews")
+            permit = await self._client.acquire(route="POST /interviews")
             reply = None
             try:
                 reply = await line.request()
             finally:
-                self._door.release(grant, reply)
+                self._client.release(permit, reply)
             if reply.status != TOO_MANY_REQUESTS:
                 return True
 

@@ -13,7 +13,7 @@ from attrs import frozen
 from matplotlib.figure import Figure
 
 from benchmarks.report import OTHERS, OURS, Report, Table
-from hindsight_async.budget import Door, RateBudget
+from hindsight_async.rate import BudgetClient, RateBudget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ MICROSECONDS = 1e6
 MILLISECONDS = 1e3
 
 METHOD = f"""\
-Callers queue on one budget that lets one through at a time. "One grant" is the CPU from one caller's turn to the next, task switch
+Callers queue on one budget that lets one through at a time. "One permit" is the CPU from one caller's turn to the next, task switch
 included, beside a turn at an `asyncio.Lock` with as many waiting, and beside taking a bare `AsyncLimiter` with capacity to spare. "Loop
 lag" is by how much a task that ticks every millisecond is late at most while the crowd comes, {BATCH} at a time, and every other caller
 gives up; "idle" is the same with callers that wait for nothing but the end. "Cancel all" is the time from the first `cancel()` until all
@@ -52,7 +52,7 @@ class Crowd:
     """What so many queued callers cost, in seconds."""
 
     queued: int
-    grant: float
+    permit: float
     lock_turn: float
     lag: float
     idle_lag: float
@@ -61,21 +61,21 @@ class Crowd:
 
 
 @asynccontextmanager
-async def slot(door: Door) -> AsyncIterator[None]:
-    """Hold a slot as long as the block lasts."""
-    grant = await door.acquire(route=ROUTE)
+async def permit(client: BudgetClient) -> AsyncIterator[None]:
+    """WindowEntry a permit as long as the block lasts."""
+    permit = await client.acquire(route=ROUTE)
     try:
         yield
     finally:
-        door.release(grant)
+        client.release(permit)
 
 
-async def take_and_give_back(door: Door) -> None:
+async def take_and_give_back(client: BudgetClient) -> None:
     """Do what a request does, without the request."""
-    door.release(await door.acquire(route=ROUTE))
+    client.release(await client.acquire(route=ROUTE))
 
 
-async def idle(_door: Door) -> None:
+async def idle(_client: BudgetClient) -> None:
     """Wait for nothing."""
     await asyncio.get_running_loop().create_future()
 
@@ -104,16 +104,16 @@ async def bare_limiter(rounds: int) -> float:
 
 
 async def uncontended(rounds: int) -> float:
-    """Measure a slot that nobody else wants."""
-    door = RateBudget(PLENTY).join(1)
-    return await cpu_per_round(lambda: take_and_give_back(door), rounds)
+    """Measure a permit that nobody else wants."""
+    client = RateBudget(PLENTY).join(1)
+    return await cpu_per_round(lambda: take_and_give_back(client), rounds)
 
 
 async def per_slot(queued: int, turns: int) -> float:
-    """Measure one slot out of a queue."""
-    door = RateBudget(PLENTY).join(1)
-    await take_and_give_back(door)
-    return await per_turn(queued, turns, lambda: take_and_give_back(door), lambda: slot(door))
+    """Measure one permit out of a queue."""
+    client = RateBudget(PLENTY).join(1)
+    await take_and_give_back(client)
+    return await per_turn(queued, turns, lambda: take_and_give_back(client), lambda: permit(client))
 
 
 async def per_turn_at_a_lock(queued: int, turns: int) -> float:
@@ -188,12 +188,12 @@ def collector_off() -> "Iterator[None]":
         gc.enable()
 
 
-async def lag_while(queued: int, wait: Callable[[Door], Awaitable[None]]) -> tuple[float, float]:
+async def lag_while(queued: int, wait: Callable[[BudgetClient], Awaitable[None]]) -> tuple[float, float]:
     """Tell by how much a ticking task is late at most while a crowd comes and half of it gives up.
 
     And how long it takes to cancel the other half.
     """
-    door = RateBudget(PLENTY).join(1)
+    client = RateBudget(PLENTY).join(1)
     worst, done = 0.0, False
 
     async def tick() -> None:
@@ -204,11 +204,11 @@ async def lag_while(queued: int, wait: Callable[[Door], Awaitable[None]]) -> tup
             worst = max(worst, time.perf_counter() - began - TICK)
 
     async def come() -> None:
-        await wait(door)
+        await wait(client)
 
     with collector_off():
         ticking = asyncio.ensure_future(tick())
-        async with slot(door):
+        async with permit(client):
             crowd: list[asyncio.Future[None]] = []
             while len(crowd) < queued:
                 crowd += [asyncio.ensure_future(come()) for _ in range(min(BATCH, queued - len(crowd)))]
@@ -228,14 +228,14 @@ async def lag_while(queued: int, wait: Callable[[Door], Awaitable[None]]) -> tup
 
 async def cost_of_a_crowd(queued: int, turns: int) -> Crowd:
     """Measure everything about so many callers."""
-    grant, lock_turn = await per_slot(queued, turns), await per_turn_at_a_lock(queued, turns)
+    permit, lock_turn = await per_slot(queued, turns), await per_turn_at_a_lock(queued, turns)
     lag, cancelling = await lag_while(queued, take_and_give_back)
     idle_lag, idle_cancelling = await lag_while(queued, idle)
-    return Crowd(queued, grant, lock_turn, lag, idle_lag, cancelling, idle_cancelling)
+    return Crowd(queued, permit, lock_turn, lag, idle_lag, cancelling, idle_cancelling)
 
 
 async def measure(queues: Sequence[int], rounds: int, turns: int) -> tuple[float, float, list[Crowd]]:
-    """Measure a bare limiter, a slot that nobody else wants, and crowds."""
+    """Measure a bare limiter, a permit that nobody else wants, and crowds."""
     crowds = [await cost_of_a_crowd(queued, turns) for queued in queues]
     return await bare_limiter(rounds), await uncontended(rounds), crowds
 
@@ -247,9 +247,9 @@ def run(*, quick: bool) -> Report:
     lines = [
         [
             f"{crowd.queued:,}",
-            f"{crowd.grant * MICROSECONDS:.1f}",
-            f"{crowd.grant / crowd.lock_turn:.1f}",
-            f"{crowd.grant / bare:.1f}",
+            f"{crowd.permit * MICROSECONDS:.1f}",
+            f"{crowd.permit / crowd.lock_turn:.1f}",
+            f"{crowd.permit / bare:.1f}",
             f"{crowd.lag * MILLISECONDS:.1f}",
             f"{crowd.idle_lag * MILLISECONDS:.1f}",
             f"{crowd.cancelling * MILLISECONDS:.1f}",
@@ -259,7 +259,7 @@ def run(*, quick: bool) -> Report:
     ]
     columns = [
         "queued",
-        "one grant (us)",
+        "one permit (us)",
         "beside asyncio.Lock (x)",
         "beside AsyncLimiter (x)",
         "loop lag (ms)",
@@ -269,7 +269,7 @@ def run(*, quick: bool) -> Report:
     ]
     nobody = [
         ["AsyncLimiter", f"{bare * MICROSECONDS:.1f}", "1.0"],
-        ["a slot, taken and given back", f"{alone * MICROSECONDS:.1f}", f"{alone / bare:.1f}"],
+        ["a permit, taken and given back", f"{alone * MICROSECONDS:.1f}", f"{alone / bare:.1f}"],
     ]
     return Report(
         title="What waiting for the rate budget costs",
@@ -284,11 +284,11 @@ def run(*, quick: bool) -> Report:
 
 
 def plot(crowds: Sequence[Crowd]) -> Figure:
-    """Draw the cost of a grant and the loop's lag."""
+    """Draw the cost of a permit and the loop's lag."""
     figure = Figure(figsize=(8, 3), layout="constrained")
     grants, lags = figure.subplots(1, 2)
     queued = [crowd.queued for crowd in crowds]
-    grants.plot(queued, [crowd.grant * MICROSECONDS for crowd in crowds], "o-", color=OURS, label="budget")
+    grants.plot(queued, [crowd.permit * MICROSECONDS for crowd in crowds], "o-", color=OURS, label="budget")
     grants.plot(
         queued,
         [crowd.lock_turn * MICROSECONDS for crowd in crowds],
@@ -296,7 +296,7 @@ def plot(crowds: Sequence[Crowd]) -> Figure:
         color=OTHERS,
         label="asyncio.Lock",
     )
-    grants.set(xscale="log", xlabel="callers queued", ylabel="CPU of one grant (us)")
+    grants.set(xscale="log", xlabel="callers queued", ylabel="CPU of one permit (us)")
     lags.plot(queued, [crowd.lag * MILLISECONDS for crowd in crowds], "o-", color=OURS, label="budget")
     lags.plot(
         queued, [crowd.idle_lag * MILLISECONDS for crowd in crowds], "s--", color=OTHERS, label="idle tasks"

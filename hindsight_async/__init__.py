@@ -15,7 +15,7 @@ The rooms, in the order in which a call travels:
     incoming      the rows of a bulk run as they come in
     seen          which rows stood in the input before
     addresses     who may be emailed, and when two rows mean the same
-    pipeline      the only loop: budget, send, judge, wait or return
+    executor      the only loop: budget, send, judge, wait or return
     retry         whether to send again, and after how long
     budget        when a request may leave
     transport     a call to a reply over aiohttp, at most once
@@ -38,9 +38,14 @@ Imports run downward only. Beside them, and imported by none of them: `emulator`
 rate budget for a whole fleet), and what the command line is made of (`cli`, `contacts`, `demo`).
 """
 
-from hindsight_async.budget import BudgetSnapshot, Lane, Plan, RateBudget
-from hindsight_async.bulk import BulkRun
-from hindsight_async.context import merge_context
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from hindsight_async.call.retry import RetryPolicy
+from hindsight_async.call.transport import Timeouts
+from hindsight_async.delivery.bulk import BulkRun
+from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
+from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
 from hindsight_async.errors import (
     APIError,
     BadRequestError,
@@ -60,11 +65,14 @@ from hindsight_async.errors import (
     QuotaExceededError,
     RateLimitExceededError,
     RecipientNotAllowedError,
+    RedisRefusedError,
     SessionClosedError,
     UnauthorizedError,
     WrongEventLoopError,
 )
-from hindsight_async.models import (
+from hindsight_async.rate import BudgetSnapshot, Lane, Plan, RateBudget
+from hindsight_async.resources.interviews.context import merge_context
+from hindsight_async.resources.interviews.models import (
     CreatedInterview,
     CreateInterview,
     Interview,
@@ -73,10 +81,12 @@ from hindsight_async.models import (
     UpdatedInterview,
     UpdateInterview,
 )
-from hindsight_async.outcomes import Outcome, OutcomeStatus
-from hindsight_async.retry import RetryPolicy
 from hindsight_async.session import HindsightSession
-from hindsight_async.transport import Timeouts
+
+if TYPE_CHECKING:
+    from hindsight_async.delivery.ledger.ledger import Ledger
+    from hindsight_async.delivery.ledger.run import LedgerRun
+    from hindsight_async.rate.redis.budget import RedisBudget
 
 __all__ = [
     "APIError",
@@ -97,8 +107,12 @@ __all__ = [
     "Interview",
     "InterviewStatus",
     "Lane",
+    "Ledger",
+    "LedgerEntry",
     "LedgerError",
     "LedgerInUseError",
+    "LedgerRun",
+    "LedgerStatus",
     "NotFoundError",
     "NotSentError",
     "Outcome",
@@ -109,6 +123,8 @@ __all__ = [
     "RateBudget",
     "RateLimitExceededError",
     "RecipientNotAllowedError",
+    "RedisBudget",
+    "RedisRefusedError",
     "RetryPolicy",
     "SessionClosedError",
     "Timeouts",
@@ -119,3 +135,26 @@ __all__ = [
     "WrongEventLoopError",
     "merge_context",
 ]
+
+
+_NEEDS_AN_EXTRA = {
+    "Ledger": ("hindsight_async.delivery.ledger.ledger", "bulk"),
+    "LedgerRun": ("hindsight_async.delivery.ledger.run", "bulk"),
+    "RedisBudget": ("hindsight_async.rate.redis.budget", "redis"),
+}
+"""Where the names lie that are loaded on first use, and the extra that installs what they need."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEEDS_AN_EXTRA:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, extra = _NEEDS_AN_EXTRA[name]
+    try:
+        value = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{error.name} is not installed: {name} needs pip install 'hindsight-async[{extra}]'",
+            name=error.name,
+        ) from error
+    globals()[name] = value
+    return value

@@ -19,7 +19,8 @@ HindsightError
 ├── LedgerError                     the ledger could not be opened, read or written
 │   └── LedgerInUseError            another run or call has it, or the row
 ├── WrongEventLoopError             a session or budget was used on two event loops that both live
-└── SessionClosedError              the session was used after close()
+├── SessionClosedError              the session was used after close()
+└── RedisRefusedError               the fleet's Redis answers, but not as it should
 
 Wrong arguments are ValueError and TypeError, raised before any of this.
 """
@@ -294,3 +295,7 @@ class WrongEventLoopError(HindsightError):
 
 class SessionClosedError(HindsightError):
     """The session was used after close()."""
+
+
+class RedisRefusedError(HindsightError):
+    """Redis answers, but not as it should: a wrong password, a missing right, a command it does not know."""

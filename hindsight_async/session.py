@@ -12,16 +12,16 @@ from typing import Any, Self
 
 import aiohttp
 
-from hindsight_async.access import check_given, read_access, read_base_url
-from hindsight_async.addresses import AllowedRecipients
-from hindsight_async.budget import Budget, Plan, RateBudget, plan_or_default
+from hindsight_async.call.access import check_given, read_access, read_base_url
+from hindsight_async.call.execute import Executor
+from hindsight_async.call.proxy import parse_proxy
+from hindsight_async.call.retry import RetryPolicy
+from hindsight_async.call.transport import Timeouts, Transport
 from hindsight_async.errors import OutcomeUnknownError
-from hindsight_async.interviews import Interviews
-from hindsight_async.pipeline import Pipeline
-from hindsight_async.proxy import parse_proxy
-from hindsight_async.retry import RetryPolicy
-from hindsight_async.to_the_end import to_the_end
-from hindsight_async.transport import Timeouts, Transport
+from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
+from hindsight_async.resources.interviews.calls import Interviews
+from hindsight_async.resources.interviews.recipients import AllowedRecipients
+from hindsight_async.shielding import to_the_end
 
 ALLOWED_RECIPIENTS_VARIABLE = "HINDSIGHT_ALLOWED_RECIPIENTS"
 
@@ -44,7 +44,7 @@ class HindsightSession:
     - `timeouts`: seconds that the network may take.
     - `retry`: how often and how patiently a call is sent again.
     - `budget`: one that several sessions of the organisation share, instead of one made for `plan`: a RateBudget in
-      this process, a `hindsight_async.redis.RedisBudget` among many.
+      this process, a `hindsight_async.rate.redis.RedisBudget` among many.
     - `allowed_recipients`: patterns such as `*@ours.test`; a create to anyone else raises
       RecipientNotAllowedError. The variable HINDSIGHT_ALLOWED_RECIPIENTS (comma-separated) must allow them too, both as
       it was when the session was built and as it is when the create is made.
@@ -106,17 +106,17 @@ class HindsightSession:
             ssl=ssl,
             on_outcome_unknown=on_outcome_unknown,
         )
-        self._door = self.budget.join(max_in_flight)
-        pipeline = Pipeline(
+        self._client = self.budget.join(max_in_flight)
+        executor = Executor(
             self._transport,
-            self._door,
+            self._client,
             policy=retry,
             deadline=deadline,
             random=random.random,
             wall_clock=lambda: datetime.now(UTC),
         )
         self.interviews = Interviews(
-            pipeline,
+            executor,
             allowed=allowed_here(allowed_recipients),
             max_creates=max_creates,
             max_in_flight=max_in_flight,
@@ -141,11 +141,11 @@ class HindsightSession:
         end; then they are cut off, and raise what is known of them. Cancelled, it waits for them no longer, and returns
         when all is closed.
         """
-        self._door.close()
+        self._client.close()
         try:
             await self._transport.close(drain=drain)
         finally:
-            await to_the_end(self._door.leave())
+            await to_the_end(self._client.leave())
 
     def __repr__(self) -> str:
         try:

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from hindsight_async.access import API_KEY_VARIABLE, BASE_URL_VARIABLE, is_on_this_machine
-from hindsight_async.budget import Plan
+from hindsight_async.call.access import API_KEY_VARIABLE, BASE_URL_VARIABLE, is_on_this_machine
 from hindsight_async.emulator import Emulator
+from hindsight_async.rate import Plan
 
 # Port 1 is privileged and its service extinct, so nobody listens there. The path is there for who reads the error.
 DEAD_BASE_URL = "http://127.0.0.1:1/take-the-fixture-hindsight_emulator-to-send"

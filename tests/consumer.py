@@ -19,8 +19,8 @@ from hindsight_async import (
 )
 
 
-async def enrol(addresses: list[str]) -> list[CreatedInterview]:
-    """Enrol everyone, and say of whom it is unknown whether they were emailed."""
+async def enroll(addresses: list[str]) -> list[CreatedInterview]:
+    """Enroll everyone, and say of whom it is unknown whether they were emailed."""
     async with HindsightSession(api_key="key", plan=Plan.GROWTH) as hindsight:
 
         async def one(address: str) -> CreatedInterview | None:

@@ -1,10 +1,10 @@
-"""A process of a fleet that enrols; in a module of its own, so that a child of any parent can import it."""
+"""A process of a fleet that enrolls; in a module of its own, so that a child of any parent can import it."""
 
 import os
 import sys
 
 
-def enrol(folder, name, ledger, environment):
+def enroll(folder, name, ledger, environment):
     """Become `hindsight-async enroll` on a ledger that others use too."""
     from hindsight_async.cli import run
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from attrs import define
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from hindsight_async import Plan
-from hindsight_async.redis import RedisBudget, Timing
-from slots import Slot
+from hindsight_async import Plan, RedisBudget
+from hindsight_async.rate.redis.timing import Timing
+from permits import HeldPermit
 
 ROUTE = "POST /interviews"
 DATE = "Sun, 01 Mar 2026 12:00:00 GMT"
@@ -67,10 +67,10 @@ class Request:
     answered: float = float("inf")
 
 
-async def send(door, seconds=0.0, *, status=200, said=None, log=None, **asked):
+async def send(client, seconds=0.0, *, status=200, said=None, log=None, **asked):
     """Send one request that takes so many seconds."""
     clock = asyncio.get_running_loop().time
-    async with Slot(door, **{"route": ROUTE, **asked}) as slot:
+    async with HeldPermit(client, **{"route": ROUTE, **asked}) as permit:
         request = Request(clock())
         if log is not None:
             log.append(request)
@@ -79,13 +79,13 @@ async def send(door, seconds=0.0, *, status=200, said=None, log=None, **asked):
                 await asyncio.sleep(seconds)
         finally:
             request.answered = clock()
-        slot.answered(status, said if said is not None else headers())
+        permit.answered(status, said if said is not None else headers())
     return request
 
 
-async def send_many(door, number, **options):
+async def send_many(client, number, **options):
     """Send so many at the same time."""
-    return await asyncio.gather(*(send(door, **options) for _ in range(number)))
+    return await asyncio.gather(*(send(client, **options) for _ in range(number)))
 
 
 def most_counted(requests, window):
@@ -106,11 +106,11 @@ async def until(condition: Callable[[], Awaitable[bool]] | Callable[[], bool], p
             await asyncio.sleep(0.002)
 
 
-async def depart(*doors):
+async def depart(*clients):
     """Close what a test has opened."""
-    for door in doors:
-        door.close()
-        await door.leave()
+    for client in clients:
+        client.close()
+        await client.leave()
 
 
 def key_of(server, part):
@@ -120,5 +120,5 @@ def key_of(server, part):
 
 
 def held(server):
-    """Count the slots that Redis has."""
+    """Count the permits that Redis has."""
     return int(server.command("ZCARD", key_of(server, "slots") or "none")[1:])

@@ -5,9 +5,8 @@ import json
 import sys
 from collections import Counter
 
-from hindsight_async import CreateInterview, HindsightError, HindsightSession, Plan
+from hindsight_async import CreateInterview, HindsightError, HindsightSession, Plan, RedisBudget
 from hindsight_async.emulator import Emulator
-from hindsight_async.redis import RedisBudget
 
 
 async def until_stdin_ends():

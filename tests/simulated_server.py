@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from attrs import define, field
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from hindsight_async.budget import Door
-from slots import Slot
+from hindsight_async.rate import BudgetClient
+from permits import HeldPermit
 from virtual_time import VirtualTimeLoop
 
 MINUTE = 60.0
@@ -153,18 +153,18 @@ def unhindered(latency: Callable[[], float], rows: int, workers: int) -> float:
 
 @define(eq=False)
 class Job:
-    """Sends rows through a door, each until it is not refused."""
+    """Sends rows through a client, each until it is not refused."""
 
     server: SimulatedServer
     latency: Callable[[], float]
     draw: random.Random = field(factory=lambda: random.Random(7))
     done: int = 0
 
-    async def send(self, door: Door, **options: Any) -> None:
+    async def send(self, client: BudgetClient, **options: Any) -> None:
         """Send one row."""
         loop = asyncio.get_running_loop()
         while True:
-            async with Slot(door, route="POST /interviews", **options) as slot:
+            async with HeldPermit(client, route="POST /interviews", **options) as permit:
                 answer: asyncio.Future[Reply] = loop.create_future()
                 seconds = self.latency()
                 there = seconds * self.draw.random()
@@ -173,7 +173,7 @@ class Job:
                     reply = await answer
                 finally:
                     arriving.cancel()
-                slot.answered(reply.status, reply.headers)
+                permit.answered(reply.status, reply.headers)
             if reply.status == 200:
                 self.done += 1
                 return
@@ -183,7 +183,7 @@ class Job:
         loop = asyncio.get_running_loop()
         loop.call_later(seconds, lambda: answer.done() or answer.set_result(reply))
 
-    async def run(self, door: Door, rows: int, *, workers: int = 50) -> float:
+    async def run(self, client: BudgetClient, rows: int, *, workers: int = 50) -> float:
         """Send all rows with so many workers; tell how long it took."""
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -191,7 +191,7 @@ class Job:
 
         async def work() -> None:
             for _ in left:
-                await self.send(door)
+                await self.send(client)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):

@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 
-from hindsight_async.addresses import AllowedRecipients
-from hindsight_async.call import Reply
-from hindsight_async.interviews import Interviews
-from hindsight_async.pipeline import Pipeline
-from hindsight_async.retry import RetryPolicy
+from hindsight_async.call.execute import Executor
+from hindsight_async.call.request import Reply
+from hindsight_async.call.retry import RetryPolicy
+from hindsight_async.resources.interviews.calls import Interviews
+from hindsight_async.resources.interviews.recipients import AllowedRecipients
 
 
 class StubTransport:
@@ -28,14 +28,14 @@ class StubTransport:
 def stubbed_interviews(budget, *, max_in_flight=16):
     """Return interviews over a stub, and the stub."""
     transport = StubTransport()
-    door = budget.join(max_in_flight)
-    pipeline = Pipeline(
+    client = budget.join(max_in_flight)
+    executor = Executor(
         transport,
-        door,
+        client,
         policy=RetryPolicy(),
         deadline=None,
         random=lambda: 0.5,
         wall_clock=lambda: datetime.now(UTC),
     )
     allowed = AllowedRecipients({})
-    return Interviews(pipeline, allowed=allowed, max_creates=None, max_in_flight=max_in_flight), transport
+    return Interviews(executor, allowed=allowed, max_creates=None, max_in_flight=max_in_flight), transport

@@ -5,12 +5,12 @@ from math import inf
 
 import pytest
 
-from hindsight_async.alarm import Alarm
+from hindsight_async.call.deadline_timer import DeadlineTimer
 
 
 async def test_a_block_that_takes_too_long_is_ended():
     """TimeoutError comes at the moment that was set, and the task can go on."""
-    loop, alarm = asyncio.get_running_loop(), Alarm(asyncio.get_running_loop())
+    loop, alarm = asyncio.get_running_loop(), DeadlineTimer(asyncio.get_running_loop())
     with pytest.raises(TimeoutError):
         with alarm.at(loop.time() + 5):
             await asyncio.sleep(60)
@@ -21,7 +21,7 @@ async def test_a_block_that_takes_too_long_is_ended():
 
 async def test_each_block_ends_at_its_own_moment():
     """Later and earlier deadlines in any order, and those met in time, do not disturb each other."""
-    loop, alarm = asyncio.get_running_loop(), Alarm(asyncio.get_running_loop())
+    loop, alarm = asyncio.get_running_loop(), DeadlineTimer(asyncio.get_running_loop())
 
     async def block(deadline, seconds):
         try:
@@ -38,7 +38,7 @@ async def test_each_block_ends_at_its_own_moment():
 
 async def test_a_cancellation_from_outside_stays_one():
     """A task that somebody cancels is cancelled, also in the very moment in which its time is up."""
-    loop, alarm = asyncio.get_running_loop(), Alarm(asyncio.get_running_loop())
+    loop, alarm = asyncio.get_running_loop(), DeadlineTimer(asyncio.get_running_loop())
 
     async def block():
         with alarm.at(loop.time() + 5):
@@ -54,7 +54,7 @@ async def test_a_cancellation_from_outside_stays_one():
 
 async def test_an_error_in_the_block_goes_its_way():
     """What the block raises before its time is up is not changed, and its deadline is forgotten."""
-    alarm = Alarm(asyncio.get_running_loop())
+    alarm = DeadlineTimer(asyncio.get_running_loop())
     with pytest.raises(KeyError):
         with alarm.at(asyncio.get_running_loop().time() + 5):
             raise KeyError
@@ -63,7 +63,7 @@ async def test_an_error_in_the_block_goes_its_way():
 
 async def test_one_timer_serves_all():
     """A hundred blocks put one timer on the loop, and stopping takes it off."""
-    loop, alarm = asyncio.get_running_loop(), Alarm(asyncio.get_running_loop())
+    loop, alarm = asyncio.get_running_loop(), DeadlineTimer(asyncio.get_running_loop())
 
     async def block():
         with alarm.at(loop.time() + 30):
@@ -77,7 +77,7 @@ async def test_one_timer_serves_all():
 
 async def test_a_deadline_that_has_passed_ends_the_block_at_its_first_wait():
     """No time left is no time."""
-    alarm = Alarm(asyncio.get_running_loop())
+    alarm = DeadlineTimer(asyncio.get_running_loop())
     with pytest.raises(TimeoutError):
         with alarm.at(-1.0):
             await asyncio.sleep(60)
@@ -86,7 +86,7 @@ async def test_a_deadline_that_has_passed_ends_the_block_at_its_first_wait():
 
 async def test_a_block_that_is_postponed_ends_later_and_the_others_when_they_should():
     """Another moment counts from then on, later or earlier than before, whatever the timer was set for."""
-    loop, alarm = asyncio.get_running_loop(), Alarm(asyncio.get_running_loop())
+    loop, alarm = asyncio.get_running_loop(), DeadlineTimer(asyncio.get_running_loop())
 
     async def block(deadline, postponed_by):
         ring = alarm.at(deadline)
@@ -106,7 +106,7 @@ async def test_a_block_that_is_postponed_ends_later_and_the_others_when_they_sho
 
 async def test_a_block_whose_moment_has_come_is_not_postponed():
     """Whoever comes too late is told so, and the block ends."""
-    loop, alarm = asyncio.get_running_loop(), Alarm(asyncio.get_running_loop())
+    loop, alarm = asyncio.get_running_loop(), DeadlineTimer(asyncio.get_running_loop())
     ring = alarm.at(loop.time() + 5)
     with pytest.raises(TimeoutError):
         with ring:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from hindsight_async.budget import BudgetSnapshot, Door, Plan, RateBudget
-from hindsight_async.budget.window import HELD_AFTER_ANSWER
 from hindsight_async.errors import DeadlineExceededError, QuotaExceededError, WrongEventLoopError
-from slots import Slot
+from hindsight_async.rate import BudgetClient, BudgetSnapshot, Plan, RateBudget
+from hindsight_async.rate.window import HELD_AFTER_ANSWER
+from permits import HeldPermit
 from virtual_time import VirtualTimeLoop
 
 ROUTE = "POST /interviews"
@@ -34,7 +34,7 @@ def make(limit: int = 60, **options: Any) -> RateBudget:
 
 
 async def send(
-    door: Door,
+    client: BudgetClient,
     seconds: float = 0.1,
     *,
     status: int = 200,
@@ -44,18 +44,18 @@ async def send(
 ) -> float:
     """Send one request that takes so many seconds; tell when it left."""
     loop = asyncio.get_running_loop()
-    async with Slot(door, **{"route": ROUTE, **asked}) as slot:
+    async with HeldPermit(client, **{"route": ROUTE, **asked}) as permit:
         left = loop.time()
         if note is not None:
             note()
         await asyncio.sleep(seconds)
-        slot.answered(status, said if said is not None else headers())
+        permit.answered(status, said if said is not None else headers())
     return left
 
 
-async def warm(door: Door) -> None:
+async def warm(client: BudgetClient) -> None:
     """Have the first answer behind us."""
-    await send(door, 0.0)
+    await send(client, 0.0)
 
 
 def test_plans_carry_their_limits():
@@ -86,7 +86,7 @@ def test_a_budget_can_be_made_and_read_without_a_loop():
         free_now=60,
         in_flight=0,
         queued={"interactive": 0, "bulk": 0},
-        seconds_until_next_slot=0.0,
+        seconds_until_next_permit=0.0,
         closed_until=None,
     )
     assert expected == make().snapshot()
@@ -94,8 +94,8 @@ def test_a_budget_can_be_made_and_read_without_a_loop():
 
 async def test_the_first_request_goes_alone():
     """On a cold start the rest wait for the first answer."""
-    door = make().join(10)
-    left = await asyncio.gather(*(send(door, 3.0) for _ in range(5)))
+    client = make().join(10)
+    left = await asyncio.gather(*(send(client, 3.0) for _ in range(5)))
     assert 0 == left[0]
     assert [3, 3, 3, 3] == [round(moment, 3) for moment in left[1:]]
 
@@ -103,47 +103,47 @@ async def test_the_first_request_goes_alone():
 @pytest.mark.parametrize("failure", [OSError, asyncio.CancelledError])
 async def test_a_failed_first_request_holds_nobody_up(failure: type[BaseException]):
     """Where the first request fails the rest go on at the plan's speed."""
-    door = make().join(10)
+    client = make().join(10)
 
     async def fail() -> None:
-        async with Slot(door, route=ROUTE):
+        async with HeldPermit(client, route=ROUTE):
             await asyncio.sleep(2)
             raise failure
 
     first = asyncio.ensure_future(fail())
     await asyncio.sleep(0)
-    rest = [asyncio.ensure_future(send(door)) for _ in range(3)]
+    rest = [asyncio.ensure_future(send(client)) for _ in range(3)]
     assert [2, 2, 2] == [round(moment, 3) for moment in await asyncio.gather(*rest)]
     assert isinstance((await asyncio.gather(first, return_exceptions=True))[0], failure)
 
 
 async def test_a_slot_comes_back_a_minute_after_the_answer():
-    """With all slots used the next request leaves 60 s after the first answer, not after its sending."""
-    door = make(3).join(3)
-    await send(door, 5.0)
-    await asyncio.gather(send(door, 1.0), send(door, 1.0))
-    assert 65.0 < await send(door) < 65.01
+    """With all permits used the next request leaves 60 s after the first answer, not after its sending."""
+    client = make(3).join(3)
+    await send(client, 5.0)
+    await asyncio.gather(send(client, 1.0), send(client, 1.0))
+    assert 65.0 < await send(client) < 65.01
 
 
 async def test_a_slot_comes_back_a_minute_after_a_failure():
-    """A request that fails or is cancelled after leaving may have counted, so its slot is held as long."""
-    door = make(1).join(1)
+    """A request that fails or is cancelled after leaving may have counted, so its permit is held as long."""
+    client = make(1).join(1)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(7), Slot(door, route=ROUTE):
+        async with asyncio.timeout(7), HeldPermit(client, route=ROUTE):
             await asyncio.sleep(100)
-    assert 67.0 < await send(door) < 67.01
+    assert 67.0 < await send(client) < 67.01
 
 
 async def test_the_place_in_flight_is_free_at_once():
     """No more than max_in_flight are under way, and the next leaves the moment one ends."""
-    door = make().join(2)
-    await warm(door)
-    left = await asyncio.gather(*(send(door, 1.0) for _ in range(5)))
+    client = make().join(2)
+    await warm(client)
+    left = await asyncio.gather(*(send(client, 1.0) for _ in range(5)))
     assert [0, 0, 1, 1, 2] == [round(moment, 3) for moment in left]
 
 
 async def test_sessions_of_one_budget_share_the_window_and_not_the_places():
-    """A session with all its requests in flight holds up no other; the window counts for both."""
+    """A session with all its requests in flight entries up no other; the window counts for both."""
     budget = make(5)
     slow, quick = budget.join(1), budget.join(10)
     await warm(quick)
@@ -160,31 +160,31 @@ async def test_sessions_of_one_budget_share_the_window_and_not_the_places():
 async def test_sessions_are_served_in_the_order_of_their_calls():
     """Calls of several sessions and routes that wait in one lane leave as they came."""
     budget = make(1)
-    doors = [budget.join(1), budget.join(1), budget.join(1)]
+    clients = [budget.join(1), budget.join(1), budget.join(1)]
     order: list[int] = []
     waiting = [
         asyncio.ensure_future(
-            send(door, 1.0, route=f"GET /{number % 2}", note=lambda number=number: order.append(number))
+            send(client, 1.0, route=f"GET /{number % 2}", note=lambda number=number: order.append(number))
         )
-        for number, door in enumerate([doors[0], *doors[::-1], *doors])
+        for number, client in enumerate([clients[0], *clients[::-1], *clients])
     ]
     await asyncio.gather(*waiting)
     assert [0, 1, 2, 3, 4, 5, 6] == order
 
 
 async def test_a_newcomer_at_the_very_moment_a_slot_frees_overtakes_nobody():
-    """A call that comes after a slot fell due and before the timer for it ran goes behind those who wait."""
+    """A call that comes after a permit fell due and before the timer for it ran goes behind those who wait."""
     budget = make(1)
-    door = budget.join(9)
-    await warm(door)
+    client = budget.join(9)
+    await warm(client)
     loop = asyncio.get_running_loop()
-    waiting = asyncio.ensure_future(send(door))
+    waiting = asyncio.ensure_future(send(client))
     await asyncio.sleep(1)
-    due = loop.time() + budget.snapshot().seconds_until_next_slot - HELD_AFTER_ANSWER
+    due = loop.time() + budget.snapshot().seconds_until_next_permit - HELD_AFTER_ANSWER
     overtook: list[bool] = []
 
     def come() -> None:
-        entering = Slot(door, route=ROUTE).__aenter__()
+        entering = HeldPermit(client, route=ROUTE).__aenter__()
         try:
             entering.send(None)
         except StopIteration:
@@ -201,8 +201,8 @@ async def test_a_newcomer_at_the_very_moment_a_slot_frees_overtakes_nobody():
 
 async def test_burst_spreads_requests_over_the_minute():
     """A budget of 60 with burst 2 lets two go at once and then one a second."""
-    door = make(60, burst=2).join(10)
-    left = await asyncio.gather(*(send(door, 0.01) for _ in range(6)))
+    client = make(60, burst=2).join(10)
+    left = await asyncio.gather(*(send(client, 0.01) for _ in range(6)))
     gaps = [after - before for before, after in pairwise(left[1:])]
     assert left[1] < 0.02
     assert all(0.98 < gap < 1.01 for gap in gaps)
@@ -210,23 +210,23 @@ async def test_burst_spreads_requests_over_the_minute():
 
 async def test_the_turn_of_one_who_gave_up_goes_to_the_next():
     """With one request a second, a caller that gives up in line costs those behind it nothing."""
-    door = make(60, burst=1).join(10)
-    await warm(door)
-    first, second = (asyncio.ensure_future(send(door)) for _ in range(2))
+    client = make(60, burst=1).join(10)
+    await warm(client)
+    first, second = (asyncio.ensure_future(send(client)) for _ in range(2))
     await asyncio.sleep(0.5)
     first.cancel()
     assert 1 == round(await second, 2)
 
 
 async def test_a_caller_cancelled_as_it_is_granted_a_slot_loses_none():
-    """Granted and cancelled in the same turn of the loop: the slot goes to the next at once."""
+    """Granted and cancelled in the same turn of the loop: the permit goes to the next at once."""
     budget = make(60, burst=1)
-    door = budget.join(1)
-    await warm(door)
-    async with Slot(door, route=ROUTE) as slot:
-        waiting = [asyncio.ensure_future(send(door)) for _ in range(2)]
+    client = budget.join(1)
+    await warm(client)
+    async with HeldPermit(client, route=ROUTE) as permit:
+        waiting = [asyncio.ensure_future(send(client)) for _ in range(2)]
         await asyncio.sleep(10)
-        slot.answered(200, headers())
+        permit.answered(200, headers())
     assert 1 == budget.snapshot().in_flight
     waiting[0].cancel()
     assert 11 == round(await waiting[1], 3)
@@ -236,31 +236,31 @@ async def test_a_caller_cancelled_as_it_is_granted_a_slot_loses_none():
 
 
 async def test_a_queue_of_cancelled_callers_is_forgotten():
-    """Callers that come and give up while the gate is closed leave nothing behind and hold up nobody."""
+    """Callers that come and give up while the cooldown is closed leave nothing behind and hold up nobody."""
     budget = make()
-    door = budget.join(500)
-    await send(door, status=429, said=headers(Retry_After=30))
+    client = budget.join(500)
+    await send(client, status=429, said=headers(Retry_After=30))
     for _ in range(3):
-        crowd = [asyncio.ensure_future(send(door)) for _ in range(100)]
+        crowd = [asyncio.ensure_future(send(client)) for _ in range(100)]
         await asyncio.sleep(1)
         for caller in crowd:
             caller.cancel()
         await asyncio.gather(*crowd, return_exceptions=True)
     assert {"interactive": 0, "bulk": 0} == budget.snapshot().queued
-    assert 30.0 < await send(door) < 30.2
+    assert 30.0 < await send(client) < 30.2
 
 
 async def test_an_interactive_call_takes_the_next_slot():
-    """Thousands of bulk calls wait for one slot a second; an interactive one takes the next, and bulk the others."""
+    """Thousands of bulk calls wait for one permit a second; an interactive one takes the next, and bulk the others."""
     budget = make(60, burst=1)
-    door = budget.join(100)
-    await warm(door)
-    bulk = [asyncio.ensure_future(send(door, lane="bulk")) for _ in range(3000)]
+    client = budget.join(100)
+    await warm(client)
+    bulk = [asyncio.ensure_future(send(client, lane="bulk")) for _ in range(3000)]
     waits = []
     for _ in range(8):
         await asyncio.sleep(5)
         asked = asyncio.get_running_loop().time()
-        waits.append(await send(door, 0.0) - asked)
+        waits.append(await send(client, 0.0) - asked)
     ended = asyncio.get_running_loop().time()
     assert 1.01 > max(waits)
     assert ended - 8 - 1 <= 3000 - budget.snapshot().queued["bulk"] <= ended - 8 + 1
@@ -270,13 +270,13 @@ async def test_an_interactive_call_takes_the_next_slot():
 
 
 async def test_an_interactive_call_waits_for_a_full_window_no_longer_than_its_first_slot():
-    """With all slots used and bulk in line, the first slot to come back is the interactive call's."""
+    """With all permits used and bulk in line, the first permit to come back is the interactive call's."""
     budget = make(3)
-    door = budget.join(100)
-    await warm(door)
-    bulk = [asyncio.ensure_future(send(door, lane="bulk")) for _ in range(50)]
+    client = budget.join(100)
+    await warm(client)
+    bulk = [asyncio.ensure_future(send(client, lane="bulk")) for _ in range(50)]
     await asyncio.sleep(30)
-    assert 60.0 < await send(door) < 60.01
+    assert 60.0 < await send(client) < 60.01
     for caller in bulk:
         caller.cancel()
     await asyncio.gather(*bulk, return_exceptions=True)
@@ -284,12 +284,12 @@ async def test_an_interactive_call_waits_for_a_full_window_no_longer_than_its_fi
 
 async def test_bulk_keeps_a_tenth():
     """While interactive calls never cease, one turn in ten is bulk's."""
-    door = make(1000).join(1)
+    client = make(1000).join(1)
     order: list[str] = []
-    await warm(door)
-    async with Slot(door, route=ROUTE):
+    await warm(client)
+    async with HeldPermit(client, route=ROUTE):
         waiting = [
-            asyncio.ensure_future(send(door, 0.01, lane=lane, note=lambda lane=lane: order.append(lane)))
+            asyncio.ensure_future(send(client, 0.01, lane=lane, note=lambda lane=lane: order.append(lane)))
             for lane in ["bulk"] * 20 + ["interactive"] * 100
         ]
         await asyncio.sleep(1)
@@ -300,65 +300,65 @@ async def test_bulk_keeps_a_tenth():
 
 async def test_a_deadline_that_cannot_be_met_is_told_at_once():
     """With the window full until 60 s a deadline of 30 s is refused without waiting, naming the wait."""
-    door = make(2).join(2)
-    await warm(door)
-    await send(door, 1.0)
+    client = make(2).join(2)
+    await warm(client)
+    await send(client, 1.0)
     with pytest.raises(DeadlineExceededError) as refusal:
-        await send(door, deadline=30.0)
+        await send(client, deadline=30.0)
     assert 1.0 == round(asyncio.get_running_loop().time(), 3)
     assert refusal.value.retry_after is not None
     assert 59.0 < refusal.value.retry_after < 59.01
-    assert 60.0 < await send(door, deadline=70.0) < 60.01
+    assert 60.0 < await send(client, deadline=70.0) < 60.01
 
 
 async def test_a_deadline_behind_a_queue_reckons_with_the_queue():
     """Whoever stands behind a window's worth of callers of its own session waits a window longer."""
-    door = make(2).join(9)
-    await asyncio.gather(send(door), send(door))
-    ahead = [asyncio.ensure_future(send(door)) for _ in range(2)]
+    client = make(2).join(9)
+    await asyncio.gather(send(client), send(client))
+    ahead = [asyncio.ensure_future(send(client)) for _ in range(2)]
     await asyncio.sleep(1)
     with pytest.raises(DeadlineExceededError):
-        await send(door, deadline=115.0)
-    assert 120 < await send(door, deadline=125.0) < 121
+        await send(client, deadline=115.0)
+    assert 120 < await send(client, deadline=125.0) < 121
     await asyncio.gather(*ahead)
 
 
 async def test_a_deadline_that_has_passed_sends_nothing():
-    """A deadline in the past is refused even where a slot is free, also for one who waited for it."""
-    door = make().join(1)
+    """A deadline in the past is refused even where a permit is free, also for one who waited for it."""
+    client = make().join(1)
     await asyncio.sleep(10)
     with pytest.raises(DeadlineExceededError):
-        await send(door, deadline=9.0)
-    first = asyncio.ensure_future(send(door, 5.0))
+        await send(client, deadline=9.0)
+    first = asyncio.ensure_future(send(client, 5.0))
     await asyncio.sleep(1)
     with pytest.raises(DeadlineExceededError):
-        await send(door, deadline=12.0)
+        await send(client, deadline=12.0)
     assert 10 == round(await first)
 
 
 async def test_a_slot_that_frees_past_the_deadline_of_the_next_in_line_goes_to_the_one_behind():
     """Where the event loop was blocked past a caller's deadline, that caller is refused and nothing is sent."""
-    door = make().join(1)
+    client = make().join(1)
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
-    async with Slot(door, route=ROUTE) as slot:
-        late = asyncio.ensure_future(send(door, deadline=3.0))
-        patient = asyncio.ensure_future(send(door, deadline=30.0))
+    async with HeldPermit(client, route=ROUTE) as permit:
+        late = asyncio.ensure_future(send(client, deadline=3.0))
+        patient = asyncio.ensure_future(send(client, deadline=30.0))
         await asyncio.sleep(1)
         loop.stand_still(5)
-        slot.answered(200, headers())
+        permit.answered(200, headers())
     with pytest.raises(DeadlineExceededError):
         await late
     assert 6 == round(await patient, 3)
 
 
 async def test_a_closed_gate_turns_away_those_whose_deadline_is_earlier():
-    """When a 429 closes the gate beyond the deadline of one in line, that one is told then and not later."""
-    door = make().join(1)
-    refused = asyncio.ensure_future(send(door, 1.0, status=429, said=headers(Retry_After=50)))
+    """When a 429 closes the cooldown beyond the deadline of one in line, that one is told then and not later."""
+    client = make().join(1)
+    refused = asyncio.ensure_future(send(client, 1.0, status=429, said=headers(Retry_After=50)))
     await asyncio.sleep(0.5)
-    hasty = asyncio.ensure_future(send(door, deadline=20.0))
-    patient = asyncio.ensure_future(send(door, deadline=100.0))
+    hasty = asyncio.ensure_future(send(client, deadline=20.0))
+    patient = asyncio.ensure_future(send(client, deadline=100.0))
     with pytest.raises(DeadlineExceededError) as refusal:
         await hasty
     assert 1 == round(asyncio.get_running_loop().time(), 3)
@@ -370,41 +370,41 @@ async def test_a_closed_gate_turns_away_those_whose_deadline_is_earlier():
 async def test_a_used_up_month_raises_at_once_for_all():
     """X-Usage-Remaining 0 on a 429: those in line and those who come later get the date, and nobody waits."""
     budget = make()
-    door = budget.join(1)
+    client = budget.join(1)
     said = headers(X_Usage_Remaining=0, X_Usage_Period_End="2026-04-01T00:00:00Z")
-    refused = asyncio.ensure_future(send(door, 1.0, status=429, said=said))
+    refused = asyncio.ensure_future(send(client, 1.0, status=429, said=said))
     await asyncio.sleep(0.5)
-    crowd = [asyncio.ensure_future(send(door)) for _ in range(1200)]
+    crowd = [asyncio.ensure_future(send(client)) for _ in range(1200)]
     outcomes = await asyncio.gather(*crowd, return_exceptions=True)
     assert 1 == round(asyncio.get_running_loop().time(), 3)
     april = datetime(2026, 4, 1, tzinfo=UTC)
     assert {april} == {one.reset_at for one in outcomes if isinstance(one, QuotaExceededError)}
     assert 1200 == len([one for one in outcomes if isinstance(one, QuotaExceededError)])
     with pytest.raises(QuotaExceededError, match="until 2026-04-01 00:00:00 UTC"):
-        await send(door)
+        await send(client)
     assert april == budget.snapshot().closed_until
     await refused
 
 
 async def test_a_used_up_month_without_a_date_is_tried_again_soon():
     """Where the server names no end of the month, callers are refused for some seconds and then one tries."""
-    door = make().join(1)
-    await send(door, 0.0, status=429, said=headers(X_Usage_Remaining=0))
+    client = make().join(1)
+    await send(client, 0.0, status=429, said=headers(X_Usage_Remaining=0))
     with pytest.raises(QuotaExceededError, match="for an unnamed time"):
-        await send(door)
+        await send(client)
     await asyncio.sleep(5)
-    assert 5 == round(await send(door), 3)
+    assert 5 == round(await send(client), 3)
 
 
 async def test_whoever_gives_up_while_being_turned_away_is_simply_cancelled():
     """Callers cancelled in the turn of the loop in which they are refused end cancelled, and nothing is left over."""
     budget = make()
-    door = budget.join(1)
+    client = budget.join(1)
     said = headers(X_Usage_Remaining=0, X_Usage_Period_End="2026-04-01T00:00:00Z")
-    async with Slot(door, route=ROUTE) as slot:
-        crowd = [asyncio.ensure_future(send(door)) for _ in range(700)]
+    async with HeldPermit(client, route=ROUTE) as permit:
+        crowd = [asyncio.ensure_future(send(client)) for _ in range(700)]
         await asyncio.sleep(1)
-        slot.answered(429, said)
+        permit.answered(429, said)
         crowd[0].cancel()
         crowd[600].cancel()
         crowd[-1].cancel()
@@ -418,140 +418,140 @@ async def test_whoever_gives_up_while_being_turned_away_is_simply_cancelled():
 
 async def test_a_wait_beyond_the_longest_is_a_quota():
     """The server names 91 s: refused at once, until less than the longest wait is left."""
-    door = make().join(1)
-    await send(door, 0.0, status=429, said=headers(reset=91))
+    client = make().join(1)
+    await send(client, 0.0, status=429, said=headers(reset=91))
     with pytest.raises(QuotaExceededError, match="a long wait") as refusal:
-        await send(door)
+        await send(client)
     assert NOON + timedelta(seconds=91) == refusal.value.reset_at
     await asyncio.sleep(1.5)
-    assert 91 == round(await send(door), 3)
+    assert 91 == round(await send(client), 3)
 
 
 async def test_a_429_closes_the_gate_until_the_named_reset():
     """Nobody passes before the reset; then one probes alone, and its answer's headers let the rest follow."""
     budget = make()
-    door = budget.join(10)
-    await send(door, 0.0, status=429, said=headers(limit=60, remaining=0, reset=20))
+    client = budget.join(10)
+    await send(client, 0.0, status=429, said=headers(limit=60, remaining=0, reset=20))
     shut = budget.snapshot()
     assert (0, NOON + timedelta(seconds=20)) == (shut.free_now, shut.closed_until)
-    assert 20 == round(shut.seconds_until_next_slot, 3)
-    left = await asyncio.gather(*(send(door, 1.0, said=headers(limit=60, remaining=50)) for _ in range(4)))
+    assert 20 == round(shut.seconds_until_next_permit, 3)
+    left = await asyncio.gather(*(send(client, 1.0, said=headers(limit=60, remaining=50)) for _ in range(4)))
     assert [20, 21, 21, 21] == [round(moment, 3) for moment in left]
 
 
 async def test_behind_a_probe_without_headers_the_rest_ramp_up():
     """Without headers each answer lets one more go: 1, then 2, then 4."""
-    door = make().join(10)
-    await send(door, 0.0, status=429, said=headers(Retry_After=10))
-    left = await asyncio.gather(*(send(door, 1.0) for _ in range(7)))
+    client = make().join(10)
+    await send(client, 0.0, status=429, said=headers(Retry_After=10))
+    left = await asyncio.gather(*(send(client, 1.0) for _ in range(7)))
     assert [10, 11, 11, 12, 12, 12, 12] == [round(moment, 3) for moment in left]
 
 
 async def test_the_gate_is_open_again_after_many_answers():
     """A ramp without headers ends: after some dozens of answers as many go at once as before."""
-    door = make(1000).join(200)
-    await send(door, 0.0, status=429, said=headers(Retry_After=1))
-    left = await asyncio.gather(*(send(door, 1.0) for _ in range(300)))
+    client = make(1000).join(200)
+    await send(client, 0.0, status=429, said=headers(Retry_After=1))
+    left = await asyncio.gather(*(send(client, 1.0) for _ in range(300)))
     assert 8 == round(max(left))
 
 
 async def test_refusals_of_requests_already_under_way_close_nothing_again():
-    """Ten in flight are all refused, seconds apart: the gate opens as the first one said."""
-    door = make().join(10)
-    await warm(door)
-    refused = [send(door, 1.0 + n / 2, status=429, said=headers(Retry_After=10)) for n in range(3)]
+    """Ten in flight are all refused, seconds apart: the cooldown opens as the first one said."""
+    client = make().join(10)
+    await warm(client)
+    refused = [send(client, 1.0 + n / 2, status=429, said=headers(Retry_After=10)) for n in range(3)]
     rest = asyncio.ensure_future(asyncio.gather(*refused))
     await asyncio.sleep(1.2)
-    assert 12 == round(await send(door, 0.0), 3)
+    assert 12 == round(await send(client, 0.0), 3)
     await rest
 
 
 async def test_a_later_refusal_that_names_a_shorter_wait_opens_nothing_earlier():
     """Of all the resets that a server names the last one stands, in whatever order they come."""
     budget = make()
-    door = budget.join(10)
-    await warm(door)
+    client = budget.join(10)
+    await warm(client)
     waits = ((1.0, 50), (1.5, 10), (2.0, 70), (2.5, 5))
-    refused = [send(door, after, status=429, said=headers(Retry_After=wait)) for after, wait in waits]
+    refused = [send(client, after, status=429, said=headers(Retry_After=wait)) for after, wait in waits]
     rest = asyncio.ensure_future(asyncio.gather(*refused))
     await asyncio.sleep(2.6)
     assert NOON + timedelta(seconds=72 - 2.6) == pytest.approx(
         budget.snapshot().closed_until, abs=timedelta(seconds=0.01)
     )
-    assert 72 == round(await send(door, 0.0), 3)
+    assert 72 == round(await send(client, 0.0), 3)
     await rest
 
 
 async def test_an_answer_to_a_request_from_before_the_closing_opens_nothing():
     """It tells of an older time: still nobody leaves before the reset, and then one probe goes alone."""
-    door = make().join(10)
-    await warm(door)
-    late = [asyncio.ensure_future(send(door, seconds)) for seconds in (3.0, 5.0, 15.5)]
-    await send(door, 1.0, status=429, said=headers(Retry_After=14))
-    left = await asyncio.gather(*(send(door, 1.0) for _ in range(4)))
+    client = make().join(10)
+    await warm(client)
+    late = [asyncio.ensure_future(send(client, seconds)) for seconds in (3.0, 5.0, 15.5)]
+    await send(client, 1.0, status=429, said=headers(Retry_After=14))
+    left = await asyncio.gather(*(send(client, 1.0) for _ in range(4)))
     assert [15, 16, 16, 17] == [round(moment, 3) for moment in left]
     await asyncio.gather(*late)
 
 
 async def test_a_late_refusal_that_names_nothing_is_no_second_closing():
-    """A header-less 429 to a request sent before the gate closed comes after it opened again: nobody waits."""
-    door = make().join(10)
-    await warm(door)
-    late = asyncio.ensure_future(send(door, 8.0, status=429, said=headers()))
-    await send(door, 1.0, status=429, said=headers())
-    assert 6 == round(await send(door, 0.0), 3)
+    """A header-less 429 to a request sent before the cooldown closed comes after it opened again: nobody waits."""
+    client = make().join(10)
+    await warm(client)
+    late = asyncio.ensure_future(send(client, 8.0, status=429, said=headers()))
+    await send(client, 1.0, status=429, said=headers())
+    assert 6 == round(await send(client, 0.0), 3)
     await late
-    assert 8 == round(await send(door, 0.0), 3)
+    assert 8 == round(await send(client, 0.0), 3)
 
 
 async def test_pauses_nobody_names_grow_until_an_answer():
-    """Without a named wait the gate stays shut 5, 10, 20 s while each probe is refused, and 5 again after one passed."""
-    door = make().join(1)
-    left = [await send(door, 0.0, status=429, said=headers()) for _ in range(4)]
+    """Without a named wait the cooldown stays shut 5, 10, 20 s while each probe is refused, and 5 again after one passed."""
+    client = make().join(1)
+    left = [await send(client, 0.0, status=429, said=headers()) for _ in range(4)]
     assert [0, 5, 15, 35] == [round(moment, 3) for moment in left]
-    await send(door, 0.0)
-    await send(door, 0.0, status=429, said=headers())
+    await send(client, 0.0)
+    await send(client, 0.0, status=429, said=headers())
     refused_at = asyncio.get_running_loop().time()
-    assert 5 == round(await send(door, 0.0) - refused_at, 3)
+    assert 5 == round(await send(client, 0.0) - refused_at, 3)
 
 
 async def test_a_reset_in_the_past_is_a_short_pause():
-    """A 429 whose reset has passed closes the gate for the pause of a 429 that names none."""
-    door = make().join(1)
-    await send(door, 0.0, status=429, said=headers(reset=int(NOON.timestamp()) - 30))
-    assert 5 == round(await send(door, 0.0), 3)
+    """A 429 whose reset has passed closes the cooldown for the pause of a 429 that names none."""
+    client = make().join(1)
+    await send(client, 0.0, status=429, said=headers(reset=int(NOON.timestamp()) - 30))
+    assert 5 == round(await send(client, 0.0), 3)
 
 
 async def test_jitter_only_lengthens():
-    """With jitter the gate opens later than named, by a tenth of the wait and by a second at most."""
+    """With jitter the cooldown opens later than named, by a tenth of the wait and by a second at most."""
     for wait, opens in ((4, 4.4), (50, 51)):
-        door = RateBudget(60, random=lambda: 1.0, wall_clock=lambda: NOON).join(1)
+        client = RateBudget(60, random=lambda: 1.0, wall_clock=lambda: NOON).join(1)
         began = asyncio.get_running_loop().time()
-        await send(door, 0.0, status=429, said=headers(Retry_After=wait))
-        assert opens == round(await send(door) - began, 3)
+        await send(client, 0.0, status=429, said=headers(Retry_After=wait))
+        assert opens == round(await send(client) - began, 3)
 
 
 async def test_a_failed_probe_is_followed_by_another():
     """A probe that fails without an answer says nothing: the next one goes alone, too."""
-    door = make().join(5)
-    await send(door, 0.0, status=429, said=headers(Retry_After=5))
+    client = make().join(5)
+    await send(client, 0.0, status=429, said=headers(Retry_After=5))
 
     async def fail() -> None:
-        async with Slot(door, route=ROUTE):
+        async with HeldPermit(client, route=ROUTE):
             await asyncio.sleep(1)
             raise OSError("broken")
 
     with pytest.raises(OSError, match="broken"):
         await fail()
-    left = await asyncio.gather(send(door, 1.0), send(door, 1.0))
+    left = await asyncio.gather(send(client, 1.0), send(client, 1.0))
     assert [6, 7] == [round(moment, 3) for moment in left]
 
 
 async def test_a_smaller_limit_is_adopted_at_once_with_one_warning(caplog: pytest.LogCaptureFixture):
     """Configured 60 and named 30: one warning names both, and 30 go in a minute."""
     budget = make(60)
-    door = budget.join(100)
-    left = await asyncio.gather(*(send(door, said=headers(limit=30)) for _ in range(31)))
+    client = budget.join(100)
+    left = await asyncio.gather(*(send(client, said=headers(limit=30)) for _ in range(31)))
     assert 30 == budget.snapshot().limit
     assert 30 == len([moment for moment in left if moment < 60])
     assert ["the server allows 30 requests per minute, not 60"] == [
@@ -562,28 +562,30 @@ async def test_a_smaller_limit_is_adopted_at_once_with_one_warning(caplog: pytes
 async def test_a_larger_limit_needs_two_answers_that_agree():
     """The second must answer a request sent after the first arrived; another number starts anew."""
     budget = make(60)
-    door = budget.join(100)
-    await send(door, 0.0)
-    await asyncio.gather(*(send(door, 1.0, said=headers(limit=300)) for _ in range(3)))
+    client = budget.join(100)
+    await send(client, 0.0)
+    await asyncio.gather(*(send(client, 1.0, said=headers(limit=300)) for _ in range(3)))
     assert 60 == budget.snapshot().limit
-    await send(door, said=headers(limit=200))
-    await send(door, said=headers(limit=60))
-    await send(door, said=headers(limit=300))
+    await send(client, said=headers(limit=200))
+    await send(client, said=headers(limit=60))
+    await send(client, said=headers(limit=300))
     assert 60 == budget.snapshot().limit
-    await send(door, said=headers(limit=300))
+    await send(client, said=headers(limit=300))
     assert 300 == budget.snapshot().limit
 
 
 async def test_a_route_with_a_limit_of_its_own_holds_up_no_other():
     """One route names 300 and one 2: at most two of the latter go in a minute, while the former go on."""
     budget = make(300)
-    door = budget.join(100)
+    client = budget.join(100)
     named = headers(limit=300)
-    await send(door, route="GET /interviews/{id}", said=named)
-    await send(door, said=headers(limit=5))
-    crowd = [asyncio.ensure_future(send(door, said=headers(limit=5))) for _ in range(6)]
+    await send(client, route="GET /interviews/{id}", said=named)
+    await send(client, said=headers(limit=5))
+    crowd = [asyncio.ensure_future(send(client, said=headers(limit=5))) for _ in range(6)]
     await asyncio.sleep(1)
-    others = await asyncio.gather(*(send(door, route="GET /interviews/{id}", said=named) for _ in range(50)))
+    others = await asyncio.gather(
+        *(send(client, route="GET /interviews/{id}", said=named) for _ in range(50))
+    )
     assert 300 == budget.snapshot().limit
     assert {1.2} == {round(moment, 1) for moment in others} | {1.2}
     left = await asyncio.gather(*crowd)
@@ -594,31 +596,31 @@ async def test_a_route_with_a_limit_of_its_own_holds_up_no_other():
 async def test_a_ceiling_follows_what_its_route_names():
     """A route's own limit shrinks, and goes away when its answers name the organisation's."""
     budget = make(300)
-    door = budget.join(1)
-    await send(door, route="GET /x", said=headers(limit=300))
+    client = budget.join(1)
+    await send(client, route="GET /x", said=headers(limit=300))
     for limit in (50, 40, 300, 300):
-        await send(door, said=headers(limit=limit))
-    left = [await send(door, 0.0) for _ in range(100)]
+        await send(client, said=headers(limit=limit))
+    left = [await send(client, 0.0) for _ in range(100)]
     assert max(left) < 60
 
 
 async def test_a_remaining_of_a_smaller_route_says_nothing_of_the_whole():
     """A route whose limit is smaller counts for itself: its Remaining 0 leaves the others alone."""
-    door = make(300).join(1)
-    await send(door, route="GET /x", said=headers(limit=300, remaining=299))
-    await send(door, said=headers(limit=5, remaining=0))
-    left = [await send(door, route="GET /x", said=headers(limit=300, remaining=290)) for _ in range(3)]
+    client = make(300).join(1)
+    await send(client, route="GET /x", said=headers(limit=300, remaining=299))
+    await send(client, said=headers(limit=5, remaining=0))
+    left = [await send(client, route="GET /x", said=headers(limit=300, remaining=290)) for _ in range(3)]
     assert max(left) < 1
 
 
 async def test_a_late_answer_changes_nothing():
     """Answers count in the order of their requests: one that comes late with Remaining 0 stops nobody."""
     budget = make(60)
-    door = budget.join(10)
-    await send(door, said=headers(limit=60, remaining=39))
-    late = asyncio.ensure_future(send(door, 5.0, said=headers(limit=60, remaining=0)))
+    client = budget.join(10)
+    await send(client, said=headers(limit=60, remaining=39))
+    late = asyncio.ensure_future(send(client, 5.0, said=headers(limit=60, remaining=0)))
     await asyncio.sleep(1)
-    await send(door, said=headers(limit=60, remaining=37))
+    await send(client, said=headers(limit=60, remaining=37))
     before = budget.snapshot().free_now
     await late
     assert before - 5 <= budget.snapshot().free_now <= before
@@ -628,21 +630,21 @@ async def test_a_late_answer_changes_nothing():
 async def test_remaining_lowers_what_may_leave_and_never_raises_it():
     """Others used 20 of 60: about 39 are left to us; a Remaining larger than our own count changes nothing."""
     budget = make(60)
-    door = budget.join(10)
-    await send(door, 0.0, said=headers(limit=60, remaining=39))
+    client = budget.join(10)
+    await send(client, 0.0, said=headers(limit=60, remaining=39))
     assert 39 == budget.snapshot().free_now
     other = make(60)
-    door = other.join(10)
+    client = other.join(10)
     for _ in range(10):
-        await send(door, 0.0, said=headers(limit=60, remaining=60))
+        await send(client, 0.0, said=headers(limit=60, remaining=60))
     assert 50 == other.snapshot().free_now
 
 
 async def test_nonsense_is_warned_of_once(caplog: pytest.LogCaptureFixture):
     """A header without sense is left out of account with one warning of its name, however often it comes."""
-    door = make().join(1)
+    client = make().join(1)
     for _ in range(3):
-        await send(door, said=headers(limit="NaN", remaining="-1"))
+        await send(client, said=headers(limit="NaN", remaining="-1"))
     assert [
         "the server's X-RateLimit-Limit header makes no sense and is left out of account",
         "the server's X-RateLimit-Remaining header makes no sense and is left out of account",
@@ -653,28 +655,28 @@ async def test_whoever_waits_learns_for_how_long_and_why():
     """The hook gets seconds, reason and number queued, once for each caller that waits."""
     told: list[tuple[float, str, int]] = []
     budget = make(2, on_wait=lambda seconds, reason, queued: told.append((round(seconds, 2), reason, queued)))
-    door = budget.join(1)
-    waiting = [asyncio.ensure_future(send(door, 1.0)) for _ in range(3)]
+    client = budget.join(1)
+    waiting = [asyncio.ensure_future(send(client, 1.0)) for _ in range(3)]
     await asyncio.sleep(1.5)
-    asking = asyncio.ensure_future(send(door))
+    asking = asyncio.ensure_future(send(client))
     await asyncio.gather(*waiting, asking)
     assert (0.0, "waiting for one answer", 1) == told[0]
     assert ("window full", 2) == told[2][1:]
     assert 59.0 < told[2][0] < 60.6
-    await send(door, status=429, said=headers(Retry_After=30))
-    await send(door)
+    await send(client, status=429, said=headers(Retry_After=30))
+    await send(client)
     assert (30.0, "closed by the server", 1) == told[-1]
 
 
 async def test_pacing_and_a_full_window_are_named():
     """Each reason has its name."""
     reasons: list[str] = []
-    door = make(6, burst=1, on_wait=lambda _s, reason, _n: reasons.append(reason)).join(9)
-    await warm(door)
-    await send(door)
-    door = make(1, on_wait=lambda _s, reason, _n: reasons.append(reason)).join(9)
-    await warm(door)
-    await send(door)
+    client = make(6, burst=1, on_wait=lambda _s, reason, _n: reasons.append(reason)).join(9)
+    await warm(client)
+    await send(client)
+    client = make(1, on_wait=lambda _s, reason, _n: reasons.append(reason)).join(9)
+    await warm(client)
+    await send(client)
     assert ["pacing", "window full"] == reasons
 
 
@@ -686,44 +688,44 @@ async def test_what_the_hook_raises_is_logged_and_changes_nothing(caplog: pytest
             raise LookupError(reason)
 
     budget = make(1, on_wait=raising)
-    door = budget.join(1)
-    await warm(door)
-    await send(door)
+    client = budget.join(1)
+    await warm(client)
+    await send(client)
     assert ["on_wait failed"] == [record.getMessage() for record in caplog.records if record.exc_info]
     assert 0 == budget.snapshot().queued["interactive"]
 
 
 async def test_a_long_wait_is_warned_of_once(caplog: pytest.LogCaptureFixture):
     """One warning when a wait passes 5 s, for all who wait; another only after nobody has waited for a while."""
-    door = make(2).join(5)
-    await warm(door)
+    client = make(2).join(5)
+    await warm(client)
     moments: list[float] = []
     loop = asyncio.get_running_loop()
     handler = logging.Handler()
     handler.emit = lambda _record: moments.append(round(loop.time(), 3))  # type: ignore[method-assign]
-    logging.getLogger("hindsight_async.budget").addHandler(handler)
-    await asyncio.gather(*(send(door) for _ in range(6)))
+    logging.getLogger("hindsight_async.rate").addHandler(handler)
+    await asyncio.gather(*(send(client) for _ in range(6)))
     assert [5.0] == moments
     await asyncio.sleep(100)
-    await asyncio.gather(*(send(door) for _ in range(3)))
-    logging.getLogger("hindsight_async.budget").removeHandler(handler)
+    await asyncio.gather(*(send(client) for _ in range(3)))
+    logging.getLogger("hindsight_async.rate").removeHandler(handler)
     assert 2 == len(moments)
     assert "window full" in caplog.records[0].getMessage()
 
 
 async def test_a_snapshot_shows_who_waits():
-    """Limit, in flight, queued per lane and the seconds to the next slot are there to read."""
+    """Limit, in flight, queued per lane and the seconds to the next permit are there to read."""
     budget = make(2)
-    door = budget.join(2)
-    await warm(door)
-    running = asyncio.ensure_future(send(door, 5.0))
+    client = budget.join(2)
+    await warm(client)
+    running = asyncio.ensure_future(send(client, 5.0))
     await asyncio.sleep(1)
-    waiting = [asyncio.ensure_future(send(door, lane=lane)) for lane in ("bulk", "bulk", "interactive")]
+    waiting = [asyncio.ensure_future(send(client, lane=lane)) for lane in ("bulk", "bulk", "interactive")]
     await asyncio.sleep(0)
     seen = budget.snapshot()
     assert (2, 0, 1) == (seen.limit, seen.free_now, seen.in_flight)
     assert {"interactive": 1, "bulk": 2} == seen.queued
-    assert 119 < seen.seconds_until_next_slot < 121
+    assert 119 < seen.seconds_until_next_permit < 121
     assert seen.closed_until is None
     await asyncio.gather(running, *waiting)
 
@@ -731,10 +733,10 @@ async def test_a_snapshot_shows_who_waits():
 def test_one_loop_after_another_keeps_the_count():
     """With asyncio.run after asyncio.run what was sent within the minute still counts."""
     budget = make(60)
-    door = budget.join(5)
+    client = budget.join(5)
 
     async def some() -> None:
-        await asyncio.gather(*(send(door, 0.0) for _ in range(5)))
+        await asyncio.gather(*(send(client, 0.0) for _ in range(5)))
 
     asyncio.run(some())
     asyncio.run(some())
@@ -744,11 +746,11 @@ def test_one_loop_after_another_keeps_the_count():
 def test_a_loop_with_another_clock_starts_afresh():
     """Where the new loop's clock stands before the old one's, nothing crashes and nothing is held."""
     budget = make(2)
-    door = budget.join(2)
+    client = budget.join(2)
 
     async def some() -> None:
         await asyncio.sleep(5)
-        await send(door, 0.0)
+        await send(client, 0.0)
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(asyncio.sleep(100))
@@ -762,18 +764,18 @@ def test_a_loop_with_another_clock_starts_afresh():
 def test_what_a_dead_loop_left_behind_is_of_no_consequence():
     """A request cut off with its loop leaves the next loop's places and callers alone."""
     budget = make(60)
-    door = budget.join(1)
+    client = budget.join(1)
     loop = asyncio.new_event_loop()
-    slot, waiting = Slot(door, route=ROUTE), Slot(door, route=ROUTE).__aenter__()
-    loop.run_until_complete(slot.__aenter__())
+    permit, waiting = HeldPermit(client, route=ROUTE), HeldPermit(client, route=ROUTE).__aenter__()
+    loop.run_until_complete(permit.__aenter__())
     waiter = loop.create_task(waiting)
     loop.run_until_complete(asyncio.sleep(0))
     waiter.cancel()
 
     async def go_on() -> None:
-        await send(door, 0.0)
-        slot.answered(200, headers())
-        await slot.__aexit__(None, None, None)
+        await send(client, 0.0)
+        permit.answered(200, headers())
+        await permit.__aexit__(None, None, None)
 
     asyncio.run(go_on())
     loop.run_until_complete(asyncio.gather(waiter, return_exceptions=True))
@@ -782,22 +784,22 @@ def test_what_a_dead_loop_left_behind_is_of_no_consequence():
 
 
 def test_a_loop_that_is_aborted_takes_no_slot_with_it():
-    """Calls that hold slots or wait are cut off with their loop; their 60 s later the whole plan is there again."""
+    """Calls that hold permits or wait are cut off with their loop; their 60 s later the whole plan is there again."""
     budget = make(3)
-    door = budget.join(2)
+    client = budget.join(2)
     aborted, next_one = VirtualTimeLoop(), VirtualTimeLoop()
     next_one.stand_still(10)
 
     async def begin() -> list[asyncio.Task[float]]:
-        await warm(door)
-        calls = [asyncio.create_task(send(door, 1000.0)) for _ in range(4)]
+        await warm(client)
+        calls = [asyncio.create_task(send(client, 1000.0)) for _ in range(4)]
         await asyncio.sleep(1)
         seen = budget.snapshot()
         assert (2, 2) == (seen.in_flight, seen.queued["interactive"])
         return calls
 
     async def go_on() -> list[float]:
-        left = await asyncio.gather(*(send(door, 0.0) for _ in range(3)))
+        left = await asyncio.gather(*(send(client, 0.0) for _ in range(3)))
         await asyncio.sleep(61)
         return left
 
@@ -817,21 +819,21 @@ def test_a_loop_that_is_aborted_takes_no_slot_with_it():
 def test_a_loop_that_is_aborted_around_a_probe_leaves_nobody_waiting_for_it(*, closed: bool):
     """The answer that the others waited for will never come: on the next loop another probe goes."""
     budget = make()
-    door = budget.join(5)
+    client = budget.join(5)
     aborted, next_one = VirtualTimeLoop(), VirtualTimeLoop()
     next_one.stand_still(20)
 
     async def begin() -> list[asyncio.Task[float]]:
         if closed:
-            await send(door, 0.0, status=429, said=headers(Retry_After=10))
-        calls = [asyncio.create_task(send(door, 1000.0)) for _ in range(3)]
+            await send(client, 0.0, status=429, said=headers(Retry_After=10))
+        calls = [asyncio.create_task(send(client, 1000.0)) for _ in range(3)]
         await asyncio.sleep(11)
         seen = budget.snapshot()
         assert (1, 2) == (seen.in_flight, seen.queued["interactive"])
         return calls
 
     async def go_on() -> list[float]:
-        return await asyncio.gather(*(send(door, 1.0) for _ in range(2)))
+        return await asyncio.gather(*(send(client, 1.0) for _ in range(2)))
 
     calls = aborted.run_until_complete(begin())
     assert [20, 21] == [round(moment, 1) for moment in next_one.run_until_complete(go_on())]
@@ -845,11 +847,11 @@ def test_a_loop_that_is_aborted_around_a_probe_leaves_nobody_waiting_for_it(*, c
 async def test_two_loops_at_once_are_refused():
     """A budget used from a second running loop says that it serves one at a time."""
     budget = make()
-    door = budget.join(1)
-    await warm(door)
+    client = budget.join(1)
+    await warm(client)
 
     def elsewhere() -> None:
-        asyncio.run(warm(door))
+        asyncio.run(warm(client))
 
     with pytest.raises(
         WrongEventLoopError, match=r"one event loop at a time: <.*running=True.*> uses it .* this is <"
@@ -860,34 +862,34 @@ async def test_two_loops_at_once_are_refused():
 async def test_others_are_noticed_also_after_answers_that_said_nothing_new():
     """However many answers were as usual, the first that names less than we have left counts."""
     budget = make()
-    door = budget.join(5)
+    client = budget.join(5)
     for remaining in (59, 58, 57, 56):
-        await send(door, said=headers(limit=60, remaining=remaining))
+        await send(client, said=headers(limit=60, remaining=remaining))
     assert 56 == budget.snapshot().free_now
-    await send(door, said=headers(limit=60, remaining=20))
+    await send(client, said=headers(limit=60, remaining=20))
     assert 20 >= budget.snapshot().free_now
 
 
 async def test_a_request_that_left_under_a_ceiling_that_is_gone_counts():
     """What left while its route had a window of its own is answered once it has none: it counts, and no more than once."""
     budget = make(60)
-    door = budget.join(5)
-    await send(door, route="GET /x", said=headers(limit=60, remaining=59))
-    await send(door, said=headers(limit=30, remaining=29))
-    late = asyncio.ensure_future(send(door, 5.0, said=headers(limit=60, remaining=54)))
+    client = budget.join(5)
+    await send(client, route="GET /x", said=headers(limit=60, remaining=59))
+    await send(client, said=headers(limit=30, remaining=29))
+    late = asyncio.ensure_future(send(client, 5.0, said=headers(limit=60, remaining=54)))
     await asyncio.sleep(0)
     for remaining in (57, 56, 55):
-        await send(door, said=headers(limit=60, remaining=remaining))
+        await send(client, said=headers(limit=60, remaining=remaining))
     await late
     assert (54, 0) == (budget.snapshot().free_now, budget.snapshot().in_flight)
 
 
 async def test_an_answer_as_usual_opens_the_way_behind_a_probe():
     """After a 429 on one route, the probe on another is answered as ever, and the others follow it all at once."""
-    door = make().join(10)
-    await send(door, route="GET /x", said=headers(limit=60, remaining=59))
-    await send(door, said=headers(limit=60, remaining=58))
-    await send(door, 0.0, status=429, said=headers(Retry_After=5))
-    await send(door, 1.0, route="GET /x", said=headers(limit=60, remaining=56))
-    follow = [send(door, 1.0, route="GET /x", said=headers(limit=60, remaining=53)) for _ in range(3)]
+    client = make().join(10)
+    await send(client, route="GET /x", said=headers(limit=60, remaining=59))
+    await send(client, said=headers(limit=60, remaining=58))
+    await send(client, 0.0, status=429, said=headers(Retry_After=5))
+    await send(client, 1.0, route="GET /x", said=headers(limit=60, remaining=56))
+    follow = [send(client, 1.0, route="GET /x", said=headers(limit=60, remaining=53)) for _ in range(3)]
     assert 1 == len(set(await asyncio.gather(*follow)))

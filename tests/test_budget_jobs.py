@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hindsight_async.budget import RateBudget
+from hindsight_async.rate import RateBudget
 from simulated_server import (
     MODELS,
     Job,
@@ -26,7 +26,7 @@ EATEN = 0.3
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.ERROR, logger="hindsight_async.budget")
+    caplog.set_level(logging.ERROR, logger="hindsight_async.rate")
 
 
 def run_job(
@@ -217,15 +217,15 @@ def test_refused_waits_end_no_earlier_than_the_server_says() -> None:
 
     async def main() -> None:
         budget = RateBudget(60, wall_clock=local_clock)
-        door = budget.join(IN_FLIGHT)
+        client = budget.join(IN_FLIGHT)
         job = Job(server, lambda: 0.1)
-        await job.send(door)
+        await job.send(client)
         for _ in range(60):
             server.arrive(elsewhere=True)
         await asyncio.sleep(1)
         async with asyncio.TaskGroup() as group:
             for _ in range(40):
-                group.create_task(job.send(door))
+                group.create_task(job.send(client))
 
     simulate(main)
     reset = server.arrivals[0] + 60

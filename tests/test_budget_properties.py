@@ -10,9 +10,9 @@ from attrs import define, field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hindsight_async.budget import BudgetSnapshot, Door, RateBudget
+from hindsight_async.rate import BudgetClient, BudgetSnapshot, RateBudget
+from permits import HeldPermit
 from simulated_server import MODELS, SimulatedServer, local_clock, most_in_any_minute, simulate
-from slots import Slot
 
 LANES = ("interactive", "bulk")
 
@@ -51,20 +51,20 @@ class World:
     cancelled: list[int] = field(factory=list)
     seen: BudgetSnapshot = field(init=False)
 
-    async def call(self, door: Door, number: int, caller: Caller) -> None:
+    async def call(self, client: BudgetClient, number: int, caller: Caller) -> None:
         """Come, be served, and report it."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(caller.comes)
         self.came.append(number)
         try:
             async with asyncio.timeout(caller.gives_up if caller.gives_up < math.inf else None):
-                async with Slot(door, route="GET /x", lane=caller.lane) as slot:
+                async with HeldPermit(client, route="GET /x", lane=caller.lane) as permit:
                     self.served.append((number, loop.time()))
                     await asyncio.sleep(caller.there)
                     reply = self.server.arrive()
                     await asyncio.sleep(caller.back)
                     if not caller.fails:
-                        slot.answered(reply.status, reply.headers)
+                        permit.answered(reply.status, reply.headers)
         except TimeoutError:
             self.cancelled.append(number)
 
@@ -73,10 +73,10 @@ def run(world: World, crowd: list[Caller], *, in_flight: int, sessions: int = 1)
     """Let all callers come, and the window pass after the last."""
 
     async def main() -> World:
-        doors = [world.budget.join(in_flight) for _ in range(sessions)]
+        clients = [world.budget.join(in_flight) for _ in range(sessions)]
         async with asyncio.TaskGroup() as group:
             for number, caller in enumerate(crowd):
-                group.create_task(world.call(doors[number % sessions], number, caller))
+                group.create_task(world.call(clients[number % sessions], number, caller))
         await asyncio.sleep(61)
         world.seen = world.budget.snapshot()
         return world
@@ -86,7 +86,7 @@ def run(world: World, crowd: list[Caller], *, in_flight: int, sessions: int = 1)
 
 @pytest.fixture(autouse=True, scope="module")
 def _quiet():
-    logger = logging.getLogger("hindsight_async.budget")
+    logger = logging.getLogger("hindsight_async.rate")
     logger.setLevel(logging.ERROR)
     yield
     logger.setLevel(logging.NOTSET)
@@ -119,7 +119,7 @@ def test_no_minute_at_the_server_ever_holds_more_than_the_plan(
     offset: float,
     burst: int | None,
 ):
-    """Never more than N in any 60 s, nothing refused, everybody served or cancelled, and every slot back at the end."""
+    """Never more than N in any 60 s, nothing refused, everybody served or cancelled, and every permit back at the end."""
     server = SimulatedServer(limit, model, names_limits=names_limits, skew=skew, minute_offset=offset)
     world = World(server, RateBudget(limit, burst=burst, wall_clock=local_clock))
     run(world, crowd, in_flight=in_flight, sessions=sessions)
@@ -172,10 +172,10 @@ def test_a_contested_window_loses_nobody(
     async def main() -> None:
         loop = asyncio.get_running_loop()
         eating = [loop.call_later(moment, lambda: server.arrive(elsewhere=True)) for moment in eaten]
-        door = world.budget.join(20)
+        client = world.budget.join(20)
         async with asyncio.TaskGroup() as group:
             for number, caller in enumerate(crowd):
-                group.create_task(world.call(door, number, caller))
+                group.create_task(world.call(client, number, caller))
         for handle in eating:
             handle.cancel()
         await asyncio.sleep(61)

@@ -1,4 +1,4 @@
-"""The rate budget of one of several processes: a share of the plan, a door that is left, a child process."""
+"""The rate budget of one of several processes: a share of the plan, a client that is left, a child process."""
 
 import asyncio
 import os
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from hindsight_async import SessionClosedError
-from hindsight_async.budget import Budget, Plan, RateBudget, plan_or_default
+from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
+from permits import HeldPermit
 from simulated_server import Job, SimulatedServer, local_clock, most_in_any_minute, simulate
-from slots import Slot
 
 ROUTE = "POST /interviews"
 
@@ -43,9 +43,11 @@ def test_four_shares_use_the_plan_and_no_more():
 
     async def main():
         server = SimulatedServer(300)
-        doors = [RateBudget(300, share=1 / 4, wall_clock=local_clock).join(10) for _ in range(4)]
-        jobs = [Job(server, lambda: 0.1) for _ in doors]
-        await asyncio.gather(*(job.run(door, 225, workers=20) for job, door in zip(jobs, doors, strict=True)))
+        clients = [RateBudget(300, share=1 / 4, wall_clock=local_clock).join(10) for _ in range(4)]
+        jobs = [Job(server, lambda: 0.1) for _ in clients]
+        await asyncio.gather(
+            *(job.run(client, 225, workers=20) for job, client in zip(jobs, clients, strict=True))
+        )
         return server, asyncio.get_running_loop().time()
 
     server, took = simulate(main)
@@ -90,29 +92,29 @@ def test_a_rival_beyond_the_siblings_is_left_its_part():
 
 async def test_a_closed_door_lets_nobody_in():
     """After close, those who wait and those who come later hear that the session is closed."""
-    door = RateBudget(60).join(1)
-    slot = Slot(door, route=ROUTE)
-    async with slot:
-        waiting = asyncio.ensure_future(Slot(door, route=ROUTE).__aenter__())
+    client = RateBudget(60).join(1)
+    permit = HeldPermit(client, route=ROUTE)
+    async with permit:
+        waiting = asyncio.ensure_future(HeldPermit(client, route=ROUTE).__aenter__())
         await asyncio.sleep(0)
-        door.close()
+        client.close()
         with pytest.raises(SessionClosedError):
             await waiting
-    await door.leave()
+    await client.leave()
     with pytest.raises(SessionClosedError):
-        await Slot(door, route=ROUTE).__aenter__()
+        await HeldPermit(client, route=ROUTE).__aenter__()
 
 
 async def test_a_budget_whose_sessions_have_left_can_be_joined_again():
     """Leaving costs nothing and ends nothing."""
     budget = RateBudget(60)
     for _ in range(2):
-        door = budget.join(1)
-        async with Slot(door, route=ROUTE):
+        client = budget.join(1)
+        async with HeldPermit(client, route=ROUTE):
             pass
-        door.close()
-        await door.leave()
-        await door.leave()
+        client.close()
+        await client.leave()
+        await client.leave()
     assert 58 == budget.snapshot().free_now
 
 
@@ -139,15 +141,15 @@ def test_the_plan_is_the_given_or_the_variable_or_the_smallest(monkeypatch):
 FORK = f"""
 import asyncio, os, sys, warnings
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from hindsight_async.budget import RateBudget
-from slots import Slot
+from hindsight_async.rate import RateBudget
+from permits import HeldPermit
 
 budget = RateBudget(3)
-door = budget.join(1)
+client = budget.join(1)
 
 async def send():
-    async with Slot(door, route="POST /interviews") as slot:
-        slot.answered(200, {{}})
+    async with HeldPermit(client, route="POST /interviews") as permit:
+        permit.answered(200, {{}})
 
 def in_child():
     print("child", budget.snapshot().free_now, budget.snapshot().in_flight, sum(budget.snapshot().queued.values()))
@@ -158,7 +160,7 @@ def in_child():
 
 async def main():
     await send()
-    async with Slot(door, route="POST /interviews"):
+    async with HeldPermit(client, route="POST /interviews"):
         waiting = asyncio.ensure_future(send())
         await asyncio.sleep(0)
         with warnings.catch_warnings():

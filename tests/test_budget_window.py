@@ -1,13 +1,13 @@
-"""The window of slots, moment by moment."""
+"""The window of permits, moment by moment."""
 
 import pytest
 
-from hindsight_async.budget.rate_limits import NamedLimit
-from hindsight_async.budget.window import HELD_AFTER_ANSWER, Hold, Window
-from hindsight_async.rate_headers import RateHeaders
+from hindsight_async.rate.headers import RateHeaders
+from hindsight_async.rate.limits import NamedLimit
+from hindsight_async.rate.window import HELD_AFTER_ANSWER, Window, WindowEntry
 
 
-def answered(window: Window, hold: Hold, now: float, remaining: int | None = None) -> None:
+def answered(window: Window, hold: WindowEntry, now: float, remaining: int | None = None) -> None:
     """Have the server let a request through."""
     window.confirm(hold, now)
     window.learn(hold, RateHeaders(limit=window.limit, remaining=remaining), now)
@@ -15,7 +15,7 @@ def answered(window: Window, hold: Hold, now: float, remaining: int | None = Non
 
 
 def test_slots_come_back_in_the_order_of_their_answers():
-    """Each slot is free again 60 s after its own answer, and never before."""
+    """Each permit is free again 60 s after its own answer, and never before."""
     window = Window(2)
     first, second = window.take(0.0), window.take(0.0)
     assert not window.admits(0.0)
@@ -27,7 +27,7 @@ def test_slots_come_back_in_the_order_of_their_answers():
 
 
 def test_nothing_is_lost_over_many_cycles():
-    """After a thousand requests and a minute all slots are free, and what was sent is forgotten."""
+    """After a thousand requests and a minute all permits are free, and what was sent is forgotten."""
     window = Window(7)
     now = 0.0
     for _ in range(1000):
@@ -39,7 +39,7 @@ def test_nothing_is_lost_over_many_cycles():
 
 
 def test_what_was_not_sent_is_free_at_once():
-    """A slot put back counts for nothing."""
+    """A permit put back counts for nothing."""
     window = Window(1)
     window.put_back(window.take(0.0))
     assert 1 == window.free(0.0)
@@ -68,7 +68,7 @@ def test_an_answer_reported_twice_counts_once():
     ("ahead", "moment"), [(0, 0.0), (1, 10.0 + HELD_AFTER_ANSWER), (2, 20.0 + HELD_AFTER_ANSWER)]
 )
 def test_the_outlook_counts_those_ahead(ahead: int, moment: float):
-    """With one of three slots free, the next opens for the second newcomer, and so on."""
+    """With one of three permits free, the next opens for the second newcomer, and so on."""
     window = Window(3)
     for at in (10.0, 20.0):
         window.give_back(window.take(0.0), at)
@@ -77,7 +77,7 @@ def test_the_outlook_counts_those_ahead(ahead: int, moment: float):
 
 
 def test_the_outlook_reaches_beyond_the_first_window():
-    """Whoever has more ahead than there are slots waits another round."""
+    """Whoever has more ahead than there are permits waits another round."""
     window = Window(2)
     window.give_back(window.take(0.0), 0.0)
     window.take(0.0)

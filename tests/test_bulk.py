@@ -18,8 +18,10 @@ from hindsight_async import (
     Delivery,
     ForbiddenError,
     HindsightSession,
+    Ledger,
     LedgerError,
     LedgerInUseError,
+    LedgerStatus,
     NotFoundError,
     NotSentError,
     Outcome,
@@ -34,13 +36,12 @@ from hindsight_async import (
     UnauthorizedError,
     UpdateInterview,
 )
-from hindsight_async.addresses import interview_key, normalised
-from hindsight_async.bulk import ROWS_PER_IN_FLIGHT, BulkRun
-from hindsight_async.bulk_row import BulkRow, cut_off
+from hindsight_async.delivery.bulk import ROWS_PER_IN_FLIGHT, BulkRun
+from hindsight_async.delivery.ledger.entries import NoJournal
+from hindsight_async.delivery.row import BulkRow, cut_off
+from hindsight_async.delivery.seen import SeenKeys
 from hindsight_async.emulator import Emulator
-from hindsight_async.journal import NoJournal
-from hindsight_async.ledger import Ledger, LedgerStatus
-from hindsight_async.seen import SeenKeys
+from hindsight_async.resources.interviews.recipients import interview_key, normalised
 
 
 def request(name, **fields):
@@ -532,7 +533,7 @@ def test_an_outcome_unknown_to_an_earlier_run_is_never_sent_by_itself(tmp_path):
     """A row without an answer stays unknown run after run, until a person decides."""
     ledger = Ledger(tmp_path / "autumn.db")
 
-    async def enrol():
+    async def enroll():
         async with Emulator() as emulator, session(emulator) as hindsight:
             emulator.fail("POST /interviews", how="disconnect", at="after_commit", times=1)
             for expected in ("unknown", "unknown"):
@@ -546,22 +547,22 @@ def test_an_outcome_unknown_to_an_earlier_run_is_never_sent_by_itself(tmp_path):
                 assert ["created"] == [outcome.status for outcome in await all_outcomes(run)]
             assert 2 == len(emulator.requests)
 
-    asyncio.run(enrol())
+    asyncio.run(enroll())
 
 
 def test_a_second_run_does_what_the_first_left(tmp_path):
     """Created and rejected rows are skipped with what is known of them; the others are sent."""
     path = tmp_path / "autumn.db"
 
-    async def enrol(rows, **options):
+    async def enroll(rows, **options):
         async with Emulator(sequences=["seq_abc123"]) as emulator, session(emulator, **options) as hindsight:
             async with hindsight.interviews.create_many(rows, ledger=str(path)) as run:
                 return await all_outcomes(run), len(emulator.requests)
 
     rows = [request("a"), request("b", sequence_id="nonsense"), request("c")]
-    first, _ = asyncio.run(enrol(rows, allowed_recipients=["a@*", "b@*"]))
+    first, _ = asyncio.run(enroll(rows, allowed_recipients=["a@*", "b@*"]))
     assert ["created", "rejected", "not_sent"] == [outcome.status for outcome in first]
-    second, sent = asyncio.run(enrol([*rows, request("d")]))
+    second, sent = asyncio.run(enroll([*rows, request("d")]))
     assert ["already_done", "already_done", "created", "created"] == [outcome.status for outcome in second]
     assert first[0].interview_request_id == second[0].interview_request_id
     assert 2 == sent
@@ -570,7 +571,7 @@ def test_a_second_run_does_what_the_first_left(tmp_path):
 def test_a_ledger_that_cannot_be_written_ends_the_run_before_anything_is_sent(tmp_path):
     """No directory, no run; and two runs at once are one too many."""
 
-    async def enrol():
+    async def enroll():
         async with Emulator() as emulator, session(emulator) as hindsight:
             with pytest.raises(LedgerError, match="no-such"):
                 async with hindsight.interviews.create_many(
@@ -584,22 +585,22 @@ def test_a_ledger_that_cannot_be_written_ends_the_run_before_anything_is_sent(tm
                 await all_outcomes(run)
             assert 3 == len(emulator.requests)
 
-    asyncio.run(enrol())
+    asyncio.run(enroll())
 
 
 def test_many_finished_rows_are_passed_over_and_the_rest_is_sent(tmp_path):
     """Rows that an earlier run has done need no place in the window, and every one has its outcome."""
     path = tmp_path / "autumn.db"
 
-    async def enrol(count):
+    async def enroll(count):
         async with Emulator(plan=Plan.ENTERPRISE) as emulator, session(emulator) as hindsight:
             async with hindsight.interviews.create_many(requests(count), ledger=path) as run:
                 outcomes = await all_outcomes(run)
             assert list(range(count)) == [outcome.index for outcome in outcomes]
             return run.counts[OutcomeStatus.ALREADY_DONE], len(emulator.outbox)
 
-    assert (0, 100) == asyncio.run(enrol(100))
-    assert (100, 20) == asyncio.run(enrol(120))
+    assert (0, 100) == asyncio.run(enroll(100))
+    assert (100, 20) == asyncio.run(enroll(120))
 
 
 def lent(emulator, hook, failing):
@@ -674,7 +675,7 @@ def test_a_block_under_repeated_cancellation_is_left_with_the_ledger_closed(tmp_
     """What was in flight is unknown in the ledger, another run may begin at once, and no task is left."""
     ledger = Ledger(tmp_path / "autumn.db")
 
-    async def enrol(hindsight):
+    async def enroll(hindsight):
         async with hindsight.interviews.create_many(requests(50), ledger=ledger) as run:
             await all_outcomes(run)
 
@@ -686,7 +687,7 @@ def test_a_block_under_repeated_cancellation_is_left_with_the_ledger_closed(tmp_
         ):
             await hindsight.interviews.create(request("first"))
             before = asyncio.all_tasks()
-            task = asyncio.create_task(enrol(hindsight))
+            task = asyncio.create_task(enroll(hindsight))
             while len(emulator.requests) < 5:
                 await asyncio.sleep(0.01)
             servers = asyncio.all_tasks() - before - tasks_of("hindsight_async")
@@ -711,7 +712,7 @@ def test_what_was_made_and_not_recorded_outranks_what_was_not_sent(tmp_path, roo
     """The error counts them and the outcomes have their ids; with room again they are recorded at the end."""
     ledger = Ledger(tmp_path / "autumn.db")
 
-    async def enrol():
+    async def enroll():
         latencies = chain([0.0, 1.0, 1.0, 1.0, 3.0], repeat(0.0))
         async with (
             Emulator(plan=Plan.ENTERPRISE, latency=lambda: next(latencies)) as emulator,
@@ -733,7 +734,7 @@ def test_what_was_made_and_not_recorded_outranks_what_was_not_sent(tmp_path, roo
                             outcomes.append(outcome)  # noqa: PERF401  they are wanted though it raises
         return raised.value, outcomes, await ledger.counts()
 
-    error, outcomes, counts = asyncio.run(enrol())
+    error, outcomes, counts = asyncio.run(enroll())
     made = {found.interview_request_id for found in outcomes if found.status is OutcomeStatus.CREATED}
     assert {2, 3, 4, 5} == made
     if room_again:
@@ -752,7 +753,7 @@ def test_a_429_that_cannot_be_recorded_is_no_doubt_about_its_row(tmp_path, room_
     """Nothing came of it: its outcome is not_sent, and so it is in the ledger where there is room at the end."""
     ledger = Ledger(tmp_path / "autumn.db")
 
-    async def enrol():
+    async def enroll():
         async with Emulator(plan=Plan.ENTERPRISE, latency=0.2) as emulator, session(emulator) as hindsight:
             emulator.fail("POST /interviews", how=429, headers={"Retry-After": "30"}, times=1)
             with ExitStack() as full_disk, pytest.raises(LedgerError) as raised:
@@ -765,7 +766,7 @@ def test_a_429_that_cannot_be_recorded_is_no_doubt_about_its_row(tmp_path, room_
                         full_disk.close()
             return outcome, raised.value, await ledger.counts(), len(emulator.requests)
 
-    outcome, error, counts, sent = asyncio.run(enrol())
+    outcome, error, counts, sent = asyncio.run(enroll())
     assert (OutcomeStatus.NOT_SENT, Delivery.NOT_SENT, 1) == (outcome.status, error.delivery, sent)
     assert 1 == counts[LedgerStatus.NOT_SENT if room_again else LedgerStatus.UNKNOWN]
 
@@ -807,7 +808,7 @@ async def test_a_disk_that_fills_up_ends_the_run_with_every_sent_row_accounted_f
         requests(10),
         key_of=interview_key,
         open_session=lambda: None,
-        send=lambda request, watcher: interviews._create(request, "bulk", None, watcher),
+        send=lambda request, hooks: interviews._create(request, "bulk", None, hooks),
         success=OutcomeStatus.CREATED,
         journal=FailingJournal(step),
         max_in_flight=4,
@@ -878,7 +879,7 @@ async def test_a_row_that_waits_after_a_429_is_in_no_doubt(emulator, hindsight):
         requests(1),
         key_of=interview_key,
         open_session=lambda: None,
-        send=lambda request, watcher: hindsight.interviews._create(request, "bulk", None, watcher),
+        send=lambda request, hooks: hindsight.interviews._create(request, "bulk", None, hooks),
         success=OutcomeStatus.CREATED,
         journal=journal,
         max_in_flight=4,
@@ -893,14 +894,14 @@ async def test_a_row_that_waits_after_a_429_is_in_no_doubt(emulator, hindsight):
 def test_a_rejected_row_of_an_earlier_run_says_so(tmp_path):
     """It is not sent again, and it does not look as if it were done."""
 
-    async def enrol():
+    async def enroll():
         async with Emulator(sequences=["seq_known"]) as emulator, session(emulator) as hindsight:
             for _ in range(2):
                 async with hindsight.interviews.create_many(requests(1), ledger=tmp_path / "a.db") as run:
                     (outcome,) = await all_outcomes(run)
             return outcome
 
-    outcome = asyncio.run(enrol())
+    outcome = asyncio.run(enroll())
     assert OutcomeStatus.ALREADY_DONE is outcome.status
     assert (BadRequestError, Delivery.REJECTED) == (type(outcome.error), outcome.error.delivery)
     assert (400, "bad_request", 1, True) == (

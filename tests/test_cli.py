@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from hindsight_async.demo import contacts_in, sample_contacts
+from hindsight_async.cli.demo import contacts_in, sample_contacts
 
 COMMAND = [sys.executable, "-W", "error", "-m", "hindsight_async"]
 PLAIN = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
@@ -191,9 +191,9 @@ def test_the_sample_is_25_contacts_with_a_context_each():
 
 def test_without_its_extra_a_ledger_says_what_to_install():
     """Whoever installed only the core learns the one thing to do for a ledger."""
-    code = "import sys; sys.modules['sqlalchemy'] = None\nimport hindsight_async.ledger"
+    code = "import sys; sys.modules['sqlalchemy'] = None\nfrom hindsight_async import Ledger"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert 1 == done.returncode
-    assert "sqlalchemy is not installed: a ledger needs pip install 'hindsight-async[bulk]'" in done.stderr
+    assert "sqlalchemy is not installed: Ledger needs pip install 'hindsight-async[bulk]'" in done.stderr

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from hindsight_async.budget import BudgetSnapshot
 from hindsight_async.cli.progress import Pace
-from hindsight_async.outcomes import OutcomeStatus
+from hindsight_async.delivery.outcomes import OutcomeStatus
+from hindsight_async.rate import BudgetSnapshot
 
 
 def snapshot(**fields):
@@ -13,7 +13,7 @@ def snapshot(**fields):
         "free_now": 1,
         "in_flight": 0,
         "queued": {"interactive": 0, "bulk": 0},
-        "seconds_until_next_slot": 0.0,
+        "seconds_until_next_permit": 0.0,
         "closed_until": None,
     }
     return BudgetSnapshot(**{**open_now, **fields})
@@ -37,7 +37,7 @@ def test_the_reason_to_wait_and_the_failures_are_named():
     """A full window with its seconds, a closed gate with its time, and how many rows failed."""
     pace = Pace(10, clock=lambda: 0.0)
     assert "0 of 300 in the last minute, window full, 37 s" == pace.describe(
-        snapshot(seconds_until_next_slot=37.0)
+        snapshot(seconds_until_next_permit=37.0)
     )
     for status in (
         OutcomeStatus.REJECTED,

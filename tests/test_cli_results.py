@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hindsight_async.cli.contacts import read_contacts
 from hindsight_async.cli.results import FORMULA_STARTS, CsvResults, JsonLinesResults, RowResult, result_names
-from hindsight_async.contacts import read_contacts
 
 CREATED = RowResult(status="created", interview_request_id=4821, survey_url="https://x.example/s?t=1")
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(

@@ -19,7 +19,7 @@ from hindsight_async import (
     UpdatedInterview,
     UpdateInterview,
 )
-from hindsight_async.codec import decode, encode
+from hindsight_async.call.codec import decode, encode
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -416,11 +416,11 @@ def test_nothing_may_follow_a_document(after):
 def test_a_request_of_a_derived_class_is_sent_alike():
     """A class of one's own that adds no field is encoded as the one it derives from."""
 
-    class Enrolment(CreateInterview):
+    class Enrollment(CreateInterview):
         pass
 
     fields = {"contact_email": "jane@acme.example", "sequence_id": "s"}
-    assert encode(CreateInterview(**fields)) == encode(Enrolment(**fields))
+    assert encode(CreateInterview(**fields)) == encode(Enrollment(**fields))
 
 
 def test_all_this_holds_without_orjson():

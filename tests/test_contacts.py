@@ -11,7 +11,7 @@ import tracemalloc
 import pytest
 
 from hindsight_async import CreateInterview, UpdateInterview
-from hindsight_async.contacts import (
+from hindsight_async.cli.contacts import (
     REST,
     BadRow,
     ContactFileError,
@@ -20,7 +20,7 @@ from hindsight_async.contacts import (
     read_contacts,
     read_updates,
 )
-from hindsight_async.contacts.columns import HEADINGS
+from hindsight_async.cli.contacts.columns import HEADINGS
 
 JANE = "jane@acme.example"
 

@@ -6,7 +6,7 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hindsight_async.contacts import (
+from hindsight_async.cli.contacts import (
     REST,
     BadRow,
     ContactFileError,

@@ -8,9 +8,9 @@ from pathlib import Path
 import attrs
 import pytest
 
-from hindsight_async.contacts import BadRow, ContactFileError, read_contacts
-from hindsight_async.contacts.columns import COLUMN_LIMIT
-from hindsight_async.contacts.tables import FIELD_LIMIT, ROW_LIMIT
+from hindsight_async.cli.contacts import BadRow, ContactFileError, read_contacts
+from hindsight_async.cli.contacts.columns import COLUMN_LIMIT
+from hindsight_async.cli.contacts.tables import FIELD_LIMIT, ROW_LIMIT
 
 UGLY = Path(__file__).parent / "ugly"
 JANE = "jane@acme.example"

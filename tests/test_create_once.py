@@ -18,17 +18,19 @@ from hindsight_async import (
     HindsightError,
     HindsightSession,
     InterviewStatus,
+    Ledger,
     LedgerError,
     LedgerInUseError,
+    LedgerStatus,
     OutcomeUnknownError,
     Plan,
     RateBudget,
     RecipientNotAllowedError,
 )
-from hindsight_async.bulk_row import IN_HAND_SECONDS
+from hindsight_async.delivery.ledger.once import create_once
+from hindsight_async.delivery.row import IN_HAND_SECONDS
 from hindsight_async.emulator import Emulator
 from hindsight_async.errors import LONGEST_TEXT
-from hindsight_async.ledger import Ledger, LedgerStatus, create_once
 from raw_server import raw_server
 
 FAULTS = [

@@ -26,7 +26,7 @@ from hindsight_async import (
     Timeouts,
     UpdateInterview,
 )
-from hindsight_async.pool import IDLE_SECONDS
+from hindsight_async.call.connections import IDLE_SECONDS
 from raw_server import CREATED, OK, raw_server
 
 KEY = uuid.uuid4().hex

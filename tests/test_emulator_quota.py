@@ -8,8 +8,8 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 import pytest
 
-from hindsight_async.budget import Plan
 from hindsight_async.emulator import Emulator
+from hindsight_async.rate import Plan
 
 STARTED = datetime(2026, 7, 24, 12, 0, 30, tzinfo=UTC)
 BODY = {"contact_email": "jane@acme.example", "sequence_id": "seq_abc123"}

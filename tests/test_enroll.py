@@ -14,10 +14,10 @@ import time
 
 import pytest
 
-from hindsight_async.budget import Plan
-from hindsight_async.cli import exits
+from hindsight_async import Ledger
+from hindsight_async.cli import exit_codes
 from hindsight_async.emulator import Emulator
-from hindsight_async.ledger import Ledger
+from hindsight_async.rate import Plan
 from hindsight_async.testing import _on_a_thread
 
 COMMAND = [sys.executable, "-W", "error", "-m", "hindsight_async"]
@@ -507,7 +507,7 @@ def test_what_was_made_on_a_disk_that_is_full_makes_exit_code_3(run, emulator, t
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         out, err = process.communicate(timeout=60)
     made = [row for row in csv.DictReader(io.StringIO(out)) if row["status"] == "created"]
-    assert exits.UNKNOWN_OUTCOMES == process.returncode, err
+    assert exit_codes.UNKNOWN_OUTCOMES == process.returncode, err
     assert {email.address for email in emulator.outbox} == {row["Email"] for row in made}
     assert all(row["interview_request_id"] for row in made)
     assert "could not be recorded" in err

@@ -1,4 +1,4 @@
-"""An enrolment may be killed at any moment: real processes, real signals, a real socket."""
+"""An enrollment may be killed at any moment: real processes, real signals, a real socket."""
 
 import asyncio
 import multiprocessing
@@ -9,10 +9,10 @@ from collections import Counter
 
 import pytest
 
-from enrol_process import enrol
+from enroll_process import enroll
+from hindsight_async import Ledger
+from hindsight_async.delivery.ledger.entries import LedgerStatus
 from hindsight_async.emulator import Emulator
-from hindsight_async.journal import LedgerStatus
-from hindsight_async.ledger import Ledger
 from hindsight_async.session import DEFAULT_MAX_IN_FLIGHT
 from hindsight_async.testing import _on_a_thread
 
@@ -34,7 +34,7 @@ processes.set_forkserver_preload(["hindsight_async.cli"])
 
 def start(folder, emulator):
     environment = {"HINDSIGHT_API_KEY": emulator.api_key, "HINDSIGHT_BASE_URL": emulator.base_url}
-    process = processes.Process(target=enrol, args=(folder, environment))
+    process = processes.Process(target=enroll, args=(folder, environment))
     process.start()
     return process
 

@@ -1,4 +1,4 @@
-"""Several enrolments share one ledger, and any of them may be killed or stand still at any moment."""
+"""Several enrollments share one ledger, and any of them may be killed or stand still at any moment."""
 
 import asyncio
 import multiprocessing
@@ -11,10 +11,10 @@ from collections import Counter
 
 import pytest
 
-from fleet_process import enrol
+from fleet_process import enroll
+from hindsight_async import Ledger
+from hindsight_async.delivery.ledger.entries import LedgerStatus
 from hindsight_async.emulator import Emulator
-from hindsight_async.journal import LedgerStatus
-from hindsight_async.ledger import Ledger
 from hindsight_async.session import DEFAULT_MAX_IN_FLIGHT
 from hindsight_async.testing import _on_a_thread
 from postgres_server import PASSWORD
@@ -58,7 +58,7 @@ class Fleet:
             "HINDSIGHT_API_KEY": self._emulator.api_key,
             "HINDSIGHT_BASE_URL": self._emulator.base_url,
         }
-        process = processes.Process(target=enrol, args=(self._folder, name, self._ledger, variables))
+        process = processes.Process(target=enroll, args=(self._folder, name, self._ledger, variables))
         process.start()
         self._members[name] = process
 
@@ -88,7 +88,7 @@ class Fleet:
 
 
 def run_fleet(fleet, emulator, chance, strikes, stops):
-    """Let all enrol and strike one after another, `stops` of them only for a while; return how many kills and faults."""
+    """Let all enroll and strike one after another, `stops` of them only for a while; return how many kills and faults."""
     names = [f"member{number}" for number in range(FLEET)]
     for name in names:
         fleet.start(name)
@@ -123,13 +123,13 @@ def finish(fleet):
     """Run the same command until no row is in a dead run's hand any more; return its exit code."""
     while True:
         fleet.start("last")
-        fleet.exits.clear()
+        fleet.exit_codes.clear()
         fleet._members["last"].join()
         if fleet._members["last"].exitcode != 1:
             return fleet._members["last"].exitcode
 
 
-def enrol_with_strikes(folder, ledger, *, rows, strikes, stops, seed):
+def enroll_with_strikes(folder, ledger, *, rows, strikes, stops, seed):
     chance = random.Random(seed)
     with _on_a_thread(
         Emulator(requests_per_minute=UNLIMITED, latency=lambda: chance.uniform(0.005, 0.03))
@@ -151,13 +151,13 @@ def enrol_with_strikes(folder, ledger, *, rows, strikes, stops, seed):
 
 def test_a_fleet_with_kills_emails_nobody_twice(tmp_path, ledger):
     """Four processes, three strikes, faults: each address gets one email at most, and each row an end."""
-    assert enrol_with_strikes(tmp_path, ledger, rows=300, strikes=4, stops=0, seed=5) >= 2
+    assert enroll_with_strikes(tmp_path, ledger, rows=300, strikes=4, stops=0, seed=5) >= 2
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_fleet_with_many_kills_emails_nobody_twice(tmp_path, ledger, seed):
     """Four processes, forty strikes, faults: each address gets one email at most, and each row an end."""
-    assert enrol_with_strikes(tmp_path, ledger, rows=4000, strikes=40, stops=0.2, seed=seed) >= 15
+    assert enroll_with_strikes(tmp_path, ledger, rows=4000, strikes=40, stops=0.2, seed=seed) >= 15
 
 
 @pytest.fixture
@@ -205,8 +205,8 @@ def test_the_command_line_takes_a_database_for_its_ledger(command, ledger):
 def test_rows_in_another_runs_hand_are_named(command, ledger, tmp_path):
     """Their status and advice stand in the results and the summary, and the exit code says that it is not over."""
     from hindsight_async import CreateInterview
-    from hindsight_async.addresses import interview_key
-    from hindsight_async.ledger import LedgerRow
+    from hindsight_async.delivery.ledger.entries import LedgerRow
+    from hindsight_async.resources.interviews.recipients import interview_key
 
     request = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_1")
     claimed = LedgerRow(key=interview_key(request), row_index=0, contact_email="jane@acme.example")
@@ -214,12 +214,12 @@ def test_rows_in_another_runs_hand_are_named(command, ledger, tmp_path):
     with _on_a_thread(Emulator()) as emulator:
         variables = {"HINDSIGHT_API_KEY": emulator.api_key, "HINDSIGHT_BASE_URL": emulator.base_url}
 
-        async def enrol_beside_a_run():
+        async def enroll_beside_a_run():
             async with Ledger(ledger).run() as run:
                 await run.claim([claimed])
                 return await asyncio.to_thread(command, *enroll, **variables)
 
-        done = asyncio.run(enrol_beside_a_run())
+        done = asyncio.run(enroll_beside_a_run())
         assert 1 == done.returncode
         assert ",claimed,," in done.stdout
         assert "1 claimed: another run with this ledger is at them" in done.stderr

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from hindsight_async.budget import Plan
 from hindsight_async.emulator import Emulator
+from hindsight_async.rate import Plan
 from hindsight_async.testing import _on_a_thread
 
 COMMAND = [sys.executable, "-W", "error", "-m", "hindsight_async"]

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from hindsight_async.budget import Plan
+from hindsight_async import Ledger
 from hindsight_async.cli import run
+from hindsight_async.delivery.ledger.entries import LedgerStatus
 from hindsight_async.emulator import Emulator
-from hindsight_async.journal import LedgerStatus
-from hindsight_async.ledger import Ledger
+from hindsight_async.rate import Plan
 from hindsight_async.testing import _on_a_thread
 
 NOBODY = 65534

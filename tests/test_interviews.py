@@ -14,6 +14,8 @@ from hindsight_async import (
     HindsightSession,
     InternalServerError,
     InterviewStatus,
+    Ledger,
+    LedgerStatus,
     NotFoundError,
     OutcomeStatus,
     OutcomeUnknownError,
@@ -28,7 +30,6 @@ from hindsight_async import (
     merge_context,
 )
 from hindsight_async.emulator import Emulator
-from hindsight_async.ledger import Ledger, LedgerStatus
 from raw_server import raw_server
 
 REQUEST = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_abc123")
@@ -169,7 +170,7 @@ def test_a_whole_run_is_recorded_although_each_answer_is_odd(tmp_path, fields):
             head = b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n" % len(body)
             connection.writer.write(head + body)
 
-    async def enrol():
+    async def enroll():
         async with (
             raw_server(script) as server,
             HindsightSession("key", base_url=server.base_url, plan=Plan.ENTERPRISE) as hindsight,
@@ -179,7 +180,7 @@ def test_a_whole_run_is_recorded_although_each_answer_is_odd(tmp_path, fields):
         return len(server.requests), outcomes, [entry async for entry in ledger.entries()]
 
     # By the real clock, since a ledger is written by a thread.
-    sent, outcomes, entries = asyncio.run(enrol())
+    sent, outcomes, entries = asyncio.run(enroll())
     assert 60 == sent
     assert [OutcomeStatus.CREATED] * 60 == [outcome.status for outcome in outcomes]
     assert set(range(4821, 4881)) == {entry.interview_request_id for entry in entries}

@@ -26,8 +26,8 @@ from hindsight_async import (
     UnauthorizedError,
     UpdatedInterview,
 )
-from hindsight_async.call import Call, Endpoint, Reply
-from hindsight_async.call import judge as judge_at
+from hindsight_async.call.answer import judge as judge_at
+from hindsight_async.call.request import Call, Endpoint, Reply
 
 NOW = datetime(2026, 7, 24, 10, tzinfo=UTC)
 CREATE = Call(

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from hindsight_async import Ledger, LedgerEntry, LedgerStatus
+from hindsight_async.delivery.ledger.entries import LedgerRow
+from hindsight_async.delivery.ledger.ledger import PAGE_ROWS
+from hindsight_async.delivery.ledger.tables import LOOKUP_KEYS
 from hindsight_async.errors import Delivery, LedgerError
-from hindsight_async.ledger import Ledger, LedgerEntry, LedgerRow, LedgerStatus
-from hindsight_async.ledger.ledger import PAGE_ROWS
-from hindsight_async.ledger.rows import LOOKUP_KEYS
 
 MOMENT = datetime(2026, 9, 1, 12, 30, 0, 250, tzinfo=UTC)
 WAL_FRAME = 4096 + 24
@@ -405,7 +406,7 @@ async def test_storing_addresses_may_change_between_runs(path, first):
 
 
 def test_no_repr_shows_an_address():
-    """Rows and entries may be logged."""
+    """Tables and entries may be logged."""
     assert "ours.test" not in repr(row(0)) + repr(entry(0, LedgerStatus.PLANNED))
     assert entry(0, LedgerStatus.PLANNED).address_hash not in repr(entry(0, LedgerStatus.PLANNED))
 

@@ -12,8 +12,9 @@ from contextlib import closing
 
 import pytest
 
+from hindsight_async import Ledger, LedgerStatus
+from hindsight_async.delivery.ledger.entries import LedgerRow
 from hindsight_async.errors import LedgerError, LedgerInUseError
-from hindsight_async.ledger import Ledger, LedgerRow, LedgerStatus
 
 pytestmark = pytest.mark.slow
 
@@ -110,7 +111,7 @@ async def unknown_rows(path):
 
 MAKE_AND_DIE = """
 import asyncio, os, signal, sys
-from hindsight_async.ledger import Ledger
+from hindsight_async import Ledger
 
 async def main(path, sign):
     opening = asyncio.ensure_future(Ledger(path).run().__aenter__())

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from hindsight_async import Ledger, LedgerStatus
+from hindsight_async.delivery.ledger.entries import LedgerRow
+from hindsight_async.delivery.ledger.sqlite import OWNER_ONLY, SqliteBackend
 from hindsight_async.errors import Delivery, HindsightError, LedgerError, LedgerInUseError
-from hindsight_async.ledger import Ledger, LedgerRow, LedgerStatus
-from hindsight_async.ledger.file import OWNER_ONLY, LedgerFile
 
 NOBODY = 65534
 ROWS = [LedgerRow(key=f"key-{n:06}", row_index=n, contact_email=f"person{n}@ours.test") for n in range(3000)]
@@ -213,7 +214,7 @@ async def test_a_commit_waits_for_the_disk(path):
             return [(await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in names]
 
         full = 2
-        assert [full, "wal", 1] == await run._writer.write(settings)
+        assert [full, "wal", 1] == await run._group_commit.write(settings)
 
 
 async def test_a_damaged_ledger_is_named(path):
@@ -357,7 +358,7 @@ def run_open_in(path):
 @pytest.mark.parametrize("use", USES, ids=["run", "entries", "counts", "known", "resolve"])
 @pytest.mark.parametrize("rows", [0, 10])
 async def test_a_ledger_without_the_log_of_a_dead_run_is_refused(path, tmp_path, use, rows):
-    """Rows may be missing in it, so it is not used, from the first row on, and nothing in it changes."""
+    """Tables may be missing in it, so it is not used, from the first row on, and nothing in it changes."""
     async with Ledger(path).run() as run:
         await run.claim(ROWS[:rows])
         copied = copy_as_a_kill_leaves_it(path, tmp_path / "copied", log=False)
@@ -427,7 +428,7 @@ async def test_an_end_is_noted_on_a_disk_that_has_filled_up(path):
 
 async def test_a_flag_that_cannot_reach_the_file_stops_the_run(path):
     """Another program that reads an old state for long prevents it, and is named."""
-    file = LedgerFile(path)
+    file = SqliteBackend(path)
     async with Ledger(path).run() as run:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN")

@@ -14,16 +14,20 @@ from hindsight_async import (
     CreateInterview,
     Delivery,
     HindsightSession,
+    Ledger,
     LedgerError,
     LedgerInUseError,
+    LedgerStatus,
     OutcomeStatus,
     Plan,
 )
-from hindsight_async.addresses import interview_key
-from hindsight_async.bulk import BulkRun
+from hindsight_async.delivery.bulk import BulkRun
+from hindsight_async.delivery.ledger.entries import LedgerRow
+from hindsight_async.delivery.ledger.journal import LedgerJournal
+from hindsight_async.delivery.ledger.once import create_once
+from hindsight_async.delivery.ledger.postgres import LEASE_SECONDS
 from hindsight_async.emulator import Emulator
-from hindsight_async.ledger import Ledger, LedgerJournal, LedgerRow, LedgerStatus, create_once
-from hindsight_async.ledger.server import LEASE_SECONDS
+from hindsight_async.resources.interviews.recipients import interview_key
 from postgres_server import PASSWORD
 
 MOMENT = datetime(2026, 9, 1, 12, 30, 0, 250, tzinfo=UTC)
@@ -188,7 +192,7 @@ def test_a_run_settles_what_the_dead_left_before_it_begins(url, postgres, databa
 
 
 def test_a_run_that_was_taken_for_dead_sends_nothing_that_it_lost(url, end_leases):
-    """Rows it only planned are another's now; one that nobody took is still its own, and its lease runs again."""
+    """Tables it only planned are another's now; one that nobody took is still its own, and its lease runs again."""
 
     async def come_back():
         async with runs(url, 2) as (stopped, other):
@@ -474,7 +478,7 @@ def test_a_ledger_of_a_newer_version_is_refused(url, postgres, database):
 
 def test_a_missing_driver_is_named():
     """It says what to install before anything is opened."""
-    program = "import sys; sys.modules['asyncpg'] = None\nfrom hindsight_async.ledger import Ledger\n"
+    program = "import sys; sys.modules['asyncpg'] = None\nfrom hindsight_async import Ledger\n"
     program += "Ledger('postgresql://user:secret@host/db')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "pip install 'hindsight-async[postgres]'" in done.stderr.splitlines()[-1]
@@ -543,7 +547,7 @@ async def at_work(sessions, **options):
 def test_runs_that_are_given_the_same_input_divide_it(url):
     """Three bulk runs over the same rows: each row leaves once, and each run has a verdict on every row."""
 
-    async def enrol(hindsight):
+    async def enroll(hindsight):
         async with hindsight.interviews.create_many(requests(150), ledger=url) as run:
             async for _ in run:
                 pass
@@ -551,7 +555,7 @@ def test_runs_that_are_given_the_same_input_divide_it(url):
 
     async def divide():
         async with at_work(3, latency=0.002) as (emulator, sessions):
-            counts = await asyncio.gather(*map(enrol, sessions))
+            counts = await asyncio.gather(*map(enroll, sessions))
             return counts, Counter(email.address for email in emulator.outbox)
 
     counts, sent = asyncio.run(divide())
@@ -572,7 +576,7 @@ def test_rows_in_another_runs_hand_are_no_failures(url):
     """However many they are, the run goes on to those that are free."""
     everyone = requests(60)
 
-    async def enrol():
+    async def enroll():
         async with at_work(1) as (emulator, (hindsight,)), Ledger(url).run() as other:
             await other.claim([ledger_row(each) for each in everyone[:50]])
             async with hindsight.interviews.create_many(everyone, ledger=url) as run:
@@ -580,7 +584,7 @@ def test_rows_in_another_runs_hand_are_no_failures(url):
             assert 10 == len(emulator.outbox)
             return claimed, run.counts
 
-    claimed, counts = asyncio.run(enrol())
+    claimed, counts = asyncio.run(enroll())
     assert (50, 10) == (counts[OutcomeStatus.CLAIMED], counts[OutcomeStatus.CREATED])
     assert Delivery.NOT_SENT is claimed[0].error.delivery
     assert "another run has this row in hand" in str(claimed[0].error)
@@ -613,15 +617,15 @@ def test_a_bulk_run_that_lost_a_row_asks_what_became_of_it(url, end_leases, othe
         if others in ENDS:
             await other.finished(interview_key(lost), others, attempts=1)
 
-    async def enrol():
+    async def enroll():
         async with Ledger(url).run() as other:
             taken = []
 
-            async def send(request, watcher):
+            async def send(request, hooks):
                 if request is lost and not taken:
                     taken.append(request)
                     await take(other)
-                await watcher.about_to_send()
+                await hooks.about_to_send()
                 sent.append(request)
                 return created(len(sent))
 
@@ -638,7 +642,7 @@ def test_a_bulk_run_that_lost_a_row_asks_what_became_of_it(url, end_leases, othe
             async with run:
                 return {outcome.index: outcome.status async for outcome in run}
 
-    assert {0: status, 1: OutcomeStatus.CREATED} == asyncio.run(enrol())
+    assert {0: status, 1: OutcomeStatus.CREATED} == asyncio.run(enroll())
     assert ([lost, kept] if status is OutcomeStatus.CREATED else [kept]) == sent
 
 
@@ -646,14 +650,14 @@ def test_a_database_that_goes_away_while_a_lost_row_is_asked_for_ends_the_run(ur
     """The error is raised once, and the row is safe to run again."""
     (request,) = requests(1)
 
-    async def enrol():
+    async def enroll():
         async with Ledger(url).run() as other:
 
-            async def send(request, watcher):
+            async def send(request, hooks):
                 await end_leases()
                 await other.claim([ledger_row(request)])
                 try:
-                    await watcher.about_to_send()
+                    await hooks.about_to_send()
                 finally:
                     await asyncio.to_thread(postgres.stop)
 
@@ -673,7 +677,7 @@ def test_a_database_that_goes_away_while_a_lost_row_is_asked_for_ends_the_run(ur
 
     outcomes = []
     try:
-        asyncio.run(enrol())
+        asyncio.run(enroll())
     finally:
         postgres.start()
     assert [] == [outcome for outcome in outcomes if outcome.status is not OutcomeStatus.NOT_SENT]

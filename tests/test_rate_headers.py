@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from hindsight_async.rate_headers import RateHeaders, parse_rate_headers
+from hindsight_async.rate.headers import RateHeaders, parse_rate_headers
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EPOCH = int(NOON.timestamp())

@@ -15,11 +15,13 @@ from hindsight_async import (
     DeadlineExceededError,
     Plan,
     QuotaExceededError,
+    RedisBudget,
+    RedisRefusedError,
     SessionClosedError,
     WrongEventLoopError,
 )
-from hindsight_async.budget import Budget
-from hindsight_async.redis import RedisBudget, RedisRefusedError
+from hindsight_async.rate import Budget
+from permits import HeldPermit
 from redis_fleet import (
     LIMIT,
     LONG,
@@ -38,13 +40,12 @@ from redis_fleet import (
     until,
 )
 from redis_server import running
-from slots import Slot
 
 ROOMY = evolve(QUICK, window=1.5, claim=3.0)
 """A window that does not end, and claims that do not lapse, while a test gets ready on a busy machine."""
 
 FULL = evolve(QUICK, window=0.3, lease=PATIENCE)
-"""What is under way stays so, however busy the machine; once it is over its slots are soon free."""
+"""What is under way stays so, however busy the machine; once it is over its permits are soon free."""
 
 pytestmark = pytest.mark.servers
 
@@ -61,27 +62,27 @@ def test_several_budgets_never_hold_more_than_the_limit_in_any_window(redis):
     chance = random.Random(5)
     log, windows = [], 3
 
-    async def keep_sending(door):
+    async def keep_sending(client):
         while True:
-            await send(door, chance.expovariate(50), log=log, lane=chance.choice(["interactive", "bulk"]))
+            await send(client, chance.expovariate(50), log=log, lane=chance.choice(["interactive", "bulk"]))
 
-    async def give_up_now_and_then(door):
+    async def give_up_now_and_then(client):
         while True:
             try:
                 async with asyncio.timeout(chance.expovariate(20)):
-                    await send(door, 0.01, log=log)
+                    await send(client, 0.01, log=log)
             except TimeoutError:
                 continue
 
     async def main():
-        doors = [budget_of(redis).join(10) for _ in range(4)]
-        tasks = [asyncio.ensure_future(keep_sending(door)) for door in doors for _ in range(12)]
-        tasks += [asyncio.ensure_future(give_up_now_and_then(door)) for door in doors for _ in range(3)]
+        clients = [budget_of(redis).join(10) for _ in range(4)]
+        tasks = [asyncio.ensure_future(keep_sending(client)) for client in clients for _ in range(12)]
+        tasks += [asyncio.ensure_future(give_up_now_and_then(client)) for client in clients for _ in range(3)]
         await asyncio.sleep(windows * QUICK.window)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await depart(*doors)
+        await depart(*clients)
 
     run(main())
     assert most_counted(log, QUICK.window) <= LIMIT
@@ -98,11 +99,11 @@ def test_a_killed_process_costs_its_slots_for_one_window(redis):
         killed_at = time.monotonic()
 
     async def main():
-        door = budget_of(redis).join(LIMIT)
-        requests = sorted(request.left for request in await send_many(door, LIMIT))
+        client = budget_of(redis).join(LIMIT)
+        requests = sorted(request.left for request in await send_many(client, LIMIT))
         # The holder's first request was answered before its death.
         assert requests[1] - killed_at > QUICK.window
-        await depart(door)
+        await depart(client)
 
     run(main())
 
@@ -111,16 +112,16 @@ HOLDER = f"""
 import asyncio, sys
 sys.path.insert(0, {FOLDER!r})
 from redis_fleet import LIMIT, ROUTE, budget_of
-from slots import Slot
+from permits import HeldPermit
 from types import SimpleNamespace
 
 async def main():
-    door = budget_of(SimpleNamespace(url=sys.argv[1])).join(LIMIT)
-    first = Slot(door, route=ROUTE)
+    client = budget_of(SimpleNamespace(url=sys.argv[1])).join(LIMIT)
+    first = HeldPermit(client, route=ROUTE)
     async with first:
         pass
-    slots = [Slot(door, route=ROUTE) for _ in range(LIMIT - 1)]
-    await asyncio.gather(*(slot.__aenter__() for slot in slots))
+    permits = [HeldPermit(client, route=ROUTE) for _ in range(LIMIT - 1)]
+    await asyncio.gather(*(permit.__aenter__() for permit in permits))
     print("holding", flush=True)
     await asyncio.Event().wait()
 
@@ -129,19 +130,19 @@ asyncio.run(main())
 
 
 def test_a_request_under_way_keeps_its_slot(redis):
-    """However long the answer takes, its slot is nobody else's until a window after it."""
+    """However long the answer takes, its permit is nobody else's until a window after it."""
 
     async def main():
-        door = budget_of(redis).join(5)
-        await send(door)
-        slow = asyncio.ensure_future(send(door, 1.3 * (QUICK.lease + QUICK.window)))
+        client = budget_of(redis).join(5)
+        await send(client)
+        slow = asyncio.ensure_future(send(client, 1.3 * (QUICK.lease + QUICK.window)))
         await asyncio.sleep(1.2 * (QUICK.lease + QUICK.window))
         assert 1 == held(redis)
         await slow
         await asyncio.sleep(QUICK.window / 2)
         assert 1 == held(redis)
         await until(lambda: held(redis) == 0)
-        await depart(door)
+        await depart(client)
 
     run(main())
 
@@ -151,12 +152,12 @@ def test_a_lower_limit_holds_for_all_at_once(redis):
 
     async def main():
         budgets = [budget_of(redis), budget_of(redis)]
-        doors = [budget.join(5) for budget in budgets]
-        await send(doors[1])
-        await send(doors[0], said=headers(limit=10))
+        clients = [budget.join(5) for budget in budgets]
+        await send(clients[1])
+        await send(clients[0], said=headers(limit=10))
         await until(lambda: budgets[1].limit == 10)
         assert 10 == budgets[0].limit
-        await depart(*doors)
+        await depart(*clients)
 
     run(main())
 
@@ -166,15 +167,15 @@ def test_a_higher_limit_is_believed_after_two_answers_that_agree(redis):
 
     async def main():
         budgets = [budget_of(redis, timing=LONG), budget_of(redis, timing=LONG)]
-        doors = [budget.join(5) for budget in budgets]
-        await send(doors[0])
-        await send_many(doors[0], 3, seconds=0.02, said=headers(limit=300))
+        clients = [budget.join(5) for budget in budgets]
+        await send(clients[0])
+        await send_many(clients[0], 3, seconds=0.02, said=headers(limit=300))
         await until(lambda: held(redis) == 4)
         await asyncio.sleep(2 * QUICK.heartbeat)
         assert LIMIT == budgets[0].limit
-        await send(doors[1], said=headers(limit=300))
+        await send(clients[1], said=headers(limit=300))
         await until(lambda: budgets[0].limit == budgets[1].limit == 300)
-        await depart(*doors)
+        await depart(*clients)
 
     run(main())
 
@@ -184,14 +185,14 @@ def test_the_smallest_limit_that_a_route_names_holds_for_all(redis):
 
     async def main():
         budget = budget_of(redis)
-        door = budget.join(5)
+        client = budget.join(5)
         for _ in range(3):
-            await send(door, route="GET /interviews/{id}", said=headers(limit=20))
-            await send(door, route=ROUTE, said=headers(limit=300))
+            await send(client, route="GET /interviews/{id}", said=headers(limit=20))
+            await send(client, route=ROUTE, said=headers(limit=300))
         await until(lambda: budget.limit == 20)
         await asyncio.sleep(2 * QUICK.heartbeat)
         assert 20 == budget.limit
-        await depart(door)
+        await depart(client)
 
     run(main())
 
@@ -202,35 +203,35 @@ def test_a_429_closes_for_every_process_and_one_probe_opens(redis):
     async def main():
         loop = asyncio.get_running_loop()
         budgets = [budget_of(redis), budget_of(redis)]
-        doors = [budget.join(10) for budget in budgets]
-        await send(doors[0])
-        await send(doors[1])
-        await send(doors[0], status=429, said=headers(Retry_After="1"))
+        clients = [budget.join(10) for budget in budgets]
+        await send(clients[0])
+        await send(clients[1])
+        await send(clients[0], status=429, said=headers(Retry_After="1"))
         closed_at = loop.time()
         await until(lambda: budgets[1].snapshot().closed_until is not None)
         log = []
         answered = await asyncio.gather(
-            *(send(door, 0.1, said=headers(remaining=50), log=log) for door in doors for _ in range(4))
+            *(send(client, 0.1, said=headers(remaining=50), log=log) for client in clients for _ in range(4))
         )
         first, second = sorted(request.left for request in answered)[:2]
         assert 0.95 < first - closed_at
         assert second >= min(request.answered for request in answered)
-        await depart(*doors)
+        await depart(*clients)
 
     run(main())
 
 
 def test_a_429_without_a_word_closes_for_a_pause(redis):
-    """A refusal that names no wait closes the gate for some seconds, for all."""
+    """A refusal that names no wait closes the cooldown for some seconds, for all."""
 
     async def main():
         budgets = [budget_of(redis), budget_of(redis)]
-        doors = [budget.join(10) for budget in budgets]
-        await send(doors[0], status=429)
+        clients = [budget.join(10) for budget in budgets]
+        await send(clients[0], status=429)
         with pytest.raises(DeadlineExceededError) as refused:
-            await send(doors[1], deadline=asyncio.get_running_loop().time() + 1)
+            await send(clients[1], deadline=asyncio.get_running_loop().time() + 1)
         assert 4 < refused.value.retry_after < 6
-        await depart(*doors)
+        await depart(*clients)
 
     run(main())
 
@@ -239,16 +240,16 @@ def test_a_spent_quota_is_told_to_every_process(redis):
     """A refusal for the month raises QuotaExceededError at once, in the other process as well."""
 
     async def main():
-        doors = [budget_of(redis).join(10), budget_of(redis).join(10)]
+        clients = [budget_of(redis).join(10), budget_of(redis).join(10)]
         spent = headers(X_Usage_Remaining=0, X_Usage_Period_End="2026-04-01T00:00:00Z")
-        await send(doors[0], status=429, said=spent)
-        for door in doors:
+        await send(clients[0], status=429, said=spent)
+        for client in clients:
             with pytest.raises(
                 QuotaExceededError, match="quota is used up: nothing is sent until 2026-04-01"
             ) as refused:
-                await send(door)
+                await send(client)
             assert 4 == refused.value.reset_at.month
-        await depart(*doors)
+        await depart(*clients)
 
     run(main())
 
@@ -262,10 +263,10 @@ def test_a_probe_that_dies_blocks_nobody_for_long(redis):
         return probing, time.monotonic()
 
     async def go_on(since):
-        door = budget_of(redis).join(10)
-        request = await send(door)
+        client = budget_of(redis).join(10)
+        request = await send(client)
         assert QUICK.lease / 2 < request.left - since
-        await depart(door)
+        await depart(client)
 
     with asyncio.Runner(debug=True) as dead:
         _probing, since = dead.run(probe())
@@ -277,25 +278,25 @@ def test_programs_outside_the_fleet_are_left_their_part(redis):
 
     async def main():
         budgets = [budget_of(redis, timing=ROOMY) for _ in range(2)]
-        doors = [budget.join(LIMIT) for budget in budgets]
-        await send(doors[1])
-        await send(doors[0], said=headers(limit=LIMIT, remaining=LIMIT - 2 - 40))
-        await send(doors[0], said=headers(limit=LIMIT, remaining=LIMIT - 3 - 40))
+        clients = [budget.join(LIMIT) for budget in budgets]
+        await send(clients[1])
+        await send(clients[0], said=headers(limit=LIMIT, remaining=LIMIT - 2 - 40))
+        await send(clients[0], said=headers(limit=LIMIT, remaining=LIMIT - 3 - 40))
         began = asyncio.get_running_loop().time()
-        requests = await send_many(doors[1], LIMIT)
+        requests = await send_many(clients[1], LIMIT)
         at_once = [request for request in requests if request.left < began + ROOMY.window / 2]
         assert LIMIT - 3 - 40 == len(at_once)
-        await depart(*doors)
+        await depart(*clients)
 
     run(main())
 
 
 def test_interactive_calls_of_any_process_go_before_bulk_calls_of_any_other(redis):
-    """With both waiting for slots to come free, the other process's interactive calls are first."""
+    """With both waiting for permits to come free, the other process's interactive calls are first."""
 
     async def main():
         bulk, interactive = (budget_of(redis, timing=ROOMY).join(LIMIT) for _ in range(2))
-        # The first slots come free one after another, so that it shows who takes them.
+        # The first permits come free one after another, so that it shows who takes them.
         for _ in range(6):
             await send(bulk)
             await asyncio.sleep(0.03)
@@ -336,12 +337,12 @@ def test_the_claim_of_a_dead_process_vanishes(redis):
 
     async def main(dead):
         budget = budget_of(redis, timing=FULL)
-        door = budget.join(LIMIT)
-        await send(door)
+        client = budget.join(LIMIT)
+        await send(client)
         over = asyncio.Event()
 
         async def take_until_over():
-            async with Slot(door, route=ROUTE):
+            async with HeldPermit(client, route=ROUTE):
                 await over.wait()
 
         requests = [asyncio.ensure_future(take_until_over()) for _ in range(LIMIT)]
@@ -349,8 +350,8 @@ def test_the_claim_of_a_dead_process_vanishes(redis):
         _waiting = await asyncio.to_thread(dead.run, wait_in_vain())
         over.set()
         await asyncio.gather(*requests)
-        await send(door, lane="bulk")
-        await depart(door)
+        await send(client, lane="bulk")
+        await depart(client)
 
     with asyncio.Runner(debug=True) as dead:
         run(main(dead))
@@ -380,17 +381,17 @@ def test_a_caller_that_is_cancelled_anywhere_takes_no_slot_along(redis, steps):
     """Cancelled after any number of steps of the loop, what it was granted goes back unsent, and others pass."""
 
     async def main():
-        door = budget_of(redis).join(5)
-        task = asyncio.ensure_future(send(door, 60.0))
+        client = budget_of(redis).join(5)
+        task = asyncio.ensure_future(send(client, 60.0))
         for _ in range(steps):
             await asyncio.sleep(0)
-        sent = bool(door._dispatcher.in_flight)
+        sent = bool(client._scheduler.in_flight)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await send(door)
+        await send(client)
         await until(lambda: held(redis) <= 2)
         assert held(redis) <= 1 + sent
-        await depart(door)
+        await depart(client)
 
     run(main())
 
@@ -400,25 +401,25 @@ def test_a_grant_that_grew_too_old_is_not_used(redis):
 
     async def main():
         budget = budget_of(redis)
-        door = budget.join(5)
-        await send(door)
+        client = budget.join(5)
+        await send(client)
 
-        def number_of(slot):
-            return budget._dispatcher.admission.standing.tickets[slot.grant].number
+        def number_of(permit):
+            return budget._scheduler.limiter.state.in_use[permit.permit].number
 
         async def stand_still():
-            async with Slot(door, route=ROUTE) as slot:
+            async with HeldPermit(client, route=ROUTE) as permit:
                 time.sleep(1.5 * QUICK.lease)  # noqa: ASYNC251  nothing else may run meanwhile
-                return number_of(slot)
+                return number_of(permit)
 
         async def leave():
-            async with Slot(door, route=ROUTE) as slot:
-                return number_of(slot)
+            async with HeldPermit(client, route=ROUTE) as permit:
+                return number_of(permit)
 
         numbers = await asyncio.gather(stand_still(), leave())
         # Both were granted in one reply, with numbers that follow each other; the second asked again.
         assert numbers[0] + 2 == numbers[1]
-        await depart(door)
+        await depart(client)
 
     run(main())
 
@@ -427,24 +428,24 @@ def test_many_callers_share_a_round_trip(redis):
     """What fifty callers want at the same time is one question, and what they give back goes with the next."""
 
     async def main():
-        door = budget_of(redis, timing=LONG).join(50)
-        await send(door)
+        client = budget_of(redis, timing=LONG).join(50)
+        await send(client)
         redis.command("CONFIG", "RESETSTAT")
-        await send_many(door, 50)
+        await send_many(client, 50)
         stats = redis.command("INFO", "commandstats").decode()
         assert int(stats.split("cmdstat_evalsha:calls=")[1].split(",")[0]) <= 3
-        await depart(door)
+        await depart(client)
 
     run(main())
 
 
 def test_only_a_hash_of_the_organisation_is_stored_and_not_for_ever(redis):
-    """Keys name nobody, lie in one slot of a cluster, and lapse."""
+    """Keys name nobody, lie in one permit of a cluster, and lapse."""
 
     async def main():
-        door = budget_of(redis, organisation="acme corporation").join(5)
-        await send(door, said=headers(limit=50))
-        await depart(door)
+        client = budget_of(redis, organisation="acme corporation").join(5)
+        await send(client, said=headers(limit=50))
+        await depart(client)
 
     run(main())
     keys = [key.decode() for key in redis.command("KEYS", "*").split(b"\r\n")[2::2] if key]
@@ -460,11 +461,13 @@ def test_two_organisations_share_nothing(redis):
     """Another organisation's full window is of no consequence."""
 
     async def main():
-        doors = [budget_of(redis, organisation=name, timing=LONG).join(LIMIT) for name in ("acme", "globex")]
-        for door in doors:
-            await send(door)
-            await send_many(door, LIMIT - 1)
-        await depart(*doors)
+        clients = [
+            budget_of(redis, organisation=name, timing=LONG).join(LIMIT) for name in ("acme", "globex")
+        ]
+        for client in clients:
+            await send(client)
+            await send_many(client, LIMIT - 1)
+        await depart(*clients)
 
     run(main())
 
@@ -474,18 +477,18 @@ def test_what_is_told_when_the_last_session_leaves(redis):
 
     async def main():
         budget = budget_of(redis, timing=LONG)
-        doors = [budget.join(5), budget.join(5)]
-        for door in doors:
-            await send_many(door, 5)
-        await depart(doors[0])
+        clients = [budget.join(5), budget.join(5)]
+        for client in clients:
+            await send_many(client, 5)
+        await depart(clients[0])
         # The test's own connection counts, too.
         assert 2 == redis.command("CLIENT", "LIST").count(b" addr=/")
-        await depart(doors[1])
+        await depart(clients[1])
         assert 1 == redis.command("CLIENT", "LIST").count(b" addr=/")
         assert 1 == len(asyncio.all_tasks())
         assert 10 == held(redis)
         with pytest.raises(SessionClosedError):
-            await send(doors[1])
+            await send(clients[1])
         anew = budget.join(5)
         await send(anew)
         await depart(anew)
@@ -506,9 +509,9 @@ def test_leaving_without_having_sent_anything_is_nothing(redis):
 def test_one_loop_after_another(redis):
     """With asyncio.run after asyncio.run the budget moves on, and what was sent still counts."""
     budget = budget_of(redis, timing=LONG)
-    door = budget.join(5)
+    client = budget.join(5)
     for sent in (5, 10):
-        run(send_many(door, 5))
+        run(send_many(client, 5))
         run(until(lambda expected=sent: held(redis) == expected))
 
 
@@ -516,11 +519,11 @@ def test_two_loops_at_once_are_refused(redis):
     """A second running loop is told of the first."""
 
     async def main():
-        door = budget_of(redis).join(5)
-        await send(door)
+        client = budget_of(redis).join(5)
+        await send(client)
         with pytest.raises(WrongEventLoopError, match="one event loop at a time"):
-            await asyncio.to_thread(asyncio.run, send(door))
-        await depart(door)
+            await asyncio.to_thread(asyncio.run, send(client))
+        await depart(client)
 
     run(main())
 
@@ -542,12 +545,12 @@ sys.path.insert(0, {folder!r})
 from types import SimpleNamespace
 from redis_fleet import ROUTE, budget_of, send, depart
 budget = budget_of(SimpleNamespace(url={url!r}))
-door = budget.join(2)
+client = budget.join(2)
 
 async def child():
-    await send(door)
+    await send(client)
     print("child", 1, flush=True)
-    await depart(door)
+    await depart(client)
 
 def in_child():
     asyncio._set_running_loop(None)
@@ -555,8 +558,8 @@ def in_child():
     os._exit(0)
 
 async def main():
-    await send(door)
-    running = [asyncio.ensure_future(send(door, 0.2)) for _ in range(3)]
+    await send(client)
+    running = [asyncio.ensure_future(send(client, 0.2)) for _ in range(3)]
     await asyncio.sleep(0.05)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -567,7 +570,7 @@ async def main():
         await asyncio.sleep(0.01)
     await asyncio.gather(*running)
     print("parent", len(running), flush=True)
-    await depart(door)
+    await depart(client)
 
 asyncio.run(main())
 """
@@ -579,13 +582,13 @@ def test_a_wrong_password_is_a_clear_error_that_does_not_show_it(redis_with_pass
         budget = RedisBudget(url, organisation="acme", plan=Plan.ESSENTIALS)
 
         async def refused(budget=budget):
-            door = budget.join(5)
+            client = budget.join(5)
             try:
                 with pytest.raises(RedisRefusedError, match="lets nobody in") as error:
-                    await send(door)
+                    await send(client)
                 assert "wrong-one" not in f"{error.value!r}{error.value}{budget!r}"
             finally:
-                await depart(door)
+                await depart(client)
 
         run(refused())
 
@@ -597,9 +600,9 @@ def test_the_right_password_opens(redis_with_password):
     assert "sesame" not in repr(budget)
 
     async def main():
-        door = budget.join(5)
-        await send(door)
-        await depart(door)
+        client = budget.join(5)
+        await send(client)
+        await depart(client)
 
     run(main())
 
@@ -642,6 +645,6 @@ def test_the_plan_comes_from_the_environment(monkeypatch):
 
 def test_without_the_extra_the_import_says_what_to_install():
     """The name of the extra is in the error."""
-    code = "import sys; sys.modules['redis'] = None; import hindsight_async.redis"
+    code = "import sys; sys.modules['redis'] = None; from hindsight_async import RedisBudget"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "pip install 'hindsight-async[redis]'" in done.stderr

@@ -5,8 +5,9 @@ import logging
 
 import pytest
 
-from hindsight_async import DeadlineExceededError
-from hindsight_async.redis import RedisRefusedError, Timing
+from hindsight_async import DeadlineExceededError, RedisRefusedError
+from hindsight_async.rate.redis.timing import Timing
+from permits import HeldPermit
 from redis_fleet import (
     LIMIT,
     LONG,
@@ -22,19 +23,18 @@ from redis_fleet import (
     send_many,
     until,
 )
-from slots import Slot
 
 pytestmark = pytest.mark.servers
 
 
 def away(budget):
     """Make the question whether the budget has noticed."""
-    return lambda: budget._dispatcher.admission.standing.away
+    return lambda: budget._scheduler.limiter.state.away
 
 
 def back(budget):
     """Make the question whether the budget has noticed."""
-    return lambda: not budget._dispatcher.admission.standing.away
+    return lambda: not budget._scheduler.limiter.state.away
 
 
 def sent_at_once(tasks):
@@ -47,28 +47,28 @@ def test_what_was_learned_before_a_loss_is_not_held_against_the_fleet(redis):
 
     async def main():
         budget = budget_of(redis)
-        door = budget.join(LIMIT)
+        client = budget.join(LIMIT)
         for _ in range(2):
-            await send_many(door, LIMIT)
-        # Its answer comes at a time when Redis has counted many slots as given back.
-        slot = Slot(door, route="GET /interviews/{id}")
-        async with slot:
+            await send_many(client, LIMIT)
+        # Its answer comes at a time when Redis has counted many permits as given back.
+        permit = HeldPermit(client, route="GET /interviews/{id}")
+        async with permit:
             redis.kill()
-            slot.answered(200, headers(limit=LIMIT, remaining=LIMIT - 3))
+            permit.answered(200, headers(limit=LIMIT, remaining=LIMIT - 3))
             redis.start()
-        standing = budget._dispatcher.admission.standing
-        epoch = standing.outlook.epoch
-        await until(lambda: standing.outlook.epoch != epoch and not standing.facts)
+        state = budget._scheduler.limiter.state
+        epoch = state.view.epoch
+        await until(lambda: state.view.epoch != epoch and not state.observations)
         state = key_of(redis, "state")
         assert redis.command("HGET", state, "foreign") in (b"$-1\r\n", b"$5\r\n0.000\r\n")
-        await depart(door)
+        await depart(client)
 
     run(main())
 
 
-async def start_many(door, number):
+async def start_many(client, number):
     """Have so many callers come, and give those that may leave the time to."""
-    tasks = [asyncio.ensure_future(send(door)) for _ in range(number)]
+    tasks = [asyncio.ensure_future(send(client)) for _ in range(number)]
     await quiet(tasks)
     return tasks
 
@@ -91,26 +91,26 @@ async def abandon(tasks):
 
 def test_a_share_goes_on_while_redis_is_away(redis, caplog):
     """The process has its part of the plan, with what it holds counted; one warning when it goes, one on its return."""
-    caplog.set_level(logging.WARNING, "hindsight_async.budget")
+    caplog.set_level(logging.WARNING, "hindsight_async.rate")
 
     async def main():
         budget = budget_of(redis, timing=LONG, expected_processes=3)
-        door = budget.join(LIMIT)
-        await send_many(door, 5)
+        client = budget.join(LIMIT)
+        await send_many(client, 5)
         redis.kill()
         await until(away(budget))
         assert LIMIT // 3 == budget.limit
-        tasks = await start_many(door, LIMIT)
+        tasks = await start_many(client, LIMIT)
         assert LIMIT // 3 - 5 == sent_at_once(tasks)
         await abandon(tasks)
         redis.start()
         await until(back(budget))
         await until(lambda: held(redis) == LIMIT // 3)
         assert LIMIT == budget.limit
-        await depart(door)
+        await depart(client)
 
     run(main())
-    records = [record for record in caplog.records if record.name == "hindsight_async.budget"]
+    records = [record for record in caplog.records if record.name == "hindsight_async.rate"]
     assert ["away", "back"] == [record.message.split()[2].rstrip(":") for record in records]
     assert "20 requests per minute of its own" in records[0].message
 
@@ -120,18 +120,18 @@ def test_a_full_window_is_not_sent_on_top_of(redis):
 
     async def main():
         greedy, modest = (budget_of(redis, timing=LONG) for _ in range(2))
-        doors = [greedy.join(LIMIT), modest.join(LIMIT)]
-        await send(doors[1])
-        await send_many(doors[0], LIMIT - 7)
+        clients = [greedy.join(LIMIT), modest.join(LIMIT)]
+        await send(clients[1])
+        await send_many(clients[0], LIMIT - 7)
         # Six are left, of which each may count on three.
         await asyncio.sleep(2 * LONG.heartbeat)
         redis.kill()
         await until(lambda: away(greedy)() and away(modest)())
-        tasks = [await start_many(door, 20) for door in doors]
+        tasks = [await start_many(client, 20) for client in clients]
         assert 0 == sent_at_once(tasks[0])
         assert 3 == sent_at_once(tasks[1])
         await abandon(tasks[0] + tasks[1])
-        await depart(*doors)
+        await depart(*clients)
 
     run(main())
 
@@ -141,29 +141,29 @@ def test_what_is_under_way_when_redis_goes_counts(redis):
 
     async def main():
         budget = budget_of(redis, timing=LONG, expected_processes=4)
-        door = budget.join(LIMIT)
-        await send(door)
-        slots = [Slot(door, route=ROUTE) for _ in range(10)]
-        for slot in slots:
-            await slot.__aenter__()
+        client = budget.join(LIMIT)
+        await send(client)
+        permits = [HeldPermit(client, route=ROUTE) for _ in range(10)]
+        for permit in permits:
+            await permit.__aenter__()
         redis.kill()
         await until(away(budget))
         # On its own, too, the process sends nothing before one answer has come.
-        tasks = await start_many(door, LIMIT)
+        tasks = await start_many(client, LIMIT)
         assert 0 == sent_at_once(tasks)
-        await slots[0].__aexit__(None, None, None)
+        await permits[0].__aexit__(None, None, None)
         await quiet(tasks)
         assert LIMIT // 4 - 11 == sent_at_once(tasks)
         assert 0 == budget.snapshot().free_now
-        slots[1].answered(429, headers(Retry_After="40"))
+        permits[1].answered(429, headers(Retry_After="40"))
         assert budget.snapshot().closed_until is not None
-        for slot in slots[1:]:
-            await slot.__aexit__(None, None, None)
+        for permit in permits[1:]:
+            await permit.__aexit__(None, None, None)
         await abandon(tasks)
         redis.start()
         await until(lambda: back(budget)() and held(redis) == LIMIT // 4)
         assert budget.snapshot().closed_until is not None
-        await depart(door)
+        await depart(client)
 
     run(main())
 
@@ -173,15 +173,15 @@ def test_a_closed_gate_stays_closed_in_an_outage(redis):
 
     async def main():
         budget = budget_of(redis, timing=LONG)
-        door = budget.join(5)
-        await send(door, status=429, said=headers(Retry_After="40"))
-        await until(lambda: not budget._dispatcher.admission.standing.facts)
+        client = budget.join(5)
+        await send(client, status=429, said=headers(Retry_After="40"))
+        await until(lambda: not budget._scheduler.limiter.state.observations)
         redis.kill()
         await until(away(budget))
         with pytest.raises(DeadlineExceededError) as refused:
-            await send(door, deadline=asyncio.get_running_loop().time() + 5)
+            await send(client, deadline=asyncio.get_running_loop().time() + 5)
         assert 35 < refused.value.retry_after < 45
-        await depart(door)
+        await depart(client)
 
     run(main())
 
@@ -189,19 +189,19 @@ def test_a_closed_gate_stays_closed_in_an_outage(redis):
 def test_the_budget_moves_to_another_loop_in_an_outage(redis):
     """The share is this process's own, whichever loop it runs."""
     budget = budget_of(redis, timing=LONG, expected_processes=4)
-    door = budget.join(LIMIT)
+    client = budget.join(LIMIT)
 
     async def first():
-        await send(door)
+        await send(client)
         redis.kill()
         await until(away(budget))
-        await send(door)
+        await send(client)
 
     async def second():
-        tasks = await start_many(door, LIMIT)
+        tasks = await start_many(client, LIMIT)
         assert LIMIT // 4 - 2 == sent_at_once(tasks)
         await abandon(tasks)
-        await depart(door)
+        await depart(client)
 
     run(first())
     run(second())
@@ -213,27 +213,27 @@ def test_a_redis_that_comes_back_with_another_password(redis, on_outage):
 
     async def main():
         budget = budget_of(redis, timing=LONG, on_outage=on_outage)
-        door = budget.join(5)
-        await send(door)
+        client = budget.join(5)
+        await send(client)
         redis.kill()
         await until(away(budget))
         redis.options += ["--requirepass", "new"]
         redis.start()
         if on_outage == "share":
-            await send(door)
+            await send(client)
             # Time enough to be turned down some times.
             await asyncio.sleep(10 * LONG.retry)
             redis.kill()
             del redis.options[-2:]
             redis.start()
-            standing = budget._dispatcher.admission.standing
-            await until(lambda: standing.alone is None and held(redis) == 2)
+            state = budget._scheduler.limiter.state
+            await until(lambda: state.alone is None and held(redis) == 2)
         else:
             await asyncio.sleep(2 * LONG.retry)
             await until(back(budget))
             with pytest.raises(RedisRefusedError, match="lets nobody in"):
-                await send(door)
-        await depart(door)
+                await send(client)
+        await depart(client)
 
     run(main())
 
@@ -243,41 +243,41 @@ def test_a_replica_that_may_not_be_written_to_counts_as_away(redis):
 
     async def main():
         budget = budget_of(redis, timing=LONG)
-        door = budget.join(5)
-        await send(door)
+        client = budget.join(5)
+        await send(client)
         redis.command("REPLICAOF", "127.0.0.1", "1")
         await until(away(budget))
-        await send(door)
+        await send(client)
         redis.command("REPLICAOF", "NO", "ONE")
         await until(back(budget))
-        await send(door)
+        await send(client)
         await until(lambda: held(redis) == 3)
-        await depart(door)
+        await depart(client)
 
     run(main())
 
 
 def test_a_key_that_is_something_else_is_a_clear_error(redis):
-    """Where another program has written over the slots, callers hear what Redis says."""
+    """Where another program has written over the permits, callers hear what Redis says."""
 
     async def main():
         budget = budget_of(redis)
-        door = budget.join(5)
-        await send(door)
-        slots = key_of(redis, "slots")
-        redis.command("SET", slots, "mine")
+        client = budget.join(5)
+        await send(client)
+        permits = key_of(redis, "slots")
+        redis.command("SET", permits, "mine")
         with pytest.raises(RedisRefusedError, match="Redis refuses"):
-            await send(door)
-        redis.command("DEL", slots)
+            await send(client)
+        redis.command("DEL", permits)
         await asyncio.sleep(2 * LONG.retry)
-        await send(door)
-        await depart(door)
+        await send(client)
+        await depart(client)
 
     run(main())
 
 
 class Nonsense:
-    """A link to something that is no Redis."""
+    """A connection to something that is no Redis."""
 
     async def call(self, keys, document):
         return []
@@ -291,16 +291,16 @@ def test_an_answer_that_makes_no_sense_hangs_nobody(redis, caplog):
 
     async def main():
         budget = budget_of(redis)
-        door = budget.join(5)
-        await send(door)
-        conversation = budget._dispatcher.admission.conversation
-        right, conversation.link = conversation.link, Nonsense()
+        client = budget.join(5)
+        await send(client)
+        sync = budget._scheduler.limiter.sync
+        right, sync.connection = sync.connection, Nonsense()
         with pytest.raises(RedisRefusedError, match="failed: IndexError"):
-            await send(door)
-        conversation.link = right
+            await send(client)
+        sync.connection = right
         await asyncio.sleep(2 * LONG.retry)
-        await send(door)
-        await depart(door)
+        await send(client)
+        await depart(client)
 
     run(main())
     assert "the task that speaks to Redis failed" in caplog.text
@@ -312,11 +312,11 @@ def test_a_redis_that_was_never_there_does_not_stop_a_share(redis):
 
     async def main():
         budget = budget_of(redis, timing=LONG, expected_processes=4)
-        door = budget.join(LIMIT)
-        tasks = await start_many(door, LIMIT)
+        client = budget.join(LIMIT)
+        tasks = await start_many(client, LIMIT)
         assert LIMIT // 4 == sent_at_once(tasks)
         await abandon(tasks)
-        await depart(door)
+        await depart(client)
 
     run(main())
 
@@ -326,15 +326,15 @@ def test_as_many_processes_as_were_seen_share_the_plan(redis):
 
     async def main():
         budgets = [budget_of(redis, timing=LONG) for _ in range(3)]
-        doors = [budget.join(1) for budget in budgets]
-        for door in doors:
-            await send(door)
+        clients = [budget.join(1) for budget in budgets]
+        for client in clients:
+            await send(client)
         await asyncio.sleep(2 * LONG.heartbeat)
         redis.kill()
         for budget in budgets:
             await until(away(budget))
             assert LIMIT // 3 == budget.limit
-        await depart(*doors)
+        await depart(*clients)
 
     run(main())
 
@@ -345,20 +345,20 @@ def test_who_would_rather_wait_waits_within_the_deadline(redis):
     async def main():
         loop = asyncio.get_running_loop()
         budget = budget_of(redis, on_outage="wait")
-        door = budget.join(5)
-        await send(door)
+        client = budget.join(5)
+        await send(client)
         redis.kill()
         await until(away(budget))
-        patient = asyncio.ensure_future(send(door))
+        patient = asyncio.ensure_future(send(client))
         deadline = loop.time() + 0.1
         with pytest.raises(DeadlineExceededError) as refused:
-            await send(door, deadline=deadline)
+            await send(client, deadline=deadline)
         assert loop.time() >= deadline - QUICK.retry
         assert 0 <= refused.value.retry_after <= 2 * LONG.retry
         assert not patient.done()
         redis.start()
         await patient
-        await depart(door)
+        await depart(client)
 
     run(main())
 
@@ -370,11 +370,11 @@ def test_a_redis_that_answers_nothing_hangs_nobody(redis, on_outage):
     async def main():
         loop = asyncio.get_running_loop()
         budget = budget_of(redis, on_outage=on_outage)
-        door = budget.join(5)
-        await send(door)
+        client = budget.join(5)
+        await send(client)
         redis.freeze()
         try:
-            call = send(door, deadline=loop.time() + 1.5)
+            call = send(client, deadline=loop.time() + 1.5)
             if on_outage == "share":
                 await call
             else:
@@ -383,47 +383,47 @@ def test_a_redis_that_answers_nothing_hangs_nobody(redis, on_outage):
         finally:
             redis.thaw()
         await until(back(budget))
-        await send(door)
+        await send(client)
         # What was asked for before the freeze, and done after it, has been given back.
         await until(lambda: held(redis) <= 3)
-        await depart(door)
+        await depart(client)
 
     run(main())
 
 
 def test_what_was_granted_in_a_reply_that_got_lost_goes_back(redis):
-    """A question that Redis answers when nobody listens any more costs no slot."""
+    """A question that Redis answers when nobody listens any more costs no permit."""
 
     async def main():
         budget = budget_of(redis, timing=LONG, on_outage="wait")
-        door = budget.join(5)
-        await send(door)
+        client = budget.join(5)
+        await send(client)
         redis.freeze()
         try:
             with pytest.raises(DeadlineExceededError):
-                await send(door, deadline=asyncio.get_running_loop().time() + 2 * LONG.call)
+                await send(client, deadline=asyncio.get_running_loop().time() + 2 * LONG.call)
         finally:
             redis.thaw()
         await until(back(budget))
-        await send(door)
+        await send(client)
         await until(lambda: held(redis) == 2)
-        await depart(door)
+        await depart(client)
 
     run(main())
 
 
 def test_what_was_under_way_on_a_loop_that_is_gone_is_over(redis):
-    """Its slot is renewed no more, and comes free a window later."""
+    """Its permit is renewed no more, and comes free a window later."""
     budget = budget_of(redis)
-    door = budget.join(5)
-    cut_off = Slot(door, route=ROUTE)
+    client = budget.join(5)
+    cut_off = HeldPermit(client, route=ROUTE)
     run(cut_off.__aenter__())
 
     async def go_on():
-        await send(door)
+        await send(client)
         assert 2 == held(redis)
         await until(lambda: held(redis) == 0)
-        await depart(door)
+        await depart(client)
 
     run(go_on())
 
@@ -433,20 +433,20 @@ def test_a_429_in_an_outage_closes_for_all_on_return(redis):
 
     async def main():
         budgets = [budget_of(redis, timing=LONG), budget_of(redis, timing=LONG)]
-        doors = [budget.join(5) for budget in budgets]
-        for door in doors:
-            await send(door)
+        clients = [budget.join(5) for budget in budgets]
+        for client in clients:
+            await send(client)
         redis.kill()
         for budget in budgets:
             await until(away(budget))
-        await send(doors[0], status=429, said=headers(Retry_After="50"))
+        await send(clients[0], status=429, said=headers(Retry_After="50"))
         assert budgets[0].snapshot().closed_until is not None
         assert budgets[1].snapshot().closed_until is None
         with pytest.raises(DeadlineExceededError):
-            await send(doors[0], deadline=asyncio.get_running_loop().time() + 5)
+            await send(clients[0], deadline=asyncio.get_running_loop().time() + 5)
         redis.start()
         await until(lambda: back(budgets[1])() and budgets[1].snapshot().closed_until is not None)
-        await depart(*doors)
+        await depart(*clients)
 
     run(main())
 
@@ -456,40 +456,40 @@ def test_a_redis_that_lost_its_data_is_told_what_is_held(redis):
 
     async def main():
         budgets = [budget_of(redis, timing=LONG) for _ in range(2)]
-        doors = [budget.join(LIMIT) for budget in budgets]
-        await send(doors[0])
-        under_way = [asyncio.ensure_future(send(doors[1], 30.0)) for _ in range(10)]
+        clients = [budget.join(LIMIT) for budget in budgets]
+        await send(clients[0])
+        under_way = [asyncio.ensure_future(send(clients[1], 30.0)) for _ in range(10)]
         await until(lambda: budgets[1].snapshot().in_flight == 10)
-        await send_many(doors[0], LIMIT - 11)
+        await send_many(clients[0], LIMIT - 11)
         assert LIMIT == held(redis)
         redis.command("FLUSHALL")
         await until(lambda: held(redis) == LIMIT)
-        late = asyncio.ensure_future(send(doors[0]))
+        late = asyncio.ensure_future(send(clients[0]))
         await asyncio.sleep(2 * LONG.recovery)
         assert not late.done()
         await abandon([late, *under_way])
-        await depart(*doors)
+        await depart(*clients)
 
     run(main())
 
 
 def test_nobody_takes_more_than_it_gives_back_until_all_have_told(redis):
-    """Just after a loss free slots are only what the others have not told of yet."""
+    """Just after a loss free permits are only what the others have not told of yet."""
 
     async def main():
         timing = Timing(heartbeat=0.5, call=0.3, retry=0.02, recovery=3.0)
         slow = budget_of(redis, timing=timing)
         quick = budget_of(redis, timing=timing)
-        doors = [slow.join(LIMIT), quick.join(LIMIT)]
-        await send(doors[1])
-        await send_many(doors[0], LIMIT - 2)
+        clients = [slow.join(LIMIT), quick.join(LIMIT)]
+        await send(clients[1])
+        await send_many(clients[0], LIMIT - 2)
         redis.command("FLUSHALL")
         # Its question comes to an empty Redis, well before the slow one has told it what it holds.
-        hasty = asyncio.ensure_future(send_many(doors[1], 20))
+        hasty = asyncio.ensure_future(send_many(clients[1], 20))
         await until(lambda: held(redis) >= LIMIT - 1)
         assert LIMIT >= held(redis)
         await abandon([hasty])
-        await depart(*doors)
+        await depart(*clients)
 
     run(main())
 
@@ -499,12 +499,12 @@ def test_after_a_loss_each_keeps_to_its_share_for_a_window(redis):
 
     async def main():
         budget = budget_of(redis, timing=LONG, expected_processes=4)
-        door = budget.join(LIMIT)
-        await send(door)
-        tasks = await start_many(door, LIMIT)
+        client = budget.join(LIMIT)
+        await send(client)
+        tasks = await start_many(client, LIMIT)
         assert LIMIT // 4 - 1 == sent_at_once(tasks)
         await abandon(tasks)
-        await depart(door)
+        await depart(client)
 
     run(main())
 
@@ -514,36 +514,36 @@ def test_a_redis_that_lacks_only_the_latest_is_told_again(redis):
 
     async def main():
         budget = budget_of(redis, timing=LONG)
-        door = budget.join(5)
-        await send_many(door, 3)
-        await until(lambda: not budget._dispatcher.admission.standing.holdings.to_tell(0))
-        slots, call = key_of(redis, "slots"), key_of(redis, "call:*")
+        client = budget.join(5)
+        await send_many(client, 3)
+        await until(lambda: not budget._scheduler.limiter.state.permits.to_tell(0))
+        permits, call = key_of(redis, "slots"), key_of(redis, "call:*")
         # As it was some calls ago.
-        redis.command("ZREMRANGEBYRANK", slots, "1", "-1")
+        redis.command("ZREMRANGEBYRANK", permits, "1", "-1")
         redis.command("SET", call, "1")
         await until(lambda: held(redis) == 3)
-        await depart(door)
+        await depart(client)
 
     run(main())
 
 
 def test_a_clock_that_was_set_is_made_up_for(redis):
-    """Where Redis's clock jumps, the moments at which slots come free are told again."""
+    """Where Redis's clock jumps, the moments at which permits come free are told again."""
 
     async def main():
         budget = budget_of(redis, timing=LONG)
-        door = budget.join(5)
-        await send_many(door, 3)
-        await until(lambda: not budget._dispatcher.admission.standing.holdings.to_tell(0))
-        slots = key_of(redis, "slots")
-        right = redis.command("ZRANGE", slots, "0", "-1", "WITHSCORES")
+        client = budget.join(5)
+        await send_many(client, 3)
+        await until(lambda: not budget._scheduler.limiter.state.permits.to_tell(0))
+        permits = key_of(redis, "slots")
+        right = redis.command("ZRANGE", permits, "0", "-1", "WITHSCORES")
         # An hour back, as far as this process can see.
-        budget._dispatcher.admission.standing.outlook.clock += 3600
+        budget._scheduler.limiter.state.view.clock += 3600
         for member in right.split(b"\r\n")[2::4]:
-            redis.command("ZINCRBY", slots, "-3600000", member.decode())
-        assert right != redis.command("ZRANGE", slots, "0", "-1", "WITHSCORES")
+            redis.command("ZINCRBY", permits, "-3600000", member.decode())
+        assert right != redis.command("ZRANGE", permits, "0", "-1", "WITHSCORES")
         await until(lambda: held(redis) == 3)
-        await depart(door)
+        await depart(client)
 
     run(main())
 
@@ -553,13 +553,13 @@ def test_a_forgotten_script_is_sent_again(redis):
 
     async def main():
         budget = budget_of(redis, timing=LONG)
-        door = budget.join(5)
-        await send(door)
+        client = budget.join(5)
+        await send(client)
         redis.command("SCRIPT", "FLUSH")
-        await send(door)
+        await send(client)
         assert not away(budget)()
         assert 2 == held(redis)
-        await depart(door)
+        await depart(client)
 
     run(main())
 
@@ -569,14 +569,14 @@ def test_a_call_that_was_held_up_does_nothing(redis):
 
     async def main():
         budget = budget_of(redis)
-        door = budget.join(5)
-        await send(door)
-        conversation = budget._dispatcher.admission.conversation
+        client = budget.join(5)
+        await send(client)
+        sync = budget._scheduler.limiter.sync
         now = asyncio.get_running_loop().time()
-        old, new = conversation.compose(now), conversation.compose(now)
-        answers = [await conversation.link.call(conversation.keys, ask.encoded(QUICK)) for ask in (new, old)]
+        old, new = sync.compose(now), sync.compose(now)
+        answers = [await sync.connection.call(sync.keys, request.encoded(QUICK)) for request in (new, old)]
         assert [b"ok", b"late"] == [answer[0] for answer in answers]
-        await depart(door)
+        await depart(client)
 
     run(main())
 
@@ -586,11 +586,11 @@ def test_leaving_while_redis_is_away_takes_no_longer_than_it_should(redis):
 
     async def main():
         budget = budget_of(redis)
-        door = budget.join(5)
-        await send(door)
+        client = budget.join(5)
+        await send(client)
         redis.freeze()
         try:
-            await depart(door)
+            await depart(client)
         finally:
             redis.thaw()
         assert 1 == len(asyncio.all_tasks())

@@ -1,13 +1,13 @@
-"""The script by itself: what it costs Redis as slots fill."""
+"""The script by itself: what it costs Redis as permits fill."""
 
 import re
 
 import pytest
 from attrs import define, evolve
 
-from hindsight_async.redis.link import Link, keys_of
-from hindsight_async.redis.sync import Ask, Reply, Rest, decoded
-from hindsight_async.redis.timing import Timing
+from hindsight_async.rate.redis.connection import Connection, keys_of
+from hindsight_async.rate.redis.messages import Renewal, SyncReply, SyncRequest, decoded
+from hindsight_async.rate.redis.timing import Timing
 from redis_fleet import run
 
 FEW, MANY = 10, 1000
@@ -19,7 +19,7 @@ FLAT = {
     "evalsha", "time", "get", "set", "hget", "hset", "hgetall", "hdel", "del", "pexpire",
     "zadd", "zrem", "zcard", "zrange", "zremrangebyscore",
 }  # fmt: skip
-"""Commands whose cost grows with the logarithm of the slots at most, for the ranges and fields that the script asks for."""
+"""Commands whose cost grows with the logarithm of the permits at most, for the ranges and fields that the script asks for."""
 
 pytestmark = pytest.mark.servers
 
@@ -28,32 +28,36 @@ pytestmark = pytest.mark.servers
 class Process:
     """One process's side of the talk, without anything behind it."""
 
-    link: Link
-    ask: Ask
+    connection: Connection
+    request: SyncRequest
 
-    async def call(self, **changes) -> Reply:
+    async def call(self, **changes) -> SyncReply:
         """Make one call."""
-        self.ask = evolve(self.ask, call=self.ask.call + 1, **changes)
+        self.request = evolve(self.request, call=self.request.call + 1, **changes)
         keys = keys_of("acme", "p")
-        reply = decoded(await self.link.call(keys, self.ask.encoded(TIMING)))
+        reply = decoded(await self.connection.call(keys, self.request.encoded(TIMING)))
         plain = {"interactive": 0, "hold": (), "drop": ()}
-        self.ask = evolve(self.ask, epoch=reply.epoch, first=self.ask.first + reply.granted, **plain)
+        self.request = evolve(
+            self.request, epoch=reply.epoch, first=self.request.first + reply.granted, **plain
+        )
         return reply
 
     async def swap(self) -> None:
-        """Give one slot back and take another, as in a window that is in use."""
-        await self.call(drop=[self.ask.first - 1], interactive=1)
+        """Give one permit back and take another, as in a window that is in use."""
+        await self.call(drop=[self.request.first - 1], interactive=1)
 
 
-async def holding(redis, slots, plan=LIMIT):
-    """Have one process hold so many slots."""
+async def holding(redis, permits, plan=LIMIT):
+    """Have one process hold so many permits."""
     redis.command("FLUSHALL")
-    process = Process(Link(redis.url, TIMING), Ask(process="p", call=0, epoch="", plan=plan, at=0.0, first=1))
+    process = Process(
+        Connection(redis.url, TIMING), SyncRequest(process="p", call=0, epoch="", plan=plan, at=0.0, first=1)
+    )
     await process.call()
-    # The first request goes alone; once it is over the gate is open.
+    # The first request goes alone; once it is over the cooldown is open.
     await process.call(interactive=1)
-    await process.call(hold=[Rest(1, 60.0, over=True)])
-    assert slots - 1 == (await process.call(interactive=slots - 1)).granted
+    await process.call(hold=[Renewal(1, 60.0, over=True)])
+    assert permits - 1 == (await process.call(interactive=permits - 1)).granted
     return process
 
 
@@ -78,17 +82,17 @@ async def work_of(redis, process, calls, **changes):
 
 
 def test_the_script_does_the_same_however_many_slots_are_held(redis):
-    """With 1,000 slots held it issues the very commands that it does with 10, and none that looks at all of them."""
+    """With 1,000 permits held it issues the very commands that it does with 10, and none that looks at all of them."""
 
     async def main():
         for options in ({}, {"interactive": 1}):
             seen = []
-            for slots in (FEW, MANY):
+            for permits in (FEW, MANY):
                 # Without a swap the window is full, and the reply says when it will not be.
-                process = await holding(redis, slots, plan=slots if options else LIMIT)
+                process = await holding(redis, permits, plan=permits if options else LIMIT)
                 await process.swap()
                 seen.append(await work_of(redis, process, 20, **options))
-                await process.link.close()
+                await process.connection.close()
             assert seen[0] == seen[1]
             assert set(seen[0]) <= FLAT
 
@@ -102,14 +106,14 @@ def test_a_thousand_slots_cost_redis_less_than_twice_what_ten_do(redis):
     async def main():
         best = {FEW: float("inf"), MANY: float("inf")}
         for _ in range(ROUNDS):
-            for slots in (FEW, MANY):
-                process = await holding(redis, slots)
+            for permits in (FEW, MANY):
+                process = await holding(redis, permits)
                 await process.swap()
                 commands(redis)
                 for _ in range(CALLS):
                     await process.swap()
-                best[slots] = min(best[slots], commands(redis)["evalsha"][1])
-                await process.link.close()
+                best[permits] = min(best[permits], commands(redis)["evalsha"][1])
+                await process.connection.close()
         print(best)
         assert best[MANY] < 2 * best[FEW]
 

@@ -16,7 +16,7 @@ from hindsight_async import (
     RetryPolicy,
     UnauthorizedError,
 )
-from hindsight_async.retry import may_be_sent_again, pause_before_next
+from hindsight_async.call.retry import may_be_sent_again, pause_before_next
 
 NOT_PROCESSED = [NotSentError("x"), RateLimitExceededError("x", status=429)]
 MAYBE_PROCESSED = [OutcomeUnknownError("x"), InternalServerError("x", status=500)]

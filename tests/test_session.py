@@ -19,7 +19,7 @@ from hindsight_async import (
     UnauthorizedError,
     WrongEventLoopError,
 )
-from hindsight_async.access import DEFAULT_BASE_URL
+from hindsight_async.call.access import DEFAULT_BASE_URL
 from hindsight_async.emulator import Emulator
 from hindsight_async.session import DEFAULT_DEADLINE, DEFAULT_MAX_IN_FLIGHT
 from hindsight_async.testing import _on_a_thread
@@ -271,7 +271,7 @@ def test_importing_the_package_imports_neither_emulator_nor_command_line():
     code = (
         "import sys, hindsight_async; print([name for name in sys.modules if name in "
         "('cyclopts', 'rich', 'pytest', 'sqlalchemy') or name.startswith("
-        "('hindsight_async.emulator', 'hindsight_async.cli', 'hindsight_async.demo', 'hindsight_async.testing'))])"
+        "('hindsight_async.emulator', 'hindsight_async.cli', 'hindsight_async.cli.demo', 'hindsight_async.testing'))])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
@@ -298,8 +298,8 @@ async def test_a_close_that_is_cancelled_again_and_again_ends_when_all_is_closed
         waiting = asyncio.create_task(hindsight.interviews.get(1))
         while not emulator.requests:
             await asyncio.sleep(0)
-        http = hindsight._transport._pool._own
-        hindsight._door = SlowDoor()
+        http = hindsight._transport._connections._own
+        hindsight._client = SlowDoor()
         closing = asyncio.create_task(hindsight.close(drain=60))
         await asyncio.sleep(0)
         while not closing.done():

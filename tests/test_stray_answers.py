@@ -20,7 +20,7 @@ from hindsight_async import (
     RetryPolicy,
     UpdateInterview,
 )
-from hindsight_async.pool import IDLE_SECONDS
+from hindsight_async.call.connections import IDLE_SECONDS
 from raw_server import OK, client_context, raw_server
 
 KEY = uuid.uuid4().hex

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from hindsight_async import testing
-from hindsight_async.budget import Plan
 from hindsight_async.emulator import Emulator
+from hindsight_async.rate import Plan
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,7 +66,7 @@ def run_pytest(folder, source, *options, conftest=CONFTEST, shell=SHELL):
 PLAIN = """
     import threading
     import pytest
-    from hindsight_async.budget import Plan
+    from hindsight_async.rate import Plan
     from hindsight_async.testing import DEAD_API_KEY, DEAD_BASE_URL
 
     def test_plain(hindsight_emulator):
@@ -146,16 +146,16 @@ BUILT_AT_IMPORT = """
 
     hindsight = HindsightSession(retry=RetryPolicy(attempts=1))
 
-    def enrol():
+    def enroll():
         request = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_1")
         return asyncio.run(hindsight.interviews.create(request))
 
     def test_without_the_fixture():
         with pytest.raises(NotSentError, match="no connection to .*take-the-fixture-hindsight_emulator"):
-            enrol()
+            enroll()
 
     def test_with_the_fixture(hindsight_emulator):
-        enrol()
+        enroll()
         assert len(hindsight_emulator.outbox) == 1
 
     @pytest.mark.parametrize("again", range(2))

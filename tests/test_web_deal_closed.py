@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hindsight_async import HindsightSession, Plan
-from hindsight_async.addresses import interview_key
+from hindsight_async import HindsightSession, Ledger, LedgerStatus, Plan
 from hindsight_async.emulator import Emulator
-from hindsight_async.ledger import Ledger, LedgerStatus
+from hindsight_async.resources.interviews.recipients import interview_key
 from postgres_server import running
 from web_server import PUBLIC_URL, SECRET, deal, signed, write_modules
 
@@ -125,7 +124,8 @@ def server_of_a_fleet():
 
 KILLED_AT_WORK = """
 import asyncio, os, signal, sys
-from hindsight_async.ledger import Ledger, LedgerRow
+from hindsight_async import Ledger
+from hindsight_async.delivery.ledger.entries import LedgerRow
 
 async def work(url, *keys):
     async with Ledger(url).run() as run:

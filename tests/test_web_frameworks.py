@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import ClientConnectionError
 
-from hindsight_async import Plan
+from hindsight_async import Ledger, LedgerStatus, Plan
 from hindsight_async.emulator import Emulator
-from hindsight_async.ledger import Ledger, LedgerStatus
 from hindsight_async.session import DEFAULT_MAX_IN_FLIGHT
 from web_server import (
     ALL_WARNINGS,

@@ -5,7 +5,7 @@ enroll     enroll: many rows of a file
 update     update: the same for changes
 file_arguments  what both are given, and the question before they begin
 records    get, ledger show and ledger resolve
-stock      what a file amounts to before anything is sent
+preflight      what a file amounts to before anything is sent
 rows       the run itself: signals, results, summary
 progress   how far it is
 exits      exit codes
@@ -18,12 +18,12 @@ from typing import TextIO
 
 from cyclopts import App, CycloptsError
 
-from hindsight_async.cli import exits
+from hindsight_async.cli import exit_codes
 from hindsight_async.errors import HindsightError
 
 app = App(
     name="hindsight-async",
-    help="Enrol contacts in Hindsight win-loss interviews.",
+    help="Enroll contacts in Hindsight win-loss interviews.",
     version=version("hindsight-async"),
     result_action="return_value",
     exit_on_error=False,
@@ -47,7 +47,7 @@ def run() -> int:
     code = _run_command()
     # Whoever read the output may have left: the interpreter must not try to flush the rest of it.
     if not _flush(sys.stdout):
-        code = code or exits.SOME_FAILED
+        code = code or exit_codes.SOME_FAILED
     _flush(sys.stderr)
     return code
 
@@ -56,14 +56,14 @@ def _run_command() -> int:
     try:
         code: int | None = app(sys.argv[1:])
     except CycloptsError:
-        return exits.USAGE
+        return exit_codes.USAGE
     except (HindsightError, ValueError, ModuleNotFoundError) as error:
-        return exits.refuse(str(error))
+        return exit_codes.refuse(str(error))
     except BrokenPipeError:
-        return exits.SOME_FAILED
+        return exit_codes.SOME_FAILED
     except KeyboardInterrupt:
-        return exits.INTERRUPTED
-    return code or exits.DONE
+        return exit_codes.INTERRUPTED
+    return code or exit_codes.DONE
 
 
 def _flush(stream: TextIO | None) -> bool:

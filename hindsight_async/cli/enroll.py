@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from hindsight_async.access import read_access
-from hindsight_async.budget import Plan, plan_or_default
-from hindsight_async.cli import exits
-from hindsight_async.cli.exits import say
+from hindsight_async.call.access import read_access
+from hindsight_async.call.codec import encode
+from hindsight_async.cli import exit_codes
+from hindsight_async.cli.contacts import BadRow, ContactRow, read_contacts
+from hindsight_async.cli.exit_codes import say
 from hindsight_async.cli.file_arguments import (
     STDIN,
     FileArgument,
@@ -24,14 +25,14 @@ from hindsight_async.cli.file_arguments import (
     opened,
     time_needed,
 )
+from hindsight_async.cli.file_run import FileRun, ResultsFile
+from hindsight_async.cli.preflight import Preflight, check_file
 from hindsight_async.cli.progress import Pace
-from hindsight_async.cli.rows import ResultsFile, RowRun
-from hindsight_async.cli.stock import Stock, take_stock
-from hindsight_async.codec import encode
-from hindsight_async.contacts import BadRow, ContactRow, read_contacts
+from hindsight_async.delivery.ledger.ledger import Ledger
+from hindsight_async.delivery.ledger.place import without_password
+from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.errors import HindsightError
-from hindsight_async.ledger import Ledger, without_password
-from hindsight_async.outcomes import OutcomeStatus
+from hindsight_async.rate import Plan, plan_or_default
 from hindsight_async.session import ALLOWED_RECIPIENTS_VARIABLE, HindsightSession, allowed_here
 
 CONFIRM_ABOVE = 25
@@ -83,7 +84,7 @@ def enroll(
     dry_run: Annotated[bool, Flag] = False,
     yes: Annotated[bool, Flag] = False,
 ) -> int:
-    """Enrol the contacts of a CSV, TSV or JSON Lines file (- for stdin), each once.
+    """Enroll the contacts of a CSV, TSV or JSON Lines file (- for stdin), each once.
 
     The key comes from HINDSIGHT_API_KEY. All rows are checked before the first is sent. Exit codes: 0 all
     done, 1 some rejected, not sent or in another run's hand, 2 wrong usage or input, 3 unknown outcomes, 130 interrupted.
@@ -118,9 +119,9 @@ def enroll(
 
     """
     if sequence is not None and interview_type is not None:
-        return exits.refuse("give --sequence, which emails, or --interview-type, which makes links; not both")
+        return exit_codes.refuse("give --sequence (it emails) or --interview-type (it makes links), not both")
     if ledger is not None and no_ledger:
-        return exits.refuse("give --ledger, which says where it is, or --no-ledger; not both")
+        return exit_codes.refuse("give --ledger, which says where it is, or --no-ledger; not both")
     if not dry_run:
         read_access()  # which complains before anything is read or asked
     if no_ledger:
@@ -136,24 +137,24 @@ def enroll(
         place = None if no_ledger else ledger or _place_beside(file, dry_run=dry_run)
         book = None if place is None else Ledger(place)
         shown = None if place is None else without_password(place)
-        stock = asyncio.run(_look_through(rows, book, shown))
-        if stock.bad and not skip_invalid:
-            return exits.refuse(
-                f"{stock.bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
+        preflight = asyncio.run(_look_through(rows, book, shown))
+        if preflight.bad and not skip_invalid:
+            return exit_codes.refuse(
+                f"{preflight.bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
             )
         if dry_run:
-            _show(stock, plan_or_default(plan).requests_per_minute)
-            return exits.DONE
+            _show(preflight, plan_or_default(plan).requests_per_minute)
+            return exit_codes.DONE
         hindsight = HindsightSession(plan=plan, on_outcome_unknown=_said_by_its_row)
-        if not (yes or _may_be_emailed(stock.emails, from_stdin=file == STDIN)):
-            return exits.refuse("nothing was sent")
+        if not (yes or _may_be_emailed(preflight.emails, from_stdin=file == STDIN)):
+            return exit_codes.refuse("nothing was sent")
         kept = () if book is None else book.files
         results = ResultsFile(output, rows.columns, apart_from=[Path(file), *kept])
-        row_run = RowRun[ContactRow, Any](
-            rows, lambda row: row.request, results, _advice(shown), Pace(stock.rows)
+        file_run = FileRun[ContactRow, Any](
+            rows, lambda row: row.request, results, _advice(shown), Pace(preflight.rows)
         )
-        code = asyncio.run(_run(row_run, hindsight, book))
-    if code == exits.INTERRUPTED:
+        code = asyncio.run(_run(file_run, hindsight, book))
+    if code == exit_codes.INTERRUPTED:
         _say_how_to_go_on(ledger, shown)
     return code
 
@@ -201,41 +202,43 @@ def ledger_beside(file: str) -> str:
 
 async def _look_through(
     rows: Iterable[ContactRow | BadRow], ledger: Ledger | None, shown: str | None
-) -> Stock:
+) -> Preflight:
     """Say which ledger it is, and what the rows amount to with it."""
     if ledger is not None:
         known = sum((await ledger.counts()).values()) if await ledger.exists() else None
         say(f"Ledger: {shown} ({'new' if known is None else f'knows {known:,} rows'})")
-    stock = await take_stock(rows, ledger, allowed_here(), complain)
-    if stock.not_allowed:
-        lines = ", ".join(map(str, stock.not_allowed_on))
-        more = stock.not_allowed - len(stock.not_allowed_on)
+    preflight = await check_file(rows, ledger, allowed_here(), complain)
+    if preflight.not_allowed:
+        lines = ", ".join(map(str, preflight.not_allowed_on))
+        more = preflight.not_allowed - len(preflight.not_allowed_on)
         say(
-            f"{stock.not_allowed} not allowed by {ALLOWED_RECIPIENTS_VARIABLE}:\n"
-            f"  line{'s' * (stock.not_allowed > 1)} {lines}{f' and {more} more' * (more > 0)}"
+            f"{preflight.not_allowed} not allowed by {ALLOWED_RECIPIENTS_VARIABLE}:\n"
+            f"  line{'s' * (preflight.not_allowed > 1)} {lines}{f' and {more} more' * (more > 0)}"
         )
-    return stock
+    return preflight
 
 
 def _said_by_its_row(error: HindsightError) -> None:
     del error
 
 
-async def _run(row_run: RowRun[ContactRow, Any], hindsight: HindsightSession, ledger: Ledger | None) -> int:
+async def _run(file_run: FileRun[ContactRow, Any], hindsight: HindsightSession, ledger: Ledger | None) -> int:
     async with hindsight:
-        return await row_run.run(
+        return await file_run.run(
             hindsight, lambda requests: hindsight.interviews.create_many(requests, ledger=ledger)
         )
 
 
-def _show(stock: Stock, limit: int) -> None:
-    for request in stock.first:
+def _show(preflight: Preflight, limit: int) -> None:
+    for request in preflight.first:
         sys.stdout.write(f"{encode(request).decode()}\n")
-    known = "".join(f", {count} {status.value} in the ledger" for status, count in stock.in_ledger.items())
-    kept_back = f", {stock.not_allowed} not allowed" if stock.not_allowed else ""
+    known = "".join(
+        f", {count} {status.value} in the ledger" for status, count in preflight.in_ledger.items()
+    )
+    kept_back = f", {preflight.not_allowed} not allowed" if preflight.not_allowed else ""
     say(
-        f"{stock.to_send} would be sent ({stock.emails} emails), {stock.duplicates} duplicates, {stock.bad} invalid"
-        f"{kept_back}{known}\n{time_needed(stock.to_send, limit)}"
+        f"{preflight.to_send} would be sent ({preflight.emails} emails), {preflight.duplicates} duplicates, {preflight.bad} invalid"
+        f"{kept_back}{known}\n{time_needed(preflight.to_send, limit)}"
     )
 
 

@@ -10,8 +10,8 @@ from typing import Annotated, BinaryIO
 
 from cyclopts import Parameter
 
-from hindsight_async.cli.exits import say
-from hindsight_async.contacts import REST, BadRow, ContactFileError
+from hindsight_async.cli.contacts import REST, BadRow, ContactFileError
+from hindsight_async.cli.exit_codes import say
 
 STDIN = "-"
 

@@ -12,16 +12,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from hindsight_async.access import API_KEY_VARIABLE, BASE_URL_VARIABLE
-from hindsight_async.budget import Plan
-from hindsight_async.cli import exits
-from hindsight_async.demo import DEMO_PLAN, DemoResult, contacts_in, enrol, sample_contacts
+from hindsight_async.call.access import API_KEY_VARIABLE, BASE_URL_VARIABLE
+from hindsight_async.cli import exit_codes
+from hindsight_async.cli.demo import DEMO_PLAN, DemoResult, contacts_in, enroll, sample_contacts
 from hindsight_async.emulator import Emulator
-from hindsight_async.models import CreateInterview
+from hindsight_async.rate import Plan
+from hindsight_async.resources.interviews.models import CreateInterview
 
 
 def demo(*, csv: Annotated[Path | None, Parameter(help="a CSV file of your own")] = None) -> int:
-    """Enrol the contacts of a CSV file on a local emulator: no account, no network.
+    """Enroll the contacts of a CSV file on a local emulator: no account, no network.
 
     The file is read as `enroll` reads it; every column that names no field becomes the contact's context.
     """
@@ -29,8 +29,8 @@ def demo(*, csv: Annotated[Path | None, Parameter(help="a CSV file of your own")
         with sample_contacts() if csv is None else csv.open("rb") as file:
             contacts = contacts_in(file)
     except (OSError, ValueError) as error:
-        return exits.refuse(f"cannot read {csv}: {error}")
-    _print_result(asyncio.run(_enrol_with_progress(contacts)))
+        return exit_codes.refuse(f"cannot read {csv}: {error}")
+    _print_result(asyncio.run(_enroll_with_progress(contacts)))
     return 0
 
 
@@ -48,7 +48,7 @@ def emulate(*, port: int = 0, plan: Plan = Plan.ESSENTIALS) -> int:
     try:
         asyncio.run(_serve(port, plan))
     except (OSError, OverflowError) as error:
-        return exits.refuse(f"cannot listen on port {port}: {error}")
+        return exit_codes.refuse(f"cannot listen on port {port}: {error}")
     return 0
 
 
@@ -68,26 +68,26 @@ async def _serve(port: int, plan: Plan) -> None:
         await stopped.wait()
 
 
-async def _enrol_with_progress(contacts: list[CreateInterview]) -> DemoResult:
+async def _enroll_with_progress(contacts: list[CreateInterview]) -> DemoResult:
     console = Console(stderr=True)
     if not console.is_terminal:
         sys.stderr.write(f"enrolling {len(contacts)} contacts on a local emulator ({DEMO_PLAN.value} plan)\n")
-        return await enrol(contacts, lambda _: None)
+        return await enroll(contacts, lambda _: None)
     columns = (TextColumn("enrolling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("enrolling", total=len(contacts))
-        return await enrol(contacts, lambda _: progress.advance(task))
+        return await enroll(contacts, lambda _: progress.advance(task))
 
 
 def _print_result(result: DemoResult) -> None:
     rows = [
         (
-            enrolment.request.contact_email,
-            str(enrolment.created.interview_request_id),
-            enrolment.created.status or "",
-            enrolment.created.survey_url or "",
+            enrollment.request.contact_email,
+            str(enrollment.created.interview_request_id),
+            enrollment.created.status or "",
+            enrollment.created.survey_url or "",
         )
-        for enrolment in result.enrolments
+        for enrollment in result.enrollments
     ]
     console = Console()
     if console.is_terminal:
@@ -98,7 +98,7 @@ def _print_result(result: DemoResult) -> None:
     else:
         for row in rows:
             sys.stdout.write("\t".join(row) + "\n")
-    context = result.enrolments[0].request.contact_email
+    context = result.enrollments[0].request.contact_email
     sys.stdout.write(
         f"{len(rows)} contacts enrolled, {result.emails} emails in the emulator's outbox. "
         f"The context of {context} was enriched; read back, interview {result.read_back.interview_request_id} "

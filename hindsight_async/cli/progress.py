@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager, suppress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hindsight_async.budget import BudgetSnapshot
-from hindsight_async.cli.exits import say
-from hindsight_async.outcomes import OutcomeStatus
+from hindsight_async.cli.exit_codes import say
+from hindsight_async.delivery.outcomes import OutcomeStatus
+from hindsight_async.rate import BudgetSnapshot
 
 LIVE_SECONDS = 0.2
 PLAIN_SECONDS = 5.0
@@ -51,8 +51,8 @@ class Pace:
         parts = [f"{len(self._sent_at)} of {budget.limit} in the last minute"]
         if budget.closed_until is not None:
             parts.append(f"closed by the server until {budget.closed_until.astimezone():%H:%M:%S}")
-        elif budget.seconds_until_next_slot >= 1:
-            parts.append(f"window full, {budget.seconds_until_next_slot:.0f} s")
+        elif budget.seconds_until_next_permit >= 1:
+            parts.append(f"window full, {budget.seconds_until_next_permit:.0f} s")
         failed = sum(self.counts[status] for status in _FAILURES)
         return ", ".join([*parts, *([f"{failed} failed"] if failed else [])])
 

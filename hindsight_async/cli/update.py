@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 from attrs import define, field
 
-from hindsight_async.access import read_access
-from hindsight_async.budget import Plan, plan_or_default
-from hindsight_async.cli import exits
-from hindsight_async.cli.exits import say
+from hindsight_async.call.access import read_access
+from hindsight_async.call.codec import encode
+from hindsight_async.cli import exit_codes
+from hindsight_async.cli.contacts import BadRow, UpdateRow, read_updates
+from hindsight_async.cli.exit_codes import say
 from hindsight_async.cli.file_arguments import (
     STDIN,
     FileArgument,
@@ -26,13 +27,12 @@ from hindsight_async.cli.file_arguments import (
     opened,
     time_needed,
 )
+from hindsight_async.cli.file_run import FileRun, ResultsFile
+from hindsight_async.cli.preflight import FIRST_SHOWN
 from hindsight_async.cli.progress import Pace
-from hindsight_async.cli.rows import ResultsFile, RowRun
-from hindsight_async.cli.stock import FIRST_SHOWN
-from hindsight_async.codec import encode
-from hindsight_async.contacts import BadRow, UpdateRow, read_updates
-from hindsight_async.outcomes import OutcomeStatus
-from hindsight_async.seen import SeenKeys
+from hindsight_async.delivery.outcomes import OutcomeStatus
+from hindsight_async.delivery.seen import SeenKeys
+from hindsight_async.rate import Plan, plan_or_default
 from hindsight_async.session import HindsightSession
 
 _ADVICE = {
@@ -111,21 +111,21 @@ def update(
         rows = read_updates(source, mapping=mapping_of(map_), context=columns_of(context))
         changes = _look_through(rows)
         if changes.bad and not skip_invalid:
-            return exits.refuse(
+            return exit_codes.refuse(
                 f"{changes.bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
             )
         if dry_run:
             _show(changes, plan_or_default(plan).requests_per_minute)
-            return exits.DONE
+            return exit_codes.DONE
         hindsight = HindsightSession(plan=plan)
         if changes.to_send and not yes and not confirmed(str(changes), from_stdin=file == STDIN):
-            return exits.refuse("nothing was sent")
+            return exit_codes.refuse("nothing was sent")
         results = ResultsFile(output, rows.columns, apart_from=[Path(file)])
         pace = Pace(changes.to_send + changes.duplicates)
-        row_run = RowRun[UpdateRow, Any](
+        file_run = FileRun[UpdateRow, Any](
             rows, lambda row: (row.interview_request_id, row.update), results, _ADVICE, pace
         )
-        return asyncio.run(_run(row_run, hindsight))
+        return asyncio.run(_run(file_run, hindsight))
 
 
 def _look_through(rows: Iterable[UpdateRow | BadRow]) -> _Changes:
@@ -155,6 +155,6 @@ def _show(changes: _Changes, limit: int) -> None:
     )
 
 
-async def _run(row_run: RowRun[UpdateRow, Any], hindsight: HindsightSession) -> int:
+async def _run(file_run: FileRun[UpdateRow, Any], hindsight: HindsightSession) -> int:
     async with hindsight:
-        return await row_run.run(hindsight, hindsight.interviews.update_many)
+        return await file_run.run(hindsight, hindsight.interviews.update_many)

@@ -10,7 +10,6 @@ from typing import Any, Literal, Self
 
 from aiohttp import web
 
-from hindsight_async.budget import Plan
 from hindsight_async.emulator.answers import Answer
 from hindsight_async.emulator.bodies import DeclaredIds
 from hindsight_async.emulator.faults import At, FaultScript, How, scripted_fault
@@ -19,6 +18,7 @@ from hindsight_async.emulator.limits import MonthlyAllowance, Window, rate_limit
 from hindsight_async.emulator.quota import Clock, Quota
 from hindsight_async.emulator.routes import ROOT, Route, true_answer
 from hindsight_async.emulator.state import Contact, Email, InterviewRecord, Organisation
+from hindsight_async.rate import Plan
 
 ResetUnit = Literal["milliseconds", "seconds"]
 """The unit of X-RateLimit-Reset."""

@@ -1,0 +1,157 @@
+"""The connection pool: for one event loop of one process at a time, and afresh where that is gone."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from ssl import SSLContext
+
+import aiohttp
+
+from hindsight_async.after_fork import start_afresh_after_fork
+from hindsight_async.call.access import Access
+from hindsight_async.call.connector import Connector
+from hindsight_async.call.deadline_timer import DeadlineTimer
+from hindsight_async.call.proxy import Proxy
+from hindsight_async.errors import SessionClosedError, WrongEventLoopError
+
+IDLE_SECONDS = 4.0
+"""How long an idle connection is kept: less than the 5 s after which Node-based servers drop theirs."""
+
+logger = logging.getLogger("hindsight_async.call")
+
+
+class Connections:
+    """Up to `size` connections of our own, or a borrowed aiohttp session, which is never closed here.
+
+    `access` is what `read_access` returned when it opened last; it is read anew for every event loop and process.
+    """
+
+    access: Access
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        read_access: Callable[[], Access],
+        borrowed: aiohttp.ClientSession | None,
+        proxy: Proxy | None = None,
+        ssl: SSLContext | None = None,
+    ) -> None:
+        self._size = size
+        self._read_access = read_access
+        self._proxy = proxy
+        self._ssl = ssl or True
+        self._borrowed = borrowed
+        self._own: aiohttp.ClientSession | None = None
+        self._connector: Connector | None = None
+        self._closed_with_loop: AsyncGenerator[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        start_afresh_after_fork(self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are connections of our own to close."""
+        return self._own is not None and not self._own.closed
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+        """Note that a request goes in flight; raises as `open` does."""
+        http = self.open(loop)
+        self._in_flight += 1
+        return http
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+        """Return the aiohttp session, made on first use; `loop` is the one that runs.
+
+        Raises SessionClosedError once it is closed, WrongEventLoopError where another event loop that runs has it, and
+        what `read_access` raises, after which it is as closed or open as before.
+        """
+        if loop is not self._loop:
+            access = self._read_access()
+            self._move_to(loop)
+            self.access = access
+        http = self._borrowed or self._own
+        if self._closed or (http is not None and http.closed):
+            whose = (
+                "the aiohttp session passed as http="
+                if self._borrowed and not self._closed
+                else "the session"
+            )
+            raise SessionClosedError(f"{whose} is closed")
+        if http is None:
+            self._connector = Connector(limit=self._size, keepalive_timeout=IDLE_SECONDS, ssl=self._ssl)
+            http = aiohttp.ClientSession(
+                connector=self._connector,
+                # aiohttp shows a proxy all headers that a session has prepared, the API key too.
+                headers=self.access.headers if self._proxy is None else None,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                proxy=None if self._proxy is None else self._proxy.url,
+            )
+            self._own, self._closed_with_loop = http, _closed_with_loop(http)
+        return http
+
+    def end(self) -> None:
+        """Note that it is over."""
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._idle.set()
+
+    async def close(self, *, drain: float) -> None:
+        """Refuse new requests, wait up to `drain` seconds for those in flight, then close. Idempotent."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._move_to(loop)
+        self._closed = True
+        try:
+            if drain > 0 and self._in_flight:
+                self._idle.clear()
+                async with asyncio.timeout(drain):
+                    await self._idle.wait()
+        except TimeoutError:
+            logger.warning("the session is closed while %d requests are in flight", self._in_flight)
+        finally:
+            own, self._own = self._own, None
+            if own is not None:
+                await own.close()
+            if not self._in_flight:
+                self.timer.stop()
+
+    def forget_parent(self) -> object:
+        """Start afresh after a fork; what is returned would, let go of, be closed, which the parent's server would hear."""
+        return self._start_afresh()
+
+    def _start_afresh(self) -> object:
+        left = (self._connector, self._closed_with_loop)
+        if self._own is not None and self._connector is not None:
+            self._own.detach()
+            self._connector.abandoned = True
+        self._own = self._connector = self._closed_with_loop = self._loop = None
+        self._closed, self._in_flight, self._idle = False, 0, asyncio.Event()
+        return left
+
+    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not None:
+            if self._loop.is_running():
+                raise WrongEventLoopError(
+                    f"the session is in use on {self._loop!r}, so it cannot be used on {loop!r} too"
+                )
+            self._start_afresh()
+        self._loop, self.timer = loop, DeadlineTimer(loop)
+
+
+def _closed_with_loop(http: aiohttp.ClientSession) -> AsyncGenerator[None]:
+    """Have the running event loop close these connections at its own end, as it does with asynchronous generators."""
+
+    async def wait_for_the_end() -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await http.close()
+
+    waiting = wait_for_the_end()
+    with suppress(StopIteration):  # its first step, up to the `yield`, has nothing to wait for
+        anext(waiting).send(None)
+    return waiting

@@ -1,0 +1,171 @@
+"""The only loop: budget, send, judge, then return, raise, or wait and try again."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from hindsight_async.call.answer import judge
+from hindsight_async.call.request import Call
+from hindsight_async.call.retry import RetryPolicy, pause_before_next
+from hindsight_async.call.transport import Transport
+from hindsight_async.errors import (
+    DeadlineExceededError,
+    Delivery,
+    HindsightError,
+    NotSentError,
+    OutcomeUnknownError,
+    QuotaExceededError,
+    RateLimitExceededError,
+    SessionClosedError,
+    WrongEventLoopError,
+)
+from hindsight_async.rate import BudgetClient, Lane
+
+T = TypeVar("T")
+
+_REFUSALS = (DeadlineExceededError, QuotaExceededError, SessionClosedError, WrongEventLoopError)
+
+
+class SendHooks(Protocol):
+    """Is told, and may write down, when a request is about to leave and when it provably was not processed."""
+
+    async def about_to_send(self) -> None:
+        """Be told each time just before the request leaves; what this raises keeps it from leaving."""
+        ...
+
+    async def not_processed(self) -> None:
+        """Be told that it will be sent again later, since nothing came of it."""
+        ...
+
+
+class Executor:
+    """Takes calls through the budget and the transport until each has an answer or a final error.
+
+    `deadline` is in seconds from the start of a call, None for none, and the last moment for a create to leave; `random` returns a number in [0, 1),
+    `wall_clock` the local time (aware).
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        client: BudgetClient,
+        *,
+        policy: RetryPolicy,
+        deadline: float | None,
+        random: Callable[[], float],
+        wall_clock: Callable[[], datetime],
+    ) -> None:
+        self.deadline = deadline
+        self._transport = transport
+        self._client = client
+        self._policy = policy
+        self._random = random
+        self._wall_clock = wall_clock
+
+    def open(self, call: Call[Any] | None = None) -> None:
+        """Open the connections for the event loop that runs.
+
+        Raises ValueError, about the session and no call, for a key or an address that cannot be used; SessionClosedError
+        and WrongEventLoopError, on behalf of a call where there is one.
+        """
+        try:
+            self._transport.open(asyncio.get_running_loop())
+        except _REFUSALS as refusal:
+            raise refusal if call is None else _on_behalf_of(call, refusal, 0, None) from None
+
+    async def run(
+        self,
+        call: Call[T],
+        *,
+        lane: Lane,
+        deadline: float | None,
+        hooks: SendHooks | None = None,
+    ) -> T:
+        """Return what the call's answer carries; raise a HindsightError for everything else.
+
+        `deadline` is in seconds from now; a create that has left by then is waited for.
+        """
+        loop, client = asyncio.get_running_loop(), self._client
+        ends_at = None if deadline is None else loop.time() + deadline
+        sent, failed, doubtful = 0, 0, False
+        error: HindsightError | None = None
+        self.open(call)
+        while True:
+            reply = None
+            try:
+                self._transport.open(loop)
+                permit = await client.acquire(call.endpoint.route, lane, ends_at, loop)
+                try:
+                    if hooks is not None:
+                        await hooks.about_to_send()
+                    sent += 1
+                    reply = await self._transport.send(call, loop=loop, deadline=ends_at, attempt=sent)
+                    verdict = judge(call, reply, self._wall_clock)
+                finally:
+                    client.release(permit, reply)
+                if not isinstance(verdict, HindsightError):
+                    return verdict
+                error = verdict
+            except (NotSentError, OutcomeUnknownError) as failure:
+                error = failure
+            except _REFUSALS as refusal:
+                raise _on_behalf_of(call, refusal, sent, error) from error
+            except HindsightError:
+                raise
+            except Exception as surprise:
+                raise unexpected(surprise, sent, left=doubtful or reply is not None, call=call) from surprise
+            # What one attempt may have done, a later one cannot undo.
+            doubtful = doubtful or error.delivery is Delivery.UNKNOWN
+            error.attempts, error.delivery = sent, Delivery.UNKNOWN if doubtful else error.delivery
+            self._transport.hide_key(error)
+            if hooks is not None and not doubtful:
+                await hooks.not_processed()
+            if isinstance(error, RateLimitExceededError):
+                # The budget has closed its gate for everyone; it does the waiting, or refuses to.
+                continue
+            failed += 1
+            await self._pause(call, error, failed, ends_at)
+
+    async def _pause(
+        self, call: Call[Any], error: HindsightError, failed: int, ends_at: float | None
+    ) -> None:
+        """Wait until the next attempt is due; raise where there is to be none."""
+        repeatable = call.endpoint.repeatable
+        pause = pause_before_next(
+            self._policy, error, repeatable=repeatable, attempt=failed, random=self._random()
+        )
+        if pause is None:
+            raise error
+        if ends_at is not None and asyncio.get_running_loop().time() + pause >= ends_at:
+            raise _on_behalf_of(call, _too_late(error, pause), error.attempts, error) from error
+        await asyncio.sleep(pause)
+
+
+def unexpected(
+    surprise: Exception, sent: int, *, left: bool, call: Call[Any] | None = None
+) -> HindsightError:
+    """Return what an exception that nobody foresaw means for a request: whether that had left by then decides."""
+    what = f"{type(surprise).__name__} came up around the request: {surprise}"
+    failure: HindsightError = (
+        OutcomeUnknownError(what, request=call and call.request) if left else NotSentError(what)
+    )
+    failure.attempts, failure.__cause__ = sent, surprise
+    if call is not None:
+        failure.method, failure.path = call.endpoint.method, call.path
+    return failure
+
+
+def _too_late(last: HindsightError, pause: float) -> DeadlineExceededError:
+    what = f"the next attempt is due in {pause:.1f} s, which is past the deadline ({last.args[0]})"
+    return DeadlineExceededError(what, retry_after=pause)
+
+
+def _on_behalf_of(
+    call: Call[T], refusal: HindsightError, sent: int, last: HindsightError | None
+) -> HindsightError:
+    """Say on which call and after how many attempts the refusal came, and what the last attempt may have done."""
+    refusal.method, refusal.path = call.endpoint.method, call.path
+    refusal.attempts = sent
+    refusal.delivery = Delivery.NOT_SENT if last is None else last.delivery
+    return refusal

@@ -1,0 +1,198 @@
+"""From the rows of a contact file to requests: which column feeds which field, and what is wrong with a row."""
+
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, BinaryIO, Generic, TypeVar, cast, final
+
+from attrs import field, frozen
+
+from hindsight_async.cli.contacts.columns import HEADINGS, ColumnMapping, map_columns, trimmed
+from hindsight_async.cli.contacts.file_format import ContactFileError
+from hindsight_async.cli.contacts.tables import BadRow, Table, TableRow, json_object
+from hindsight_async.resources.interviews.context import ContactContext
+from hindsight_async.resources.interviews.models import CreateInterview, UpdateInterview
+
+_UPDATE_FIELDS = (
+    "interview_request_id",
+    "contact_name",
+    "first_name",
+    "last_name",
+    "contact_context",
+    "objective",
+)
+_CREATE_FIELDS = tuple(name for name in HEADINGS if name != "interview_request_id")
+_NOT_TEXT_ONLY = {"interview_request_id", "contact_context"}
+_ID_LENGTH = 18  # fewer digits than 64 bits, and than any id will have
+_JSON_KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+
+
+@frozen(kw_only=True)
+class ContactRow:
+    """A row to enroll: its line (from 1), its cells as read, and the request they make."""
+
+    line: int
+    cells: Mapping[str, Any] = field(repr=False)
+    request: CreateInterview
+
+
+@frozen(kw_only=True)
+class UpdateRow:
+    """A row to update: its line (from 1), its cells as read, the interview and what changes."""
+
+    line: int
+    cells: Mapping[str, Any] = field(repr=False)
+    interview_request_id: int
+    update: UpdateInterview
+
+
+CheckedRow = TypeVar("CheckedRow", bound=ContactRow | UpdateRow)
+
+
+@final
+class CheckedRows(Generic[CheckedRow]):
+    """The rows of a file, each ready to send or a BadRow; every iteration reads the file anew, streaming.
+
+    `columns` are the file's columns, `mapping` says what feeds what. Only one iteration at a time.
+    Iterating raises ContactFileError where the file breaks off being readable.
+    """
+
+    def __init__(
+        self, table: Table, mapping: ColumnMapping, check: Callable[[TableRow, ColumnMapping], CheckedRow]
+    ) -> None:
+        self.columns = table.columns
+        self.mapping = mapping
+        self._table = table
+        self._check: Callable[[TableRow, ColumnMapping], CheckedRow] = check
+
+    def __iter__(self) -> Iterator[CheckedRow | BadRow]:
+        for row in self._table:
+            yield row if isinstance(row, BadRow) else self._checked(row)
+
+    def _checked(self, row: TableRow) -> CheckedRow | BadRow:
+        try:
+            return self._check(row, self.mapping)
+        except (TypeError, ValueError) as error:
+            return BadRow(line=row.line, cells=row.cells, problem=str(error))
+
+
+def read_contacts(
+    file: BinaryIO,
+    *,
+    sequence_id: str | None = None,
+    interview_type_id: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    context: Sequence[str] = (),
+) -> CheckedRows[ContactRow]:
+    """Return the contacts in a CSV or JSON Lines file: binary, seekable, and the caller's to close.
+
+    `sequence_id` and `interview_type_id` are for rows that name neither. `mapping` says by field which
+    column feeds it, before any heading is guessed. `context` names the columns that make up the
+    contact's context; REST takes all that are left.
+
+    Raises ContactFileError for a file, a mapping or a context that cannot be used.
+    """
+    given = {"sequence_id": sequence_id, "interview_type_id": interview_type_id}
+    defaults = {name: value for name, value in given.items() if value}
+
+    def check(row: TableRow, columns: ColumnMapping) -> ContactRow:
+        text = _texts(row, columns)
+        if "contact_email" not in text:
+            raise ValueError("contact_email is empty")
+        _refuse_look_alikes(text["contact_email"])
+        # A row that names one of the two says what it wants: a link must not turn into an email.
+        if not text.keys() & {"sequence_id", "interview_type_id"}:
+            text |= defaults
+        request = CreateInterview(
+            contact_email=text["contact_email"],
+            sequence_id=text.get("sequence_id"),
+            interview_type_id=text.get("interview_type_id"),
+            contact_name=_name(text),
+            contact_context=_context(row, columns),
+            deal_id=text.get("deal_id"),
+            objective=text.get("objective"),
+        )
+        return ContactRow(line=row.line, cells=row.cells, request=request)
+
+    table = Table(file)
+    columns = map_columns(table.columns, _CREATE_FIELDS, mapping or {}, context)
+    if not (sequence_id or interview_type_id or columns.fields.keys() & {"sequence_id", "interview_type_id"}):
+        raise ContactFileError(
+            "neither a sequence nor an interview type is given, and no column sequence_id or interview_type_id"
+        )
+    return CheckedRows(table, columns, check)
+
+
+def read_updates(
+    file: BinaryIO, *, mapping: Mapping[str, str] | None = None, context: Sequence[str] = ()
+) -> CheckedRows[UpdateRow]:
+    """Return the updates in a CSV or JSON Lines file: binary, seekable, and the caller's to close.
+
+    A column interview_request_id (or Interview ID) says which interview, and one that is only called ID does
+    not: it must be mapped. `mapping` and `context` are as in `read_contacts`.
+
+    Raises ContactFileError for a file, a mapping or a context that cannot be used.
+    """
+
+    def check(row: TableRow, columns: ColumnMapping) -> UpdateRow:
+        text = _texts(row, columns)
+        update = UpdateInterview(
+            contact_name=_name(text), contact_context=_context(row, columns), objective=text.get("objective")
+        )
+        return UpdateRow(
+            line=row.line,
+            cells=row.cells,
+            interview_request_id=_interview_id(_filled(row, columns.fields["interview_request_id"])),
+            update=update,
+        )
+
+    table = Table(file)
+    return CheckedRows(table, map_columns(table.columns, _UPDATE_FIELDS, mapping or {}, context), check)
+
+
+def _texts(row: TableRow, columns: ColumnMapping) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for name, column in columns.fields.items():
+        value = None if name in _NOT_TEXT_ONLY else _filled(row, column)
+        if isinstance(value, str):
+            texts[name] = value
+        elif value is not None:
+            raise TypeError(f"{name} must be text, not {_JSON_KINDS[type(value)]}")
+    return texts
+
+
+def _filled(row: TableRow, column: str) -> Any:
+    value = row.cells.get(column)
+    return trimmed(value) or None if isinstance(value, str) else value
+
+
+def _name(text: Mapping[str, str]) -> str | None:
+    parts = [text[part] for part in ("first_name", "last_name") if part in text]
+    return text.get("contact_name") or " ".join(parts) or None
+
+
+def _context(row: TableRow, columns: ColumnMapping) -> ContactContext | None:
+    if own := columns.fields.get("contact_context"):
+        value = _filled(row, own)
+        if isinstance(value, str) and value.startswith("{"):
+            with suppress(ValueError):
+                return json_object(value)
+        return cast("ContactContext | None", value)
+    filled = ((column, _filled(row, column)) for column in columns.context)
+    return {column: value for column, value in filled if value is not None} or None
+
+
+def _refuse_look_alikes(address: str) -> None:
+    if address.isascii():
+        return
+    if any(unicodedata.category(character) == "Cf" for character in address):
+        raise ValueError("contact_email has an invisible character in it: type it anew")
+    if any(unicodedata.east_asian_width(character) == "F" for character in address):
+        raise ValueError("contact_email has full-width characters in it: type it in half-width")
+
+
+def _interview_id(value: object) -> int:
+    text = str(value)
+    if not (text.isascii() and text.isdecimal() and len(text) <= _ID_LENGTH and int(text) > 0):
+        raise ValueError("interview_request_id must be the interview's whole number, such as 4821")
+    return int(text)

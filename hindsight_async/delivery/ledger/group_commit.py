@@ -1,0 +1,204 @@
+"""Group commit: what a run's concurrent calls write shares one transaction, and so one write to the disk."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from attrs import define, field
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hindsight_async.delivery.ledger.backend import Backend, RunLock
+from hindsight_async.errors import Delivery, LedgerError
+
+T = TypeVar("T")
+Work = Callable[[AsyncConnection], Awaitable[T]]
+
+
+@define(eq=False)
+class _Job:
+    work: Work[Any]
+    delivery: Delivery
+    till_done: str | None
+    done: asyncio.Future[Any] = field(factory=lambda: asyncio.get_running_loop().create_future())
+    outcome: object = None
+
+
+class GroupCommit:
+    """A run's one connection: what is asked for while a transaction is under way shares the next one.
+
+    SQL runs in a task of its own, so that no caller's cancellation breaks a transaction.
+    """
+
+    def __init__(self, backend: Backend, run_lock: RunLock) -> None:
+        self._backend = backend
+        self._run_lock = run_lock
+        self._connection: AsyncConnection | None = None
+        self._jobs: list[_Job] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._late: list[_Job] = []
+        self._failed: set[str] = set()
+        self.recorded_late: set[str] = set()
+
+    async def open(self, now: datetime) -> None:
+        """Open the ledger, made where there is none, and begin the run."""
+        if not await self._backend.exists():
+            await self._backend.create()
+        self._connection = await self._backend.open()
+        with self._backend.failures():
+            await self._run_lock.begin(self._connection, now)
+        if self._run_lock.renew_seconds is not None:
+            self._renewing = asyncio.create_task(self._renew_every(self._run_lock.renew_seconds))
+
+    async def close(self) -> None:
+        """Write what was asked for, and end the run."""
+        if self._renewing:
+            self._renewing.cancel()
+            await asyncio.wait([self._renewing])
+        while self._writing and not self._writing.done():
+            await asyncio.wait([self._writing])
+        await self._catch_up()  # there may be room, or a server, again
+        while self._writing and not self._writing.done():
+            await asyncio.wait([self._writing])
+        if self._connection:
+            connection, self._connection = self._connection, None
+            with self._backend.failures():
+                async with aclosing(connection):
+                    # All rows are written: a run whose end cannot be noted is taken for dead, and settled.
+                    with suppress(LedgerError), self._backend.failures():
+                        await self._run_lock.end(connection)
+
+    async def _renew_every(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            with suppress(LedgerError):  # the database may come back before the lease is over
+                await self.write(_nothing)
+                await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        late, self._late = self._late, []
+        # One that is refused by now, or for ever, is `unknown` once the run is over.
+        again = (self.write(job.work, delivery=job.delivery, till_done=job.till_done) for job in late)
+        await asyncio.gather(*again, return_exceptions=True)
+
+    async def write(
+        self,
+        work: Work[T],
+        *,
+        delivery: Delivery = Delivery.NOT_SENT,
+        undo: Work[None] | None = None,
+        till_done: str | None = None,
+    ) -> T:
+        """Do `work` and return its result once that is on disk; `undo` it where the caller is cancelled.
+
+        Where it fails, a LedgerError with this `delivery` is raised and nothing of it is on disk; `till_done`, the key
+        of a row, has it tried again behind the caller's back: when a run's lease is renewed, and at its end. Where that
+        succeeds the key stands in `recorded_late`.
+        """
+        job = self._enqueue(work, delivery, till_done=till_done)
+        try:
+            await asyncio.wait([job.done])
+        except asyncio.CancelledError:
+            self._forsake(job, undo)
+            raise
+        result: T = job.done.result()
+        return result
+
+    def _enqueue(self, work: Work[Any], delivery: Delivery, *, till_done: str | None = None) -> _Job:
+        if self._connection is None:
+            raise LedgerError(f"the run on {self._backend.name} is over: open another", delivery=delivery)
+        job = _Job(work, delivery, till_done)
+        self._jobs.append(job)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_all(self._connection))
+        return job
+
+    def _forsake(self, job: _Job, undo: Work[None] | None) -> None:
+        job.done.add_done_callback(_heard)
+        if undo is None or job.done.cancelled() or isinstance(job.outcome, LedgerError):
+            return
+        # Asked for at once, it comes behind what it undoes and before all that is asked for from here on.
+        with suppress(
+            LedgerError
+        ):  # the run is over: the row stays `sending`, which the next one takes for `unknown`
+            undoing = self._enqueue(partial(_undo, job, undo), Delivery.NOT_SENT)
+            undoing.done.add_done_callback(_heard)
+
+    async def _write_all(self, connection: AsyncConnection) -> None:
+        jobs: list[_Job] = []
+        try:
+            while self._jobs:
+                jobs, self._jobs = self._jobs, []
+                await self._write_together(connection, jobs)
+        finally:
+            for job in (*jobs, *self._jobs):  # left over only where the whole event loop is being stopped
+                job.done.cancel()
+
+    async def _write_together(self, connection: AsyncConnection, jobs: Sequence[_Job]) -> None:
+        try:
+            await self._commit(connection, jobs)
+        except Exception as error:  # noqa: BLE001  else nobody who asked would hear of it
+            is_one_jobs_fault = not isinstance(error, LedgerError) or self._backend.is_one_jobs_fault(error)
+            if len(jobs) > 1 and is_one_jobs_fault:
+                for job in jobs:
+                    await self._write_together(connection, [job])
+                return
+            if not is_one_jobs_fault:
+                self._late += [job for job in jobs if job.till_done]
+                self._failed |= {job.till_done for job in jobs if job.till_done}
+            for job in jobs:
+                job.outcome = _for_job(job, error)
+        for job in jobs:
+            if isinstance(job.outcome, LedgerError):
+                job.done.set_exception(job.outcome)
+            else:
+                job.done.set_result(job.outcome)
+                if job.till_done in self._failed:
+                    self.recorded_late.add(job.till_done)
+
+    async def _commit(self, connection: AsyncConnection, jobs: Sequence[_Job]) -> None:
+        began = time.monotonic()
+        with self._backend.failures():
+            async with connection.begin():
+                await self._run_lock.renew(connection)
+                for job in jobs:
+                    job.outcome = await _outcome(connection, job)
+        self._run_lock.lived_at(began)
+
+
+async def _outcome(connection: AsyncConnection, job: _Job) -> object:
+    """Return what the job returns, or what is wrong with this one job while the others are fine."""
+    try:
+        return await job.work(connection)
+    except LedgerError as refusal:
+        refusal.delivery = job.delivery
+        return refusal
+    except (ValueError, OverflowError) as error:  # no UTF-8, or no 64-bit number
+        return LedgerError(f"the ledger cannot backend this: {error}", delivery=job.delivery)
+
+
+def _for_job(job: _Job, error: Exception) -> LedgerError:
+    if isinstance(error, LedgerError):
+        return LedgerError(str(error.args[0]), delivery=job.delivery)
+    failure = LedgerError(f"writing to the ledger raised {type(error).__name__}", delivery=job.delivery)
+    failure.__cause__ = error
+    return failure
+
+
+async def _undo(job: _Job, undo: Work[None], connection: AsyncConnection) -> None:
+    """Undo what was done, perhaps in this very transaction; what failed is nothing to undo."""
+    if not isinstance(job.outcome, LedgerError):
+        await undo(connection)
+
+
+def _heard(done: asyncio.Future[Any]) -> None:
+    """Take note of how it ended where nobody waits for it."""
+    _ = done.cancelled() or done.exception()
+
+
+async def _nothing(connection: AsyncConnection) -> None:
+    """Have the transaction alone."""

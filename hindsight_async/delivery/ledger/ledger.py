@@ -1,0 +1,168 @@
+"""The ledger: what was about to be sent, and what became of it, on disk before the bytes leave.
+
+A row goes from `planned` to `sending` before the first byte of its request leaves, and from there to
+`created`, `rejected`, `not_sent` or `unknown`. Tables that a dead run left in `sending` become
+`unknown`: only `resolve`, called by a person, makes these and `rejected` ones sendable again.
+"""
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
+from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
+from hindsight_async.delivery.ledger.place import open_backend
+from hindsight_async.delivery.ledger.run import LedgerRun
+from hindsight_async.delivery.ledger.tables import MAY_BE_RESENT, NOTHING_SAID
+from hindsight_async.errors import LedgerError
+from hindsight_async.shielding import to_the_end
+
+PAGE_ROWS: Final = 1000
+"""How many entries are read at a time."""
+
+T = TypeVar("T")
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Ledger:
+    """A ledger at `location`: a file's path, or the URL of a PostgreSQL database that several processes share.
+
+    The file is SQLite's, also as `sqlite+aiosqlite:///PATH`, and one run at a time has it. In the database,
+    `postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE` (extra `postgres`), runs divide the rows among them: what a run
+    is at belongs to it as long as it lives. Any other URL is a ValueError.
+
+    `store_addresses=False` stores a hash in place of each address from now on. `now` returns the
+    time as an aware datetime. Every method raises LedgerError where the file cannot serve; reading
+    and resolving also work while a run is on, in this process or another.
+    """
+
+    def __init__(
+        self,
+        location: str | os.PathLike[str],
+        *,
+        store_addresses: bool = True,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self._backend = open_backend(location)
+        self._store_addresses = store_addresses
+        self._now = now
+
+    @property
+    def name(self) -> str:
+        """Where it is, without a password."""
+        return self._backend.name
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it consists of, there or not; none for a database."""
+        return self._backend.files
+
+    async def exists(self) -> bool:
+        """Return whether there is a ledger yet; LedgerError where something else is in its place."""
+        return await self._backend.exists()
+
+    @asynccontextmanager
+    async def run(self) -> AsyncGenerator[LedgerRun]:
+        """Open the ledger for sending, and make it where there is none.
+
+        Tables that a dead run left in `sending` become `unknown`. Leaving the block waits until all
+        is written. Raises LedgerInUseError at once where another run has the file.
+        """
+        async with self._backend.run_lock() as run_lock:
+            group_commit = GroupCommit(self._backend, run_lock)
+            try:
+                await to_the_end(group_commit.open(self._now()))
+                yield LedgerRun(
+                    group_commit,
+                    self._backend,
+                    run_lock,
+                    store_addresses=self._store_addresses,
+                    now=self._now,
+                )
+            finally:
+                await to_the_end(group_commit.close())
+
+    async def known(self, keys: Collection[str]) -> Mapping[str, LedgerEntry]:
+        """Return the entries of those `keys` that the ledger has; none where there is no ledger yet."""
+        if not await self._backend.exists():
+            return {}
+        return await self._with_connection(lambda connection: self._backend.rows.known(connection, keys))
+
+    async def entries(self, *, status: LedgerStatus | None = None) -> AsyncIterator[LedgerEntry]:
+        """Yield every entry, or those of one status, in the order of their row index.
+
+        Nothing is open between two entries: the loop may take its time, or be left.
+        """
+        rows, row = self._backend.rows, self._backend.rows.interviews.c
+        query = rows.entries.order_by(row.row_index, row.key).limit(PAGE_ROWS)
+        if status is not None:
+            query = query.where(row.status == status)
+        place = sa.tuple_(row.row_index, row.key)
+        page = query
+        while entries := await self._with_connection(partial(rows.read, query=page)):
+            for entry in entries:
+                yield entry
+            page = query.where(place > (entries[-1].row_index, entries[-1].key))
+
+    async def counts(self) -> Mapping[LedgerStatus, int]:
+        """Return how many rows have each status."""
+        status = self._backend.rows.interviews.c.status
+        query = sa.select(status, sa.func.count()).group_by(status)
+
+        async def count(connection: AsyncConnection) -> dict[str, int]:
+            return {status: number for status, number in await connection.execute(query)}  # noqa: C416  typed
+
+        counted = await self._with_connection(count)
+        return {status: counted.get(status, 0) for status in LedgerStatus}
+
+    async def resolve(self, key: str, *, created: int | None = None, resend: bool = False) -> None:
+        """Say that an `unknown` row was `created` with this interview request id, or may be sent again.
+
+        `resend=True` also takes a `rejected` row: a person corrected what the API refused. Raises
+        ValueError unless exactly one of the two is given, or where `created` is below 1, and
+        LedgerError where the ledger has no such row or the row has another status.
+        """
+        if (created is None) is not resend:
+            raise ValueError("give either created=ID or resend=True")
+        if created is not None and created < 1:
+            raise ValueError(f"created={created} is no interview request id: these start at 1")
+        since = MAY_BE_RESENT if resend else (LedgerStatus.UNKNOWN,)
+        status = LedgerStatus.NOT_SENT if resend else LedgerStatus.CREATED
+        rows = self._backend.rows
+        values = {
+            **NOTHING_SAID,
+            "interview_request_id": created,
+            "finished_at": self._now(),
+            **rows.free,
+        }
+
+        async def move(connection: AsyncConnection) -> None:
+            if not await rows.move(connection, key, since, status, values):
+                raise await rows.refusal(connection, key, since)
+
+        await self._with_connection(move)
+
+    async def _with_connection(self, work: Work[T]) -> T:
+        async def open_and_work() -> T:
+            if not await self._backend.exists():
+                raise LedgerError(
+                    f"there is no ledger at {self.name}: name the file or database that a run was given"
+                )
+            connection = await self._backend.open()
+            with self._backend.failures():
+                async with aclosing(connection):
+                    await self._backend.settle(connection, self._now())
+                    async with connection.begin():
+                        return await work(connection)
+
+        return await to_the_end(open_and_work())

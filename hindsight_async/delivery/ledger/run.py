@@ -1,0 +1,194 @@
+"""The ledger while a run has it: rows are claimed, marked before they leave, and finished."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+from attrs import evolve
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hindsight_async.delivery.ledger.backend import Backend, RunLock
+from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
+from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
+from hindsight_async.delivery.ledger.tables import FINISHED, MAY_BE_SENT, NOTHING_SAID, planned
+from hindsight_async.errors import Delivery, LedgerError, LedgerInUseError
+
+Clock = Callable[[], datetime]
+"""Returns the time as an aware datetime."""
+
+
+class LedgerRun:
+    """The ledger while a run has it; made by `Ledger.run()`.
+
+    What concurrent calls ask for shares one transaction, and so one write to the disk. Each method
+    is durable when it returns, and raises LedgerError where it is not. An outcome that could not be written is tried
+    once more when the run ends.
+    """
+
+    def __init__(
+        self,
+        group_commit: GroupCommit,
+        backend: Backend,
+        run_lock: RunLock,
+        *,
+        store_addresses: bool,
+        now: Clock,
+    ) -> None:
+        self._group_commit = group_commit
+        self._rows = backend.rows
+        self._run_lock = run_lock
+        self._store_addresses = store_addresses
+        self._now = now
+        self._in_hand: set[str] = set()
+        self._marked_at: dict[str, datetime] = {}
+        """When each row that is on its way was marked as `sending`."""
+
+    @property
+    def recorded_late(self) -> Collection[str]:
+        """The keys of rows whose outcome could not be written at once, and was by a later try."""
+        return self._group_commit.recorded_late
+
+    async def claim(self, rows: Sequence[LedgerRow]) -> Mapping[str, LedgerEntry]:
+        """Return the entries that the ledger already has for these rows, by key; plan the other rows.
+
+        The caller has in hand, and may send, what was new and what `may_be_sent`, until it is finished; an entry
+        that says `in_hand` is another caller's. Cancelled, or where it fails, it has nothing in hand.
+        """
+        now = self._now()
+        wanted = {row.key: row for row in reversed(rows)}
+        # Decided before anything is waited for, and written in the order of asking: of two callers the first has it.
+        elsewhere = wanted.keys() & self._in_hand
+        self._in_hand |= wanted.keys()
+
+        async def look_up_and_plan(connection: AsyncConnection) -> Mapping[str, LedgerEntry]:
+            known = await self._run_lock.claim(connection, wanted.keys(), now)
+            lost = elsewhere - known.keys()
+            if lost:
+                raise LedgerError(f"row {min(lost)} could not be written by the caller that has it in hand")
+            unseen = [
+                {**planned(row, now, store_address=self._store_addresses), **self._run_lock.held}
+                for key, row in wanted.items()
+                if key not in known
+            ]
+            if unseen:
+                await connection.execute(sa.insert(self._rows.interviews), unseen)
+            return known
+
+        known: Mapping[str, LedgerEntry] = {}
+        let_go = wanted.keys() - elsewhere
+        try:
+            known = await self._group_commit.write(look_up_and_plan, undo=partial(self._let_go, let_go))
+            let_go = {key for key in let_go if key in known and not known[key].may_be_sent}
+        finally:
+            self._in_hand -= let_go
+        return {
+            key: evolve(entry, in_hand=True) if key in elsewhere else entry for key, entry in known.items()
+        }
+
+    async def sending(self, key: str) -> None:
+        """Mark a row as about to be sent; only then may its first byte leave.
+
+        Raises LedgerError where the row may not be sent: LedgerInUseError where another run took it while this one
+        was taken for dead; it is in nobody's hand here then. Cancelled, the caller has sent nothing, so the row
+        becomes `not_sent`.
+        """
+        sending_at = self._now()
+        values = {"sending_at": sending_at, "finished_at": None, **NOTHING_SAID, **self._run_lock.held}
+        take_back = self._taking_back(key, sending_at, sending_at)
+        try:
+            await self._group_commit.write(
+                self._moving(key, MAY_BE_SENT, LedgerStatus.SENDING, values, self._run_lock.is_open_to_it),
+                undo=take_back,
+            )
+        except LedgerInUseError:
+            self._in_hand.discard(key)
+            raise
+        if self._run_lock.is_over:
+            self._in_hand.discard(key)
+            await self._group_commit.write(take_back)
+            raise LedgerInUseError("this run stood still until others took it for dead")
+        self._marked_at[key] = sending_at
+
+    async def not_processed(self, key: str) -> None:
+        """Note that what was sent provably came to nothing; the caller keeps the row in hand, to send it again."""
+        await self._group_commit.write(
+            self._taking_back(key, self._marked_at.get(key), self._now()), till_done=key
+        )
+
+    async def finished(
+        self,
+        key: str,
+        status: LedgerStatus,
+        *,
+        attempts: int,
+        interview_request_id: int | None = None,
+        contact_id: str | None = None,
+        interview_status: str | None = None,
+        http_status: int | None = None,
+        error_code: str | None = None,
+        error_message: str | None = None,
+        received: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record what became of a row: `created`, `rejected`, `not_sent` or `unknown` (else ValueError).
+
+        `attempts` is added to those of earlier runs; the rest is as in LedgerEntry. Where it fails the row stays as it was; where
+        the caller is cancelled while it waits, it is recorded all the same.
+        """
+        if status not in FINISHED:
+            raise ValueError(f"a row does not end as {status}")
+        values = {
+            "interview_request_id": interview_request_id,
+            "contact_id": _storable(contact_id),
+            "interview_status": _storable(interview_status),
+            "http_status": http_status,
+            "error_code": _storable(error_code),
+            "error_message": _storable(error_message),
+            "received": received,
+            "attempts": self._rows.interviews.c.attempts + attempts,
+            "finished_at": self._now(),
+            **self._rows.free,
+        }
+        is_not_sent = status is LedgerStatus.NOT_SENT
+        self._marked_at.pop(key, None)
+        # Whoever claims it from here on is served after this is written.
+        self._in_hand.discard(key)
+        await self._group_commit.write(
+            self._moving(key, self._run_lock.may_finish, status, values, self._run_lock.is_its_own),
+            delivery=Delivery.NOT_SENT if is_not_sent else Delivery.UNKNOWN,
+            # A row that says `sending` until then is nobody's to send; any other may be by then.
+            till_done=None if is_not_sent else key,
+        )
+
+    def _taking_back(self, key: str, sending_at: datetime | None, now: datetime) -> Work[None]:
+        return self._moving(
+            key,
+            self._run_lock.may_be_taken_back,
+            LedgerStatus.NOT_SENT,
+            {"finished_at": now},
+            # This very mark, and no later one.
+            sa.and_(self._run_lock.is_its_own, self._rows.interviews.c.sending_at == sending_at),
+        )
+
+    def _moving(
+        self,
+        key: str,
+        since: Collection[LedgerStatus],
+        status: LedgerStatus,
+        values: Mapping[str, Any],
+        condition: sa.ColumnElement[bool],
+    ) -> Work[None]:
+        async def move(connection: AsyncConnection) -> None:
+            if not await self._rows.move(connection, key, since, status, values, condition):
+                raise await self._run_lock.refusal(connection, key, since)
+
+        return move
+
+    async def _let_go(self, keys: Collection[str], connection: AsyncConnection) -> None:
+        await self._run_lock.let_go(connection, [key for key in keys if key not in self._in_hand])
+
+
+def _storable(text: str | None) -> str | None:
+    """Return a server's text as every database takes it: without half surrogate pairs and NUL."""
+    return text and text.encode(errors="replace").decode().replace("\0", "?")

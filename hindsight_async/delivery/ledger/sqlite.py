@@ -1,0 +1,272 @@
+"""The SQLite file that holds a ledger: its schema, how it comes to be, its run lock, what its failures mean."""
+
+import os
+import sqlite3
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from hindsight_async.delivery.ledger.entries import LedgerStatus
+from hindsight_async.delivery.ledger.sole import RUN_OPEN, SqliteRunLock, is_run_open, note_run_open, settle
+from hindsight_async.delivery.ledger.tables import SCHEMA_VERSION, Tables
+from hindsight_async.errors import LedgerError, LedgerInUseError
+
+APPLICATION_ID: Final = 0x48494C47
+BUSY_SECONDS: Final = 30.0
+"""How long a write waits for another program's write to the same file."""
+OWNER_ONLY: Final = 0o600
+"""The mode of every file made here: who was interviewed is nobody else's to read."""
+
+
+class SqliteBackend:
+    """A ledger in the file `path` (ValueError where that cannot outlive its process)."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if os.fspath(path) in {"", ":memory:"}:
+            raise ValueError("a ledger outlives its process: give the path of a file")
+        self.path = Path(os.path.realpath(path))  # every spelling of one path meets the same lock
+        self.rows = Tables()
+        self._engine = _engine_at(self.path, journal_mode="WAL")
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The database, and what lies beside it and belongs to it."""
+        return (self.path, *map(self._beside, _BESIDE))
+
+    async def exists(self) -> bool:
+        """Return whether a ledger is there; LedgerError where the file is something else, or not all of it.
+
+        The file is read as it stands: another program's is neither locked nor altered.
+        """
+        with self.failures():
+            if not self.path.exists():
+                return False
+            ours = self.path.is_file() and self._application_id() == APPLICATION_ID
+        if not ours:
+            raise LedgerError(
+                f"{self.path} is no ledger (it is empty, no plain file, or another program's): name another file"
+            )
+        with self.failures():
+            linked = self.path.stat().st_nlink > 1
+            log_is_missing = self._log_is_missing()
+        if linked:
+            raise LedgerError(
+                f"{self.path} has a second name (a hard link), under which another run could use it too:"
+                " remove that name, or make it a symbolic link"
+            )
+        if log_is_missing:
+            log = self._beside("-wal").name
+            raise LedgerError(
+                f"{self.path}: it was moved or copied without {log} after a run that did not end: put that file"
+                " beside it, or use the original (only where another program has opened it here since, which"
+                f" merges that file: put an empty {log} beside it)"
+            )
+        return True
+
+    async def create(self) -> None:
+        """Make an empty ledger, which appears whole or not at all. Needs the run lock.
+
+        Raises LedgerError where the log of a ledger that is gone would be taken for the new one's.
+        """
+        unfinished = self._beside("-new")
+        with self.failures():
+            for orphan in (self._beside("-wal"), self._beside("-journal")):
+                if orphan.exists():
+                    raise LedgerError(
+                        f"{self.path} is gone but {orphan.name} is there: put the ledger back, or remove"
+                        " that file too"
+                    )
+            _remove(unfinished)
+            _make_empty(unfinished)
+            try:
+                await self._lay_out(_engine_at(unfinished, journal_mode="DELETE"))
+                unfinished.replace(self.path)
+            finally:
+                _remove(unfinished)
+
+    async def open(self) -> AsyncConnection:
+        """Return a connection to the ledger, which must exist; LedgerError where its version is not ours."""
+        with self.failures():
+            return await self.rows.connect(self._engine, self.name)
+
+    async def merge_log(self, connection: AsyncConnection) -> None:
+        """Bring all that is committed into the file itself; LedgerError where another program's reading prevents it."""
+        async with connection.begin():
+            merged = await connection.exec_driver_sql("PRAGMA wal_checkpoint(FULL)")
+            prevented = merged.scalar_one()
+        if prevented:
+            raise LedgerError(f"{self.path}: {_MEANINGS[sqlite3.SQLITE_BUSY]}")
+
+    async def settle(self, connection: AsyncConnection, now: datetime) -> None:
+        """Turn what a dead run left in `sending` into `unknown`, unless a run is on."""
+        async with connection.begin():
+            interviews = self.rows.interviews
+            sending = await connection.scalar(
+                sa.select(sa.exists().where(interviews.c.status == LedgerStatus.SENDING))
+            )
+            # Closing may merge a dead run's log and delete it: the flag must not outlive it.
+            run_open = await is_run_open(self.rows, connection)
+        if sending or run_open:
+            with suppress(LedgerInUseError), self.lock():
+                async with connection.begin():
+                    await settle(self.rows, connection, now)
+                    await note_run_open(self.rows, connection, is_open=False)
+
+    @asynccontextmanager
+    async def run_lock(self) -> AsyncGenerator[SqliteRunLock]:
+        """Take the run lock; LedgerInUseError at once where another run has it."""
+        await self.exists()  # asked before the lock is taken, which leaves a file
+        with self.lock():
+            yield SqliteRunLock(self)
+
+    def lock(self) -> closing[sqlite3.Connection]:
+        """Take the one run lock and hold it until closed; LedgerInUseError at once where it is held.
+
+        It is SQLite's own lock on an empty file beside the ledger: the kernel lets go of it when
+        the process dies, and it holds between two runs of one process too.
+        """
+        with self.failures():
+            _make_empty(self._beside("-lock"))
+            connection = sqlite3.connect(self._beside("-lock"), timeout=0, isolation_level=None)
+            try:
+                connection.execute("PRAGMA journal_mode=OFF")
+                connection.execute("BEGIN EXCLUSIVE")
+            except sqlite3.Error as error:
+                connection.close()
+                if _primary_code(error) != sqlite3.SQLITE_BUSY:
+                    raise
+                raise LedgerInUseError(
+                    f"{self.path} is used by another run: wait for its end, or stop it"
+                ) from None
+        return closing(connection)
+
+    @contextmanager
+    def failures(self) -> Generator[None]:
+        """Turn what the database or the file system says into a LedgerError."""
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            reason = error.orig if isinstance(error, DBAPIError) else error
+            meaning = _MEANINGS.get(_primary_code(reason), "it cannot be used")
+            raise LedgerError(f"{self.path}: {meaning} ({reason})") from error
+
+    def is_one_jobs_fault(self, error: LedgerError) -> bool:
+        """Nothing that SQLite refuses is one statement's fault alone."""
+        del error
+        return False
+
+    def _application_id(self) -> object:
+        as_it_stands = f"{self.path.as_uri()}?mode=ro&immutable=1"
+        with closing(sqlite3.connect(as_it_stands, uri=True)) as opened:
+            # Else a file that is shorter than it says is called damaged, though the log beside it has the rest.
+            opened.execute("PRAGMA writable_schema=ON")
+            (application_id,) = opened.execute("PRAGMA application_id").fetchone()
+        return application_id
+
+    def _log_is_missing(self) -> bool:
+        log = self._beside("-wal")
+        # Asked again after reading: a run may have begun meanwhile, which makes the log before it sets the flag.
+        return not log.exists() and self._says_that_a_run_is_open() and not log.exists()
+
+    def _says_that_a_run_is_open(self) -> bool:
+        with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
+            found = opened.execute("SELECT value FROM meta WHERE name = ?", (RUN_OPEN,)).fetchone()
+        return bool(found == ("1",))
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    async def _lay_out(self, engine: AsyncEngine) -> None:
+        async with engine.begin() as connection:
+            await connection.run_sync(self.rows.schema.create_all)
+            await self.rows.note_version(connection)
+            await connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
+            await connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+_BESIDE = ("-lock", "-wal", "-shm")
+
+_DURABLE = (
+    "synchronous=FULL",
+    "fullfsync=ON",
+)  # the second for macOS, where fsync alone does not reach the disk
+
+_MEANINGS = {
+    sqlite3.SQLITE_FULL: "the disk is full: free some space, then run again",
+    sqlite3.SQLITE_IOERR: "the disk did not do it (full, over a limit, or failing): free some space, then run again",
+    sqlite3.SQLITE_READONLY: "it is not writable: allow writing to the file and its directory, or name another file",
+    sqlite3.SQLITE_CANTOPEN: "it can be neither opened nor made: see that its directory exists and is writable",
+    sqlite3.SQLITE_NOTADB: "it is no ledger: name another file",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: restore it from a copy",
+    sqlite3.SQLITE_BUSY: "another program keeps it locked: close that program, then run again",
+}
+
+
+def _primary_code(error: BaseException | None) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _engine_at(path: Path, *, journal_mode: str) -> AsyncEngine:
+    engine = create_async_engine(
+        sa.URL.create("sqlite+aiosqlite", database=str(path)),
+        poolclass=NullPool,
+        # The driver begins with the first change; only then is it worth anything to have the file alone.
+        connect_args={"timeout": BUSY_SECONDS, "isolation_level": "IMMEDIATE"},
+    )
+
+    def make_durable(connection: Any, record: object) -> None:
+        del record
+        cursor = connection.cursor()
+        for setting in (f"journal_mode={journal_mode}", *_DURABLE):
+            cursor.execute(f"PRAGMA {setting}")
+        cursor.close()
+
+    event.listen(engine.sync_engine, "connect", make_durable)
+    return engine
+
+
+def open_for_owner(path: str | os.PathLike[str], flags: int) -> int:
+    """Open a file as `os.open` does, also as an `opener`; one that this makes has the mode OWNER_ONLY.
+
+    Args:
+        path: The file; where it is there already, its mode is left alone.
+        flags: Those of `os.open`.
+
+    Returns:
+        The file descriptor.
+
+    Raises:
+        OSError: The file cannot be opened or made.
+
+    """
+    is_new = not Path(path).exists()
+    descriptor = os.open(path, flags, OWNER_ONLY)
+    if is_new:
+        Path(path).chmod(OWNER_ONLY)  # the umask may have taken the owner's own rights away
+    return descriptor
+
+
+def _make_empty(database: Path) -> None:
+    """Make the file before SQLite would, with everybody's rights; its log and journals take over the mode."""
+    # Never one that is there: closing it would let go of the locks that this process has on it. What cannot be
+    # made here cannot be made by SQLite either, which says why.
+    with suppress(OSError):
+        os.close(open_for_owner(database, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+
+
+def _remove(database: Path) -> None:
+    for name in (database.name, f"{database.name}-journal"):
+        database.with_name(name).unlink(missing_ok=True)

@@ -1,0 +1,226 @@
+"""The rows of a ledger: what they say, how they are stored, and the statements that read and change them."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, cast
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
+from hindsight_async.errors import LedgerError
+
+LOOKUP_KEYS: Final = 500
+"""How many keys one query looks up."""
+SCHEMA_VERSION: Final = 2
+"""What the meta row of that name says; a ledger of another version is refused."""
+
+MAY_BE_SENT = tuple(status for status in LedgerStatus if status.may_be_sent)
+MAY_BE_RESENT = (LedgerStatus.UNKNOWN, LedgerStatus.REJECTED)
+MAY_FINISH = (*MAY_BE_SENT, LedgerStatus.SENDING)
+FINISHED = (LedgerStatus.CREATED, LedgerStatus.REJECTED, LedgerStatus.NOT_SENT, LedgerStatus.UNKNOWN)
+NOTHING_SAID: Mapping[str, Any] = dict.fromkeys(
+    ("contact_id", "interview_status", "http_status", "error_code", "error_message", "received")
+)
+"""What is stored of the last answer while none has come."""
+
+
+class Timestamp(sa.TypeDecorator[datetime]):
+    """An aware datetime; kept as ISO 8601 text in UTC where the database has no such type."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """Return the column's type."""
+        if _is_postgresql(dialect):
+            return dialect.type_descriptor(sa.DateTime(timezone=True))
+        return dialect.type_descriptor(sa.Text())
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | str | None:
+        """Return what is stored."""
+        if value is None or _is_postgresql(dialect):
+            return value
+        return value.astimezone(UTC).isoformat()
+
+    def process_result_value(self, value: datetime | str | None, dialect: sa.Dialect) -> datetime | None:
+        """Return the time that was stored."""
+        del dialect
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+class JsonText(sa.TypeDecorator[Mapping[str, Any]]):
+    """A mapping as JSON text; NULL where it is empty."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Mapping[str, Any] | None, dialect: sa.Dialect) -> str | None:
+        """Return what is stored."""
+        del dialect
+        # In ASCII, so that no server refuses it for a character.
+        return json.dumps(value) if value else None
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Mapping[str, Any]:
+        """Return the mapping that was stored."""
+        del dialect
+        return {} if value is None else cast("dict[str, Any]", json.loads(value))
+
+
+def _is_postgresql(dialect: sa.Dialect) -> bool:
+    return dialect.name == "postgresql"
+
+
+class Tables:
+    """The tables of one ledger, and the statements over them that every database understands.
+
+    `prefix` stands before the name of each table; `shared` adds a column for the run that holds a row.
+    """
+
+    def __init__(self, *, prefix: str = "", shared: bool = False) -> None:
+        self.schema = sa.MetaData()
+        self.meta = sa.Table(
+            f"{prefix}meta",
+            self.schema,
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("value", sa.Text, nullable=False),
+        )
+        self.interviews = sa.Table(
+            f"{prefix}interviews",
+            self.schema,
+            *(_interview_columns()),
+            sa.Index(f"{prefix}interviews_in_row_order", "row_index", "key"),
+        )
+        self.entries = sa.select(*self.interviews.c)
+        """What `read` reads; to be narrowed down."""
+        self.free: Mapping[str, Any] = {}
+        """What is stored in a row that a run lets go."""
+        if shared:
+            self.interviews.append_column(sa.Column("holder", sa.Text))
+
+    def among(self, keys: Collection[str]) -> sa.ColumnElement[bool]:
+        """Select the rows of these keys."""
+        return self.interviews.c.key.in_(keys)
+
+    async def note_version(self, connection: AsyncConnection) -> None:
+        """Write down whose tables these are, and of which version; no harm where it is there."""
+        said = {"application": "hindsight-async", _VERSION_NAME: str(SCHEMA_VERSION)}
+        have = set(await connection.scalars(sa.select(self.meta.c.name)))
+        missing = [{"name": name, "value": value} for name, value in said.items() if name not in have]
+        if missing:
+            await connection.execute(sa.insert(self.meta), missing)
+
+    async def connect(self, engine: AsyncEngine, place: str) -> AsyncConnection:
+        """Return a connection to a ledger that exists; LedgerError where its version is not ours."""
+        connection = await engine.connect()
+        try:
+            async with connection.begin():
+                await self._check_version(connection, place)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _check_version(self, connection: AsyncConnection, place: str) -> None:
+        version = await connection.scalar(
+            sa.select(self.meta.c.value).where(self.meta.c.name == _VERSION_NAME)
+        )
+        if version != str(SCHEMA_VERSION):
+            raise LedgerError(
+                f"{place} was made by another version of hindsight-async (its schema is {version}, this one"
+                f" knows {SCHEMA_VERSION}): upgrade hindsight-async, or name another ledger"
+            )
+
+    async def read(self, connection: AsyncConnection, query: sa.Select[Any]) -> list[LedgerEntry]:
+        """Return the entries that `query`, made from `entries`, selects."""
+        return [LedgerEntry(**row) for row in (await connection.execute(query)).mappings()]
+
+    async def known(
+        self, connection: AsyncConnection, keys: Collection[str], *more: sa.ColumnElement[Any]
+    ) -> dict[str, LedgerEntry]:
+        """Return the entries of those `keys` that have one; `more` columns go into the fields of their names."""
+        found: dict[str, LedgerEntry] = {}
+        wanted = list(keys)
+        for start in range(0, len(wanted), LOOKUP_KEYS):
+            some = wanted[start : start + LOOKUP_KEYS]
+            query = self.entries.add_columns(*more).where(self.among(some))
+            entries = await self.read(connection, query)
+            found.update((entry.key, entry) for entry in entries)
+        return found
+
+    async def status(self, connection: AsyncConnection, key: str) -> str | None:
+        """Return the status of a row, None where there is no such row."""
+        interviews = self.interviews
+        return await connection.scalar(sa.select(interviews.c.status).where(interviews.c.key == key))
+
+    async def move(
+        self,
+        connection: AsyncConnection,
+        key: str,
+        since: Collection[LedgerStatus],
+        status: LedgerStatus,
+        values: Mapping[str, Any],
+        *conditions: sa.ColumnElement[bool],
+    ) -> bool:
+        """Give a row another status; False where it has none of those in `since`, or a condition does not hold."""
+        interviews = self.interviews
+        moved = await connection.execute(
+            sa.update(interviews)
+            .where(interviews.c.key == key, interviews.c.status.in_(since), *conditions)
+            .values(status=status, **values)
+        )
+        return bool(moved.rowcount)
+
+    async def refusal(
+        self, connection: AsyncConnection, key: str, since: Collection[LedgerStatus]
+    ) -> LedgerError:
+        """Say why a row could not be moved."""
+        found = await self.status(connection, key)
+        return LedgerError(
+            f"row {key} is {found}, not {' or '.join(since)}" if found else f"there is no row {key}"
+        )
+
+
+_VERSION_NAME = "schema_version"
+
+
+def _interview_columns() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("row_index", sa.BigInteger, nullable=False),
+        sa.Column("contact_email", sa.Text),
+        sa.Column("address_hash", sa.Text, nullable=False),
+        sa.Column("sequence_id", sa.Text),
+        sa.Column("interview_type_id", sa.Text),
+        sa.Column("deal_id", sa.Text),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("interview_request_id", sa.BigInteger),
+        sa.Column("contact_id", sa.Text),
+        sa.Column("interview_status", sa.Text),
+        sa.Column("http_status", sa.Integer),
+        sa.Column("error_code", sa.Text),
+        sa.Column("error_message", sa.Text),
+        sa.Column("received", JsonText),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("planned_at", Timestamp, nullable=False),
+        sa.Column("sending_at", Timestamp),
+        sa.Column("finished_at", Timestamp),
+    ]
+
+
+def planned(row: LedgerRow, planned_at: datetime, *, store_address: bool) -> dict[str, Any]:
+    """Return the stored values of a row that was not seen before."""
+    return {
+        "key": row.key,
+        "row_index": row.row_index,
+        "contact_email": row.contact_email if store_address else None,
+        "address_hash": hashlib.sha256(row.contact_email.encode()).hexdigest(),
+        "sequence_id": row.sequence_id,
+        "interview_type_id": row.interview_type_id,
+        "deal_id": row.deal_id,
+        "status": LedgerStatus.PLANNED,
+        "attempts": 0,
+        "planned_at": planned_at,
+    }

@@ -1,0 +1,170 @@
+"""The rate budget that the sessions of one process ask before each request leaves.
+
+The token bucket (`token_bucket`) sets the pace, a window of permits (`window`, with the proof) keeps the count, what
+the server says is obeyed (`headers`, `limits`, `cooldown`), and callers wait in two lanes (`wait_queue`) until they
+are granted a permit (`scheduler`).
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+from attrs import frozen
+
+from hindsight_async.rate.client import BudgetClient, Lane
+from hindsight_async.rate.local_limiter import LocalLimiter
+from hindsight_async.rate.plan import Plan
+from hindsight_async.rate.scheduler import Scheduler
+
+DEFAULT_MAX_RATE_WAIT = 90.0
+"""Seconds; a wait that the server names beyond this is a quota, not a rate."""
+
+OnWait = Callable[[float, str, int], None]
+"""Is called with the seconds to wait, the reason, and how many are queued."""
+
+
+@frozen
+class BudgetSnapshot:
+    """The budget at one moment.
+
+    `limit` is in requests per minute, `free_now` the requests that may leave at once, `in_flight` those under
+    way, `queued` those waiting in each lane, `seconds_until_next_permit` 0.0 where one is free. `closed_until` is
+    set while the server refuses everybody: an aware datetime on the local clock.
+    """
+
+    limit: int
+    free_now: int
+    in_flight: int
+    queued: Mapping[Lane, int]
+    seconds_until_next_permit: float
+    closed_until: datetime | None
+
+
+class Budget:
+    """What sessions need of a rate budget, wherever that keeps its count; see RateBudget and RedisBudget."""
+
+    def __init__(self, scheduler: Scheduler, wall_clock: Callable[[], datetime]) -> None:
+        self._scheduler = scheduler
+        self._wall_clock = wall_clock
+
+    @property
+    def limit(self) -> int:
+        """Requests per minute, as the plan or the server says; of a fleet without its Redis, this process's share."""
+        return self._scheduler.limiter.limit
+
+    def join(self, max_in_flight: int) -> BudgetClient:
+        """Let a session in.
+
+        Args:
+            max_in_flight: How many of its requests may be under way at once.
+
+        Returns:
+            What the session asks before each request.
+
+        Raises:
+            ValueError: `max_in_flight` is below 1.
+
+        """
+        if max_in_flight < 1:
+            raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
+        return BudgetClient(self._scheduler, max_in_flight)
+
+    def snapshot(self) -> BudgetSnapshot:
+        """Tell how things stand, as far as this process has heard.
+
+        Works with or without a running event loop, in the thread of that loop.
+
+        Returns:
+            The budget at this moment.
+
+        """
+        scheduler, limiter = self._scheduler, self._scheduler.limiter
+        now = scheduler.latest()
+        closed_for = max(0.0, limiter.opens_at - now)
+        free_now = limiter.room(now)
+        return BudgetSnapshot(
+            limit=limiter.limit,
+            free_now=free_now,
+            in_flight=scheduler.in_flight,
+            queued=dict(scheduler.queue.queued),
+            seconds_until_next_permit=0.0 if free_now else scheduler.next_permit_at(now) - now,
+            closed_until=self._wall_clock() + timedelta(seconds=closed_for) if closed_for else None,
+        )
+
+
+class RateBudget(Budget):
+    """At most so many requests in any 60 seconds, shared by all sessions of this process that are given it.
+
+    Belongs to no event loop until first used, and moves on when that one is gone.
+
+    Args:
+        requests_per_minute: The limit of the organisation's plan.
+        share: This process's part of the plan where others have the rest: 1/4 in each of four workers. Limits that
+            the server names count times the share as well; it comes to at least one request per minute.
+        burst: How many may leave at once; all of them by default.
+        max_rate_wait: Seconds; a wait that the server names beyond it raises QuotaExceededError instead.
+        on_wait: Called with seconds, reason and number queued whenever a caller has to wait; what it raises is
+            logged, and changes nothing.
+        random: Returns a number in [0, 1); spreads the return of many programs after a refusal.
+        wall_clock: Returns the local time, aware.
+
+    Raises:
+        ValueError: A number is below 1, or the share is outside (0, 1].
+
+    """
+
+    def __init__(
+        self,
+        requests_per_minute: int,
+        *,
+        share: float = 1.0,
+        burst: int | None = None,
+        max_rate_wait: float = DEFAULT_MAX_RATE_WAIT,
+        on_wait: OnWait | None = None,
+        random: Callable[[], float] = random.random,
+        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        if requests_per_minute < 1:
+            raise ValueError(f"requests_per_minute must be at least 1, not {requests_per_minute}")
+        if burst is not None and burst < 1:
+            raise ValueError(f"burst must be at least 1, not {burst}")
+        if not 0 < share <= 1:
+            raise ValueError(f"share must be more than 0 and at most 1, not {share}")
+
+        def begin(_: Scheduler) -> LocalLimiter:
+            return LocalLimiter.begin(
+                requests_per_minute, burst=burst, max_rate_wait=max_rate_wait, random=random, share=share
+            )
+
+        super().__init__(Scheduler(begin, on_wait=on_wait, wall_clock=wall_clock), wall_clock)
+
+    @classmethod
+    def for_plan(
+        cls,
+        plan: Plan,
+        *,
+        share: float = 1.0,
+        burst: int | None = None,
+        max_rate_wait: float = DEFAULT_MAX_RATE_WAIT,
+        on_wait: OnWait | None = None,
+    ) -> Self:
+        """Make the budget of a plan, or of a share of it.
+
+        Args:
+            plan: The organisation's tier.
+            share: As for the class.
+            burst: As for the class.
+            max_rate_wait: As for the class, in seconds.
+            on_wait: As for the class.
+
+        Returns:
+            The budget.
+
+        Raises:
+            ValueError: As for the class.
+
+        """
+        return cls(
+            plan.requests_per_minute, share=share, burst=burst, max_rate_wait=max_rate_wait, on_wait=on_wait
+        )

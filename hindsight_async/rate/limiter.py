@@ -1,0 +1,133 @@
+"""What stands in a request's way: what every way of counting offers to those who hand out permits."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Protocol
+
+from hindsight_async.errors import DeadlineExceededError, HindsightError, QuotaExceededError
+from hindsight_async.rate.client import BudgetClient, Permit
+
+logger = logging.getLogger("hindsight_async.rate")
+
+
+class Answer(Protocol):
+    """What the server answered, as far as it concerns the budget: HTTP status and headers, case-insensitive names."""
+
+    status: int
+    headers: Mapping[str, str]
+
+
+class Limiter(Protocol):
+    """Decides whether a request may leave, and follows what becomes of it.
+
+    All moments are in seconds of the event loop's clock, and are handed in.
+    """
+
+    @property
+    def limit(self) -> int:
+        """Requests per minute."""
+        ...
+
+    @property
+    def opens_at(self) -> float:
+        """The moment until which the server refuses everybody; one in the past where it does not."""
+        ...
+
+    def room(self, now: float) -> int:
+        """Count the permits that may be taken now."""
+        ...
+
+    def obstacle(self, now: float) -> str | None:
+        """Say what is in everybody's way."""
+        ...
+
+    def obstacle_on(self, route: str, now: float) -> str | None:
+        """Say what is in the way of requests on this route."""
+        ...
+
+    def enter_at_once(self, client: BudgetClient, route: str, now: float) -> Permit | None:
+        """Let one request leave unless there is an obstacle."""
+        ...
+
+    def enter(self, client: BudgetClient, route: str, now: float) -> Permit:
+        """Let one request leave; make sure first that there is no obstacle."""
+        ...
+
+    def lapsed(self, permit: Permit, now: float) -> bool:
+        """Tell whether a permit is too old to be used."""
+        ...
+
+    def undo(self, permit: Permit) -> None:
+        """Take back an `enter` after which nothing was sent."""
+        ...
+
+    def leave(self, permit: Permit, now: float) -> None:
+        """Note that a request is over, answered or not."""
+        ...
+
+    def takes_for_granted(self, permit: Permit, answer: Answer) -> bool:
+        """Take in an answer if it says nothing new, as most do; False where there is something to `learn`."""
+        ...
+
+    def learn(self, permit: Permit, answer: Answer, *, now: float, received_at: datetime) -> None:
+        """Take in what an answer says."""
+        ...
+
+    def settle(self) -> None:
+        """Note that all who may go now have gone."""
+        ...
+
+    def next_change(self, now: float) -> float:
+        """Name the next moment at which an obstacle may go away by itself; inf if there is none."""
+        ...
+
+    def earliest(self, ahead: int, now: float) -> float:
+        """Name the earliest moment at which a newcomer with so many ahead can leave."""
+        ...
+
+    def refusal(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
+        """Make the error for a caller that would wait in vain, if so."""
+        ...
+
+    def change_loop(self, now: float) -> None:
+        """Go on with what is known on another event loop; what was under way there is over."""
+        ...
+
+    async def finish(self) -> None:
+        """Come to rest: nobody is here any more."""
+        ...
+
+
+def warn_of_problems(names: Iterable[str], warned_of: set[str]) -> None:
+    """Warn of headers that make no sense, once of each."""
+    for name in names:
+        if name not in warned_of:
+            warned_of.add(name)
+            logger.warning("the server's %s header makes no sense and is left out of account", name)
+
+
+def too_late(wait: float, obstacle: str | None = None) -> DeadlineExceededError:
+    """Make the error for a caller who cannot have a permit before its deadline, or had none."""
+    why = f" ({obstacle})" if obstacle else ""
+    text = f"no request may leave for another {wait:.1f} s, which is past the deadline{why}"
+    return DeadlineExceededError(text, retry_after=wait)
+
+
+def closed_for_long(reset_at: datetime | None, *, quota: bool) -> QuotaExceededError:
+    """Make the error for a caller whom the server will refuse for longer than anybody waits."""
+    until = f"until {reset_at:%Y-%m-%d %H:%M:%S %Z}" if reset_at else "for an unnamed time"
+    why = "the monthly quota is used up" if quota else "the server asks for a long wait"
+    return QuotaExceededError(f"{why}: nothing is sent {until}", reset_at=reset_at)
+
+
+def harmless(on_wait: Callable[[float, str, int], None]) -> Callable[[float, str, int], None]:
+    """Return `on_wait` with what it raises logged: whether a request may leave is not for a display to decide."""
+
+    def tell(seconds: float, reason: str, queued: int) -> None:
+        try:
+            on_wait(seconds, reason, queued)
+        except Exception:
+            logger.exception("on_wait failed")
+
+    return tell

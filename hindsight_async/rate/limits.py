@@ -1,0 +1,74 @@
+"""The limits that the server names, and the windows that follow from them.
+
+The organisation's limit is the largest that any route names (the plan's until one does); a route that names a
+smaller one has a window of its own inside the organisation's. A limit lower than the one in use is believed at
+once, a higher one after two answers that agree, the second to a request sent after the first arrived.
+"""
+
+from math import inf
+
+from attrs import define
+
+from hindsight_async.rate.headers import RateHeaders
+from hindsight_async.rate.window import Window, WindowEntry
+
+
+@define(eq=False)
+class NamedLimit:
+    """What one route's answers say the limit is."""
+
+    limit: int
+    _higher: int | None = None
+    _higher_since: float = 0.0
+    _adopted_at: float = -inf
+
+    def learn(self, limit: int, *, sent_at: float, now: float) -> None:
+        """Take in the limit that one answer names."""
+        if sent_at < self._adopted_at:
+            # Sent before what is in use was learned, so it tells of an older time.
+            return
+        if limit <= self.limit:
+            self.limit, self._higher = limit, None
+        elif limit != self._higher:
+            self._higher, self._higher_since = limit, now
+        elif sent_at >= self._higher_since:
+            self.limit, self._higher, self._adopted_at = limit, None, now
+
+
+class RateLimits:
+    """The organisation's window and those of the routes with a smaller limit of their own."""
+
+    __slots__ = ("_named", "of_routes", "whole")
+
+    def __init__(self, requests_per_minute: int) -> None:
+        self.whole = Window(requests_per_minute)
+        self.of_routes: dict[str, Window] = {}
+        self._named: dict[str, NamedLimit] = {}
+
+    def windows(self) -> list[Window]:
+        """List all windows, the organisation's first."""
+        return [self.whole, *self.of_routes.values()]
+
+    def learn(self, route: str, entry: WindowEntry, headers: RateHeaders, now: float) -> None:
+        """Adopt the limit that an answer on this route names."""
+        if headers.limit is None:
+            return
+        named = self._named.get(route)
+        known = named is not None
+        if named is None:
+            named = self._named[route] = NamedLimit(self.whole.limit)
+        before = named.limit
+        named.learn(headers.limit, sent_at=entry.taken_at, now=now)
+        if known and named.limit == before:
+            return
+        self.whole.limit = max(each.limit for each in self._named.values())
+        for name, each in self._named.items():
+            self._set_ceiling(name, each.limit, now)
+
+    def _set_ceiling(self, route: str, limit: int, now: float) -> None:
+        if limit >= self.whole.limit:
+            self.of_routes.pop(route, None)
+        elif route in self.of_routes:
+            self.of_routes[route].limit = limit
+        else:
+            self.of_routes[route] = self.whole.split(limit, now)

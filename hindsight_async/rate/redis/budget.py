@@ -1,0 +1,92 @@
+"""The rate budget of a whole fleet: many processes on many hosts, one count in Redis."""
+
+import random
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from hindsight_async.rate.budget import DEFAULT_MAX_RATE_WAIT, Budget
+from hindsight_async.rate.plan import Plan, plan_or_default
+from hindsight_async.rate.redis.connection import Connection, keys_of
+from hindsight_async.rate.redis.fleet_permits import FleetPermits
+from hindsight_async.rate.redis.fleet_state import FleetState
+from hindsight_async.rate.redis.fleet_sync import FleetSync, OnOutage
+from hindsight_async.rate.redis.fleet_view import FleetView
+from hindsight_async.rate.redis.limiter import FleetLimiter
+from hindsight_async.rate.redis.timing import Timing
+from hindsight_async.rate.scheduler import Scheduler
+
+
+class RedisBudget(Budget):
+    """At most the plan's requests in any 60 seconds, for all processes that name the same Redis and organisation.
+
+    - `url`: of Redis, such as `redis://:password@host:6379/0`, `rediss://...` or `unix:///run/redis.sock`.
+    - `organisation`: any name for the organisation at Hindsight; only a hash of it is stored, and never an API key.
+    - `plan`: its tier; else HINDSIGHT_PLAN, else Essentials. What the server names instead holds for all processes.
+    - `on_outage`: what happens while Redis is away. "share" goes on with the plan divided by the number of
+      processes, "wait" lets calls wait within their deadlines.
+    - `expected_processes`: that number; else as many as were seen in the last minute. Where it is given, each
+      process also keeps to its part for the first minute of a Redis that began with nothing, since that may have
+      lost what dead processes hold.
+    - `max_rate_wait`: seconds; a wait that the server names beyond it raises QuotaExceededError.
+    - `on_wait`: called with seconds, reason and number queued whenever a caller has to wait; what it raises is
+      logged and changes nothing.
+
+    Pass it as `HindsightSession(budget=...)`; several sessions of a process may share it. Belongs to no event loop
+    until first used, and moves on when that one is gone. Raises ValueError or TypeError, naming the argument, for
+    a wrong value. A Redis that lets nobody in raises RedisRefusedError in every call.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        organisation: str,
+        *,
+        plan: Plan | None = None,
+        expected_processes: int | None = None,
+        on_outage: OnOutage = "share",
+        max_rate_wait: float = DEFAULT_MAX_RATE_WAIT,
+        on_wait: Callable[[float, str, int], None] | None = None,
+        timing: Timing = Timing(),  # noqa: B008  frozen
+    ) -> None:
+        requests_per_minute = plan_or_default(plan).requests_per_minute
+        if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"url must be text (str), not {type(url).__name__}")
+        if not isinstance(organisation, str) or not organisation:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError("organisation must be a name, the same in all processes of the fleet")
+        if on_outage not in ("share", "wait"):
+            raise ValueError(f"on_outage must be share or wait, not {on_outage!r}")
+        if expected_processes is not None and expected_processes < 1:
+            raise ValueError(f"expected_processes must be at least 1, not {expected_processes}")
+        Connection(url, timing)
+
+        def begin(scheduler: Scheduler) -> FleetLimiter:
+            process = secrets.token_hex(8)
+            state = FleetState(
+                scheduler,
+                FleetPermits(timing),
+                FleetView(timing, limit=requests_per_minute, free=requests_per_minute),
+                timing,
+                max_rate_wait=max_rate_wait,
+                random=random.random,
+            )
+            sync = FleetSync(
+                state,
+                plan=requests_per_minute,
+                process=process,
+                connection=Connection(url, timing),
+                keys=keys_of(organisation, process),
+                timing=timing,
+                expected_processes=expected_processes,
+                on_outage=on_outage,
+            )
+            return FleetLimiter(state, sync)
+
+        super().__init__(Scheduler(begin, on_wait=on_wait, wall_clock=_wall_clock), _wall_clock)
+
+    def __repr__(self) -> str:
+        return f"<RedisBudget {self.limit} requests per minute>"
+
+
+def _wall_clock() -> datetime:
+    return datetime.now(UTC)

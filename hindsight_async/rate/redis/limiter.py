@@ -1,0 +1,209 @@
+"""Limiter by a count that Redis keeps for the whole fleet, and by a share of the plan while Redis is away."""
+
+from datetime import datetime
+from http import HTTPStatus
+from math import inf
+
+from attrs import define, field
+
+from hindsight_async.errors import HindsightError, RedisRefusedError
+from hindsight_async.rate.client import BudgetClient, Permit
+from hindsight_async.rate.cooldown import named_wait
+from hindsight_async.rate.headers import RateHeaders, parse_rate_headers
+from hindsight_async.rate.limiter import Answer, closed_for_long, too_late, warn_of_problems
+from hindsight_async.rate.redis.fleet_permits import FleetPermit
+from hindsight_async.rate.redis.fleet_state import FleetState
+from hindsight_async.rate.redis.fleet_sync import FleetSync
+from hindsight_async.rate.redis.messages import Observation
+from hindsight_async.rate.redis.sync_task import SyncTask
+
+
+@define(eq=False)
+class FleetLimiter:
+    """Decides whether a request may leave, on the word of Redis."""
+
+    state: FleetState
+    sync: FleetSync
+    _sync_task: SyncTask | None = None
+    _warned_of: set[str] = field(factory=set[str])
+
+    @property
+    def limit(self) -> int:
+        """Requests per minute: the fleet's, and this process's share of them while Redis is away."""
+        return self.state.limit
+
+    @property
+    def opens_at(self) -> float:
+        """The moment until which the server refuses everybody."""
+        alone = self.state.alone
+        return self.state.view.opens_at if alone is None else alone.opens_at
+
+    def room(self, now: float) -> int:
+        """Count the permits that may be taken now, as far as is known."""
+        seen, alone = self.state.view, self.state.alone
+        if alone is not None:
+            return alone.room(now)
+        return 0 if now < seen.opens_at or seen.opening else max(0, seen.free)
+
+    def obstacle(self, now: float) -> str | None:
+        """Say what is in everybody's way."""
+        state = self.state
+        if state.alone is not None:
+            return state.alone.obstacle(now)
+        while state.granted and state.granted[0].covered_until < now:
+            state.permits.drop(state.granted.popleft())
+        if state.granted:
+            return None
+        return "Redis is away" if state.away else state.view.obstacle(now)
+
+    def obstacle_on(self, route: str, now: float) -> str | None:
+        """Say what is in the way of requests on this route."""
+        alone = self.state.alone
+        return None if alone is None else alone.obstacle_on(route, now)
+
+    def enter_at_once(self, client: BudgetClient, route: str, now: float) -> Permit | None:
+        """Let one request leave unless there is an obstacle."""
+        blocked = self.obstacle(now) or self.obstacle_on(route, now)
+        return None if blocked else self.enter(client, route, now)
+
+    def enter(self, client: BudgetClient, route: str, now: float) -> Permit:
+        """Let one request leave; make sure first that there is no obstacle."""
+        state = self.state
+        if state.alone is not None:
+            permit, held = state.alone.enter(client, route, now), state.permits.take_unasked(now)
+        else:
+            permit, held = Permit(client, route, (), 0, client.era), state.granted.popleft()
+        state.in_use[permit] = held
+        return permit
+
+    def lapsed(self, permit: Permit, now: float) -> bool:
+        """Tell whether Redis may have given this permit to somebody else."""
+        held = self.state.in_use.get(permit)
+        return held is not None and held.covered_until < now
+
+    def undo(self, permit: Permit) -> None:
+        """Take back an `enter` after which nothing was sent: the permit is for the next who waits."""
+        state = self.state
+        held = state.in_use.pop(permit, None)
+        if held is None:
+            return
+        if state.alone is not None:
+            state.alone.undo(permit)
+            state.permits.drop(held)
+        else:
+            state.granted.append(held)
+
+    def leave(self, permit: Permit, now: float) -> None:
+        """Note that a request is over, answered or not."""
+        state = self.state
+        held = state.in_use.pop(permit, None)
+        if held is None:
+            return
+        state.permits.end(held, now)
+        if state.alone is not None:
+            state.alone.leave(permit, now)
+        elif state.view.opening:
+            state.urgent = True
+
+    def takes_for_granted(self, permit: Permit, answer: Answer) -> bool:  # noqa: ARG002
+        """Take in an answer if it says nothing new: never, since the others are to hear of each."""
+        return False
+
+    def learn(self, permit: Permit, answer: Answer, *, now: float, received_at: datetime) -> None:
+        """Take in what an answer says, and tell the others at the next word."""
+        state = self.state
+        held = state.in_use.get(permit)
+        if held is None:
+            return
+        said = parse_rate_headers(answer.headers, received_at=received_at)
+        observation = _observation(permit.route, held, answer.status, said, now=now, jitter=state.random())
+        state.note(observation)
+        if state.alone is not None:
+            state.alone.learn(permit, answer, now=now, received_at=received_at)
+            return
+        warn_of_problems(said.problems, self._warned_of)
+        seen = state.view
+        if observation.refused and observation.wait:
+            seen.close(now + observation.wait, observation.reset_at, quota=observation.quota)
+        if observation.refused or seen.opening or (observation.limit or seen.limit) != seen.limit:
+            state.urgent = True
+            self._wake()
+
+    def settle(self) -> None:
+        """Give back what nobody wants, and see to it that somebody asks for more."""
+        self.state.give_back_granted()
+        if self.state.has_something_to_say():
+            self._wake()
+
+    def next_change(self, now: float) -> float:
+        """Name the next moment at which an obstacle may go away by itself; inf if there is none."""
+        alone = self.state.alone
+        return inf if alone is None else alone.next_change(now)
+
+    def earliest(self, ahead: int, now: float) -> float:
+        """Name the earliest moment at which a newcomer with so many ahead can leave."""
+        state = self.state
+        if state.alone is not None:
+            return state.alone.earliest(ahead, now)
+        return max(now, state.silent_until) if state.away else state.view.earliest(ahead, now)
+
+    def refusal(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
+        """Make the error for a caller that would wait in vain, if so."""
+        state, seen = self.state, self.state.view
+        if state.alone is not None:
+            return state.alone.refusal(deadline, earliest, now)
+        if state.refused is not None and now < state.silent_until:
+            return RedisRefusedError(state.refused)
+        if now < seen.opens_at and (seen.quota or seen.opens_at - now > state.max_rate_wait):
+            return closed_for_long(seen.reset_at, quota=seen.quota)
+        return None if deadline is None or earliest <= deadline else too_late(earliest - now)
+
+    def change_loop(self, now: float) -> None:
+        """Go on with what is known on another event loop; what was under way there is over."""
+        state = self.state
+        state.permits.end_all(now)
+        state.granted.clear()
+        state.in_use.clear()
+        state.claimed = (False, False)
+        if state.alone is not None:
+            state.alone.change_loop(now)
+        self._sync_task = None
+        self.sync.connection.start_afresh()
+
+    async def finish(self) -> None:
+        """Tell Redis what it does not know yet, and close the connection."""
+        if self._sync_task is not None:
+            await self._sync_task.stop()
+
+    def _wake(self) -> None:
+        if self._sync_task is None:
+            self._sync_task = SyncTask(self.sync, self._on_end)
+        self._sync_task.wake()
+
+    def _on_end(self) -> None:
+        self._sync_task = None
+        if self.state.scheduler.queue.waiting:
+            self._wake()
+
+
+def _observation(
+    route: str, held: FleetPermit, status: int, said: RateHeaders, *, now: float, jitter: float
+) -> Observation:
+    quota = said.usage_remaining == 0
+    refused = status == HTTPStatus.TOO_MANY_REQUESTS
+    # An error that names no numbers, such as one of a proxy, says nothing of what was let through.
+    return Observation(
+        route=route,
+        sent_at=held.taken_at,
+        got_at=now,
+        status=status,
+        refused=refused,
+        limit=said.limit,
+        remaining=said.remaining,
+        closing=held.closing,
+        freed=held.freed,
+        wait=named_wait(said, quota=quota) or None if refused else None,
+        quota=quota,
+        reset_at=said.usage_period_end if quota else said.reset_at,
+        jitter=jitter,
+    )

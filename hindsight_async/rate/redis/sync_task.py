@@ -1,0 +1,92 @@
+"""The one task that speaks to Redis for a process: whatever is due goes into one round trip, and so share all callers."""
+
+import asyncio
+from collections.abc import Callable
+
+from hindsight_async.errors import RedisRefusedError
+from hindsight_async.rate.limiter import logger
+from hindsight_async.rate.redis.connection import RedisAwayError
+from hindsight_async.rate.redis.fleet_sync import FleetSync
+from hindsight_async.rate.redis.messages import SyncRequest, decoded
+
+
+class SyncTask:
+    """Speaks to Redis when there is something to say, from its first `wake` until `stop`, on one event loop."""
+
+    def __init__(self, sync: FleetSync, on_end: Callable[[], None]) -> None:
+        self._sync = sync
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._task = self._loop.create_task(self._run(), name="hindsight_async rate budget")
+        self._task.add_done_callback(self._ended)
+
+    def wake(self) -> None:
+        """Have it look whether there is something to say."""
+        self._woken.set()
+
+    async def stop(self) -> None:
+        """Say a last word, within `Timing.leave` seconds, and close the connection."""
+        self._stopping = True
+        self._woken.set()
+        _, late = await asyncio.wait([self._task], timeout=self._sync.timing.leave)
+        for task in late:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _run(self) -> None:
+        sync = self._sync
+        try:
+            while not self._stopping:
+                self._woken.clear()
+                now = self._loop.time()
+                moment = sync.next_word(now)
+                if moment > now:
+                    await self._sleep_until(moment)
+                else:
+                    await self._speak(sync.compose(now))
+            # Twice, because the first may only bring the news that Redis has lost its data.
+            for _ in range(2):
+                if await self._speak(sync.compose(self._loop.time(), bye=True)):
+                    break
+        finally:
+            await sync.connection.close()
+
+    async def _sleep_until(self, moment: float) -> None:
+        try:
+            async with asyncio.timeout_at(moment):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    async def _speak(self, request: SyncRequest) -> bool:
+        """Make one round trip; tell whether Redis took in what was said."""
+        sync, reply = self._sync, None
+        try:
+            answer = await sync.connection.call(sync.keys, request.encoded(sync.timing))
+            if self._task.cancelling():
+                # Python 3.11's wait_for, which the Redis client sends with, may lose a cancellation.
+                raise asyncio.CancelledError
+            reply = decoded(answer)
+        except RedisAwayError as error:
+            sync.lose(str(error), self._loop.time())
+        except RedisRefusedError as error:
+            sync.refuse(error, self._loop.time())
+        finally:
+            if reply is None:
+                sync.doubt(request)
+        if reply is None:
+            return False
+        sync.hear(request, reply, self._loop.time())
+        return not reply.moved
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            logger.error("the task that speaks to Redis failed", exc_info=error)
+            why = RedisRefusedError(f"the task that speaks to Redis failed: {type(error).__name__}")
+            self._sync.refuse(why, self._loop.time())
+        self._on_end()

@@ -1,0 +1,72 @@
+"""The token bucket that sets the pace, without waiting in it."""
+
+import asyncio
+from contextlib import suppress
+
+from aiolimiter import AsyncLimiter
+
+MINUTE = 60.0
+
+HALVINGS = 10
+"""How often the bracket around the bucket's level is halved; the wait for a token is right to 1/1024 of it."""
+
+
+class TokenBucket:
+    """A token bucket: `requests_per_minute` on average, `burst` of them at once. Belongs to the running event loop.
+
+    The next in line asks here, nobody else: a limiter that several wait at keeps no order, and a token that a
+    waiter takes along when it is cancelled is gone.
+    """
+
+    __slots__ = ("_limiter", "_loop", "_returned", "_token_seconds", "burst", "spreads")
+
+    def __init__(self, requests_per_minute: int, burst: int | None) -> None:
+        self.burst = min(burst or requests_per_minute, requests_per_minute)
+        # With a burst of N the bucket lets N + N x T / 60 through in T seconds. The window lets at most N through in
+        # any 60, so never more than that: then there is nothing to ask here.
+        self.spreads = self.burst < requests_per_minute
+        self._token_seconds = MINUTE / requests_per_minute
+        self._limiter = AsyncLimiter(self.burst, self.burst * self._token_seconds)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._returned = 0
+
+    def ready(self) -> bool:
+        """Tell whether there is a token; a bucket that nobody has used on this event loop is full."""
+        return not self.spreads or self._returned > 0 or not self._is_in_use() or self._limiter.has_capacity()
+
+    def take(self) -> None:
+        """Take a token; ask `spreads` and `ready` first."""
+        if self._returned:
+            self._returned -= 1
+            return
+        self._loop = asyncio.get_running_loop()
+        acquiring = self._limiter.acquire()
+        with suppress(StopIteration):
+            # Where there is capacity this runs to its end without waiting, so that no task is needed for it.
+            acquiring.send(None)
+        acquiring.close()
+
+    def put_back(self) -> None:
+        """Return a token that was not used."""
+        if self.spreads:
+            self._returned += 1
+
+    def seconds_until_ready(self) -> float:
+        """Tell how long until there is a token."""
+        if self.ready():
+            return 0.0
+        there, missing = 0.0, 1.0
+        for _ in range(HALVINGS):
+            middle = (there + missing) / 2
+            if self._limiter.has_capacity(middle):
+                there = middle
+            else:
+                missing = middle
+        return (1.0 - there) * self._token_seconds
+
+    def _is_in_use(self) -> bool:
+        return self._loop is not None and self._loop is asyncio._get_running_loop()  # noqa: SLF001  the documented one raises
+
+    def seconds_for(self, ahead: int) -> float:
+        """Tell how long it takes at least until those ahead and one more have their tokens."""
+        return max(0, ahead + 1 - self.burst) * self._token_seconds

@@ -1,0 +1,138 @@
+"""Who waits for the rate budget, and whose turn it is.
+
+Callers wait in lines, one for each lane, session and route, because only their heads need to be looked at: what
+entries one line up (its session has enough in flight, its route is at its ceiling) entries up nobody else.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from hindsight_async.rate.client import LANES, BudgetClient, Lane, Permit, no_one_queued
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from hindsight_async.errors import HindsightError
+
+INTERACTIVE_IN_A_ROW = 9
+"""After so many interactive turns with bulk waiting, one bulk turn follows: bulk keeps a tenth."""
+
+FEW_GONE = 64
+"""Cancelled waiters that may stay in the lines, however short these are."""
+
+
+@define(eq=False)
+class Waiter:
+    """One caller in line; its future brings the permit, or why there is none."""
+
+    client: BudgetClient
+    route: str
+    lane: Lane
+    since: float
+    deadline: float | None
+    turn: "asyncio.Future[Permit | HindsightError]"
+    arrival: int = 0
+
+    @property
+    def line(self) -> tuple[BudgetClient, str]:
+        """Name the line it stands in."""
+        return self.client, self.route
+
+
+@define(eq=False)
+class WaitQueue:
+    """First come, first served within a lane; interactive before bulk, which keeps a tenth of the turns."""
+
+    queued: dict[Lane, int] = field(factory=no_one_queued)
+    waiting: int = 0
+    _lines: dict[Lane, dict[tuple[BudgetClient, str], deque[Waiter]]] = field(
+        factory=lambda: {lane: {} for lane in LANES}
+    )
+    _arrivals: int = 0
+    _gone: int = 0
+    _in_a_row: int = 0
+
+    def __iter__(self) -> Iterator[Waiter]:
+        for lines in self._lines.values():
+            for line in lines.values():
+                yield from (waiter for waiter in line if not waiter.turn.done())
+
+    def ahead_of(self, lane: Lane) -> int:
+        """Count those who go before a newcomer in this lane."""
+        return self.queued["interactive"] if lane == "interactive" else self.waiting
+
+    def join(self, waiter: Waiter) -> None:
+        """Stand at the end of the line."""
+        self._arrivals += 1
+        waiter.arrival = self._arrivals
+        self._lines[waiter.lane].setdefault(waiter.line, deque()).append(waiter)
+        self._count(waiter, 1)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Note that this waiter, whose future is done, goes without a turn."""
+        self._count(waiter, -1)
+        self._gone += 1
+        if self._gone > FEW_GONE and self._gone > self.waiting:
+            self._forget_gone()
+
+    def demand(self) -> tuple[int, int]:
+        """Count the interactive and bulk waiters whose sessions may have that many more in flight."""
+        interactive = bulk = 0
+        for client in {client for lines in self._lines.values() for client, _ in lines}:
+            places = max(0, client.max_in_flight - client.in_flight)
+            urgent = min(places, client.queued["interactive"])
+            interactive += urgent
+            bulk += min(places - urgent, client.queued["bulk"])
+        return interactive, bulk
+
+    def oldest(self) -> Waiter | None:
+        """Find who has waited longest."""
+        heads = [head for lane in LANES for head in self._heads(lane)]
+        return min(heads, key=_arrival, default=None)
+
+    def call_next(self, may_go: Callable[[Waiter], bool]) -> Waiter | None:
+        """Take the next in turn out of its line; None where no head of a line may go."""
+        chosen = self._first("interactive", may_go)
+        if self.queued["bulk"] and (chosen is None or self._in_a_row >= INTERACTIVE_IN_A_ROW):
+            chosen = self._first("bulk", may_go) or chosen
+        if chosen is None:
+            return None
+        self._in_a_row = self._in_a_row + 1 if chosen.lane == "interactive" and self.queued["bulk"] else 0
+        self._lines[chosen.lane][chosen.line].popleft()
+        self._count(chosen, -1)
+        return chosen
+
+    def _count(self, waiter: Waiter, change: int) -> None:
+        self.waiting += change
+        self.queued[waiter.lane] += change
+        waiter.client.queued[waiter.lane] += change
+
+    def _first(self, lane: Lane, may_go: Callable[[Waiter], bool]) -> Waiter | None:
+        return min((head for head in self._heads(lane) if may_go(head)), key=_arrival, default=None)
+
+    def _heads(self, lane: Lane) -> list[Waiter]:
+        lines = self._lines[lane]
+        heads: list[Waiter] = []
+        for key in list(lines):
+            line = lines[key]
+            while line and line[0].turn.done():
+                line.popleft()
+                self._gone -= 1
+            if line:
+                heads.append(line[0])
+            else:
+                del lines[key]
+        return heads
+
+    def _forget_gone(self) -> None:
+        for lines in self._lines.values():
+            for key, line in lines.items():
+                lines[key] = deque(waiter for waiter in line if not waiter.turn.done())
+        self._gone = 0
+
+
+def _arrival(waiter: Waiter) -> int:
+    return waiter.arrival

@@ -1,0 +1,245 @@
+"""The interviews resource: typed arguments to calls."""
+
+from collections.abc import AsyncIterable, Awaitable, Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+from hindsight_async.call.codec import encode
+from hindsight_async.call.execute import Executor, SendHooks
+from hindsight_async.call.request import Call, Endpoint
+from hindsight_async.delivery.bulk import DEFAULT_ABORT_AFTER_FAILURES, BulkRun
+from hindsight_async.delivery.ledger.entries import Journal, NoJournal
+from hindsight_async.delivery.outcomes import OutcomeStatus
+from hindsight_async.errors import CreateLimitReachedError
+from hindsight_async.rate import Lane
+from hindsight_async.resources.interviews.models import (
+    CreatedInterview,
+    CreateInterview,
+    Interview,
+    UpdatedInterview,
+    UpdateInterview,
+)
+from hindsight_async.resources.interviews.recipients import AllowedRecipients, interview_key
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from hindsight_async.delivery.ledger.ledger import Ledger
+    from hindsight_async.delivery.ledger.run import LedgerRun
+
+T = TypeVar("T")
+
+_COLLECTION = "/interviews"
+
+_CREATE = Endpoint(method="POST", route="POST /interviews", reply_type=CreatedInterview, repeatable=False)
+_GET = Endpoint(method="GET", route="GET /interviews/{id}", reply_type=Interview, repeatable=True)
+_UPDATE = Endpoint(
+    method="PATCH", route="PATCH /interviews/{id}", reply_type=UpdatedInterview, repeatable=True
+)
+
+BULK_ROW_SECONDS = 3600.0
+"""The deadline of a row of a bulk run, where the session's own is shorter: rows are there to wait."""
+
+Update = tuple[int, UpdateInterview]
+"""An interview request id, and what to change."""
+
+
+class Interviews:
+    """Create, read and update interviews; reached as `session.interviews`."""
+
+    def __init__(
+        self, executor: Executor, *, allowed: AllowedRecipients, max_creates: int | None, max_in_flight: int
+    ) -> None:
+        self._executor = executor
+        self._allowed = allowed
+        self._max_creates = max_creates
+        self._creates = 0
+        self._max_in_flight = max_in_flight
+
+    async def create(self, request: CreateInterview, *, lane: Lane = "interactive") -> CreatedInterview:
+        """Create an interview; with a sequence this emails the contact (page create-interview).
+
+        It is sent again only where it provably was not processed. Raises TypeError for another
+        type of request, RecipientNotAllowedError, CreateLimitReachedError, and other HindsightErrors; where
+        `delivery` is UNKNOWN the contact may have been emailed.
+
+        Not for a job queue that repeats jobs (arq, Celery with acks_late): each run of the job emails the contact
+        again, so use `create_once` there. Hindsight's own Interview Agent may email the contact too, when a deal
+        closes; see "Who may be emailed twice" in the README.
+        """
+        return await self._create(request, lane, self._executor.deadline)
+
+    async def create_once(
+        self, request: CreateInterview, *, ledger: "LedgerRun", lane: Lane = "interactive"
+    ) -> CreatedInterview:
+        """Create an interview unless the ledger has it already, for events that may be delivered twice.
+
+        The same contact with and without `deal_id` is two interviews and two emails, and the ledger knows nothing of
+        those of Hindsight's own Interview Agent; see "Who may be emailed twice" in the README.
+
+        Args:
+            request: The interview to create; its contact, sequence or interview type and deal tell it from others.
+            ledger: What `Ledger.run()` opens (extra `bulk`), once for all calls.
+            lane: "interactive" goes before "bulk".
+
+        Returns:
+            What was created, now or by an earlier call: `created_now` tells which. Of an earlier one the ledger has
+            neither link nor token: read it with `get`.
+
+        Raises:
+            LedgerInUseError: Another call or another living process is at it; `retry_after` is in how many seconds
+                it is free should that one die.
+            APIError: The API refused it, now or earlier (`is_earlier`); it is not sent again, unless the fault was the
+                key's or the address's.
+            OutcomeUnknownError: It was sent, now or earlier (`is_earlier`), and its outcome is unknown; it is not sent
+                again until a person says so (`Ledger.resolve`).
+            LedgerError: The ledger cannot be written; nothing was sent unless `delivery` is UNKNOWN.
+            HindsightError: As from `create`. Where `delivery` is NOT_SENT the next call sends it.
+
+        """
+        from hindsight_async.delivery.ledger.once import create_once  # noqa: PLC0415  needs the extra `bulk`
+
+        return await create_once(
+            _of_type(request, CreateInterview),
+            ledger,
+            lambda hooks: self._create(request, lane, self._executor.deadline, hooks),
+        )
+
+    async def get(self, interview_request_id: int, *, lane: Lane = "interactive") -> Interview:
+        """Read an interview; its transcript is there once it is completed (page get-interview).
+
+        Interviews take hours: poll every 5 to 15 minutes. Raises TypeError or ValueError for what
+        is no id, and HindsightError.
+        """
+        call = Call(_GET, _item_path(interview_request_id), interview_request_id=interview_request_id)
+        return await self._executor.run(call, lane=lane, deadline=self._executor.deadline)
+
+    async def update(
+        self, interview_request_id: int, request: UpdateInterview, *, lane: Lane = "interactive"
+    ) -> UpdatedInterview:
+        """Replace the contact's notes or name, or this interview's objective (page update-interview).
+
+        Raises TypeError or ValueError for wrong arguments, and HindsightError.
+        """
+        return await self._update((interview_request_id, request), lane, self._executor.deadline)
+
+    def create_many(
+        self,
+        requests: Iterable[CreateInterview] | AsyncIterable[CreateInterview],
+        *,
+        ledger: "Ledger | str | PathLike[str] | None" = None,
+        abort_after_failures: int = DEFAULT_ABORT_AFTER_FAILURES,
+    ) -> BulkRun[CreateInterview, CreatedInterview]:
+        """Create an interview for each request, at plan speed, and tell what became of each.
+
+        `requests` is read as it goes and never held as a whole. With a `ledger` (one, or the path of its file;
+        extra `bulk`) what is about to be sent is on disk before it leaves, and what an earlier run has done is
+        not done again. The run ends by raising after `abort_after_failures` rows in a row without a success.
+
+        The same contact with and without `deal_id` is two rows and two emails; in a job that may be repeated give a
+        `ledger`. See "Who may be emailed twice" in the README.
+
+        Args:
+            requests: What to create, one for each contact.
+            ledger: Where the run keeps its memory; None for none beyond the run.
+            abort_after_failures: How many rows, at least 1.
+
+        Returns:
+            The run, to be entered with `async with` and iterated inside that block.
+
+        Raises:
+            ValueError: `abort_after_failures` is below 1.
+
+        """
+        return BulkRun(
+            requests,
+            key_of=lambda request: interview_key(_of_type(request, CreateInterview)),
+            open_session=self._executor.open,
+            send=lambda request, hooks: self._create(request, "bulk", self._row_deadline, hooks),
+            success=OutcomeStatus.CREATED,
+            journal=_journal(ledger),
+            max_in_flight=self._max_in_flight,
+            abort_after_failures=abort_after_failures,
+        )
+
+    def update_many(
+        self,
+        updates: Iterable[Update] | AsyncIterable[Update],
+        *,
+        abort_after_failures: int = DEFAULT_ABORT_AFTER_FAILURES,
+    ) -> BulkRun[Update, UpdatedInterview]:
+        """Make each `(interview_request_id, UpdateInterview)` change, like `create_many`.
+
+        A second update of one interview in the same input is a duplicate: the order of two is not kept. The run is
+        entered with `async with` and iterated inside that block.
+        """
+        return BulkRun(
+            updates,
+            key_of=_update_key,
+            open_session=self._executor.open,
+            send=lambda update, hooks: self._update(update, "bulk", self._row_deadline, hooks),
+            success=OutcomeStatus.UPDATED,
+            journal=NoJournal[Update](),
+            max_in_flight=self._max_in_flight,
+            abort_after_failures=abort_after_failures,
+        )
+
+    @property
+    def _row_deadline(self) -> float | None:
+        deadline = self._executor.deadline
+        return None if deadline is None else max(deadline, BULK_ROW_SECONDS)
+
+    def _create(
+        self,
+        request: CreateInterview,
+        lane: Lane,
+        deadline: float | None,
+        hooks: SendHooks | None = None,
+    ) -> Awaitable[CreatedInterview]:
+        call = Call(_CREATE, _COLLECTION, encode(_of_type(request, CreateInterview)), request)
+        self._allowed.check(request.contact_email)
+        if self._max_creates is not None:
+            if self._creates >= self._max_creates:
+                raise CreateLimitReachedError(
+                    f"this session may make {self._max_creates} creates (max_creates), and has",
+                    method=_CREATE.method,
+                    path=call.path,
+                )
+            self._creates += 1
+        return self._executor.run(call, lane=lane, deadline=deadline, hooks=hooks)
+
+    def _update(
+        self, update: Update, lane: Lane, deadline: float | None, hooks: SendHooks | None = None
+    ) -> Awaitable[UpdatedInterview]:
+        interview_request_id, request = update
+        path = _item_path(interview_request_id)
+        body = encode(_of_type(request, UpdateInterview))
+        call = Call(_UPDATE, path, body, request, interview_request_id)
+        return self._executor.run(call, lane=lane, deadline=deadline, hooks=hooks)
+
+
+def _of_type(request: T, expected: type[T]) -> T:
+    if not isinstance(request, expected):
+        raise TypeError(f"request must be {expected.__name__}, not {type(request).__name__}")
+    return request
+
+
+def _update_key(update: Update) -> str:
+    interview_request_id, request = update
+    _of_type(request, UpdateInterview)
+    return _item_path(interview_request_id)
+
+
+def _item_path(interview_request_id: int) -> str:
+    if type(interview_request_id) is not int:
+        raise TypeError(f"interview_request_id must be an int, not {type(interview_request_id).__name__}")
+    if interview_request_id < 0:
+        raise ValueError("interview_request_id must not be negative")
+    return f"{_COLLECTION}/{interview_request_id}"
+
+
+def _journal(ledger: "Ledger | str | PathLike[str] | None") -> Journal[CreateInterview]:
+    if ledger is None:
+        return NoJournal[CreateInterview]()
+    from hindsight_async.delivery.ledger.journal import LedgerJournal  # noqa: PLC0415  needs the extra `bulk`
+
+    return LedgerJournal(ledger)

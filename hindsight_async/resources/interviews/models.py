@@ -1,0 +1,201 @@
+"""What goes to the API and what comes back: frozen attrs classes with the API's own field names."""
+
+import enum
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, cast
+
+from attrs import Attribute, field, frozen
+
+from hindsight_async.resources.interviews.context import ContactContext, json_ready, sendable_text
+
+
+class InterviewStatus(enum.StrEnum):
+    """How far an interview has come (page get-interview).
+
+    Open: a value that this version does not know becomes a member of its own, with that value.
+    """
+
+    CREATED = "created"
+    """No email was sent yet, or the interview is a link that you deliver."""
+
+    SENT = "sent"
+    """The email is out, or (right after a create) queued."""
+
+    COMPLETED = "completed"
+    """The interview is over; the transcript is there."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "InterviewStatus | None":
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = value
+        member._value_ = value
+        return member
+
+
+_ATOM = r"[^\s@<>()\[\]\\,;:\"\x00-\x1f]"
+_LABEL = r"[^\s@<>()\[\]\\,;:\".\x00-\x1f]"
+_ADDRESS_SHAPE = re.compile(rf"{_ATOM}+@{_LABEL}+(\.{_LABEL}+)+")
+
+
+def _text(_request: object, attribute: "Attribute[Any]", value: str | None) -> None:
+    if value is not None:
+        _check_text(value, attribute.name)
+
+
+def _check_text(value: object, name: str) -> None:
+    if type(value) is str and value.isascii():
+        return
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text (str), not {'None' if value is None else type(value).__name__}")
+    sendable_text(value, name)
+
+
+def _address(_request: object, attribute: "Attribute[Any]", value: str) -> None:
+    _check_text(value, attribute.name)
+    if not _ADDRESS_SHAPE.fullmatch(value):
+        raise ValueError(
+            f"{attribute.name} must be one bare email address such as name@company.example; "
+            f"the text of {len(value)} characters given is not"
+        )
+
+
+def _identifier(_request: object, attribute: "Attribute[Any]", value: str | None) -> None:
+    if value is None:
+        return
+    _check_text(value, attribute.name)
+    if not value or value.isspace():
+        raise ValueError(f"{attribute.name} must not be empty; leave it out or give an id from the dashboard")
+
+
+def _context(value: object) -> ContactContext | None:
+    if value is None or (type(value) is str and value.isascii()):
+        return value
+    if not isinstance(value, (str, Mapping)):
+        raise TypeError(f"contact_context must be text or a mapping, not {type(value).__name__}")
+    return cast("ContactContext", json_ready(cast("object", value), "contact_context"))
+
+
+@frozen(kw_only=True)
+class CreateInterview:
+    """The body of POST /interviews (page create-interview).
+
+    With `sequence_id` the contact is enrolled and Paige emails them; with only
+    `interview_type_id` no email goes out and you deliver the survey link. `contact_context`
+    replaces the contact's notes. What is None is left out of the body.
+
+    Raises TypeError or ValueError, naming the field, for a value the API would refuse.
+    """
+
+    contact_email: str = field(validator=_address, repr=False)
+    sequence_id: str | None = field(default=None, validator=_identifier)
+    interview_type_id: str | None = field(default=None, validator=_identifier)
+    contact_name: str | None = field(default=None, validator=_text, repr=False)
+    # A mapping has no hash; left out of it, requests still go into sets.
+    contact_context: ContactContext | None = field(default=None, converter=_context, repr=False, hash=False)
+    deal_id: str | None = field(default=None, validator=_identifier)
+    objective: str | None = field(default=None, validator=_text)
+
+    def __attrs_post_init__(self) -> None:
+        if self.sequence_id is None and self.interview_type_id is None:
+            raise ValueError(
+                "sequence_id or interview_type_id must be given: a sequence emails the contact, "
+                "an interview type gives a link to deliver"
+            )
+
+
+@frozen(kw_only=True)
+class UpdateInterview:
+    """The body of PATCH /interviews/{id} (page update-interview); at least one field.
+
+    `contact_context` (which replaces the notes) and `contact_name` change the contact for all
+    their interviews, `objective` changes this one. What is None stays as it is.
+
+    Raises TypeError or ValueError, naming the field, for a value the API would refuse.
+    """
+
+    contact_context: ContactContext | None = field(default=None, converter=_context, repr=False, hash=False)
+    contact_name: str | None = field(default=None, validator=_text, repr=False)
+    objective: str | None = field(default=None, validator=_text)
+
+    def __attrs_post_init__(self) -> None:
+        if self.contact_context is None and self.contact_name is None and self.objective is None:
+            raise ValueError(
+                "contact_context, contact_name or objective must be given: there is nothing to update"
+            )
+
+
+def _without_query(url: str | None) -> str:
+    # The link's query carries the survey token.
+    return repr(url) if url is None else f"'{url.partition('?')[0]}?…'"
+
+
+def _names_only(extra: Mapping[str, Any]) -> str:
+    # What the fields mean is unknown, so their values could be secrets.
+    return repr(sorted(extra))
+
+
+def _nothing() -> dict[str, Any]:
+    # Calling `dict[str, Any]` takes seven times as long, because the alias makes a note on what it made.
+    return {}
+
+
+@frozen(kw_only=True)
+class CreatedInterview:
+    """The answer to a create (page create-interview).
+
+    `survey_url` and `survey_token` open the interview without a login, so keep them secret.
+    `created_now` is False where `create_once` found that an earlier call had created it: link and token are
+    None then; read it with `get`. What the answer lacks, or has as another kind of value, is None. `extra` has, as
+    they came, the fields that this version does not know or could not read as they are; an id that came as text is
+    one of these.
+    """
+
+    interview_request_id: int
+    contact_id: str | None = None
+    status: InterviewStatus | None = None
+    deal_id: str | None = None
+    survey_url: str | None = field(default=None, repr=_without_query)
+    survey_token: str | None = field(default=None, repr=False)
+    created_now: bool = True
+    extra: Mapping[str, Any] = field(factory=_nothing, repr=_names_only, hash=False)
+
+
+@frozen(kw_only=True)
+class UpdatedInterview:
+    """The answer to an update (page update-interview); the id is the one asked for where the answer has none."""
+
+    interview_request_id: int
+    extra: Mapping[str, Any] = field(factory=_nothing, repr=_names_only, hash=False)
+
+
+@frozen(kw_only=True)
+class Transcript:
+    """What was said: markdown, turns as `**Name:** text` separated by blank lines."""
+
+    content: str = field(repr=False)
+    document_id: str | None = None
+    created_at: datetime | None = None
+    extra: Mapping[str, Any] = field(factory=_nothing, repr=_names_only, hash=False)
+
+
+@frozen(kw_only=True)
+class Interview:
+    """One interview (page get-interview); `transcript` is None until `status` is completed.
+
+    What cannot be read is None and stands in `extra`, as in CreatedInterview; so does a transcript without text.
+    """
+
+    interview_request_id: int
+    status: InterviewStatus | None = None
+    created_at: datetime | None = None
+    contact_id: str | None = None
+    deal_id: str | None = None
+    survey_url: str | None = field(default=None, repr=_without_query)
+    objective: str | None = None
+    email_sent_at: datetime | None = None
+    transcript: Transcript | None = None
+    extra: Mapping[str, Any] = field(factory=_nothing, repr=_names_only, hash=False)

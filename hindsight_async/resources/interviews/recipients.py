@@ -1,0 +1,71 @@
+"""Who may be emailed, and when two rows mean the same person and interview."""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from fnmatch import fnmatchcase
+
+from hindsight_async.errors import RecipientNotAllowedError
+from hindsight_async.resources.interviews.models import CreateInterview
+
+
+def normalised(address: str) -> str:
+    """Return the form under which an address counts as the same: trimmed, NFC, case-folded, ASCII domain.
+
+    A plus-tag stays: the API tells such addresses apart.
+    """
+    if address.isascii():
+        # Composition and the domain's alphabet make no difference here, and most addresses come this way.
+        return address.strip().casefold()
+    local, _, domain = unicodedata.normalize("NFC", address.strip()).casefold().rpartition("@")
+    # Where no host name has this form the API may still take it: then only its exact twin is the same.
+    with suppress(UnicodeError):
+        domain = domain.encode("idna").decode()
+    return f"{local}@{domain}"
+
+
+def interview_key(request: CreateInterview) -> str:
+    """Return the hash that names one contact's interview: address, sequence, interview type and deal."""
+    parts = [
+        normalised(request.contact_email),
+        request.sequence_id,
+        request.interview_type_id,
+        request.deal_id,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+class AllowedRecipients:
+    """Who may be emailed: lists of patterns such as `*@ours.test`, each of which must allow the address.
+
+    `lists` are by the name under which they were given, and so is what `at_each_create` returns, which is asked anew
+    each time; one that is None does not count, and an empty one allows nobody.
+    """
+
+    def __init__(
+        self,
+        lists: Mapping[str, Iterable[str] | None],
+        *,
+        at_each_create: Callable[[], Mapping[str, Iterable[str] | None]] = dict,
+    ) -> None:
+        self._lists = _in_normal_form(lists)
+        self._at_each_create = at_each_create
+
+    def check(self, address: str) -> None:
+        """Raise RecipientNotAllowedError for an address that is not allowed."""
+        lists = _in_normal_form(self._at_each_create()) | self._lists
+        if not lists:
+            return
+        known_as = normalised(address)
+        for name, patterns in lists.items():
+            if not any(fnmatchcase(known_as, pattern) for pattern in patterns):
+                why = f"none of its {len(patterns)} patterns fits" if patterns else "it allows nobody"
+                raise RecipientNotAllowedError(f"{name} does not allow this recipient: {why}")
+
+
+def _in_normal_form(lists: Mapping[str, Iterable[str] | None]) -> dict[str, tuple[str, ...]]:
+    return {
+        name: tuple(map(normalised, patterns)) for name, patterns in lists.items() if patterns is not None
+    }
