@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
@@ -53,6 +54,12 @@ class PostgresBackend:
         self.rows = SharedTables(PREFIX)
         self.files: tuple[Path, ...] = ()
         self._engine = _engine_at(url.difference_update_query(["lease_seconds"]))
+        # Before SQLAlchemy 2.1 what the driver raises while it connects comes as it is.
+        self._failures: tuple[type[Exception], ...] = (
+            SQLAlchemyError,
+            OSError,
+            import_module("asyncpg").PostgresError,
+        )
         self._was_seen = False
 
     async def exists(self) -> bool:
@@ -93,7 +100,7 @@ class PostgresBackend:
         """Turn what the database or the network says into a LedgerError."""
         try:
             yield
-        except (SQLAlchemyError, OSError) as error:
+        except self._failures as error:
             reason = error.orig if isinstance(error, DBAPIError) else error
             code = _sqlstate(error)
             meaning = _MEANINGS.get(code) or _MEANINGS.get(code[:2]) or _UNREACHABLE.get(code, _ODD)
