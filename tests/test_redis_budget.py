@@ -381,11 +381,12 @@ def test_a_caller_that_is_cancelled_anywhere_takes_no_slot_along(redis, steps):
     """Cancelled after any number of steps of the loop, what it was granted goes back unsent, and others pass."""
 
     async def main():
-        client = budget_of(redis).join(5)
+        budget = budget_of(redis)
+        client = budget.join(5)
         task = asyncio.ensure_future(send(client, 60.0))
         for _ in range(steps):
             await asyncio.sleep(0)
-        sent = bool(client._scheduler.in_flight)
+        sent = bool(budget.snapshot().in_flight)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await send(client)

@@ -29,12 +29,17 @@ pytestmark = pytest.mark.servers
 
 def away(budget):
     """Make the question whether the budget has noticed."""
-    return lambda: budget._scheduler.limiter.state.away
+    return lambda: budget.redis_is_away
 
 
 def back(budget):
     """Make the question whether the budget has noticed."""
-    return lambda: not budget._scheduler.limiter.state.away
+    return lambda: not budget.redis_is_away
+
+
+def is_told(redis, part, field):
+    """Tell whether Redis has heard of it."""
+    return redis.command("HEXISTS", key_of(redis, part) or "none", field) == b":1\r\n"
 
 
 def sent_at_once(tasks):
@@ -56,9 +61,8 @@ def test_what_was_learned_before_a_loss_is_not_held_against_the_fleet(redis):
             redis.kill()
             permit.answered(200, headers(limit=LIMIT, remaining=LIMIT - 3))
             redis.start()
-        state = budget._scheduler.limiter.state
-        epoch = state.view.epoch
-        await until(lambda: state.view.epoch != epoch and not state.observations)
+        # Which limit the answer named is told together with how much was used.
+        await until(lambda: is_told(redis, "named", "GET /interviews/{id}"))
         state = key_of(redis, "state")
         assert redis.command("HGET", state, "foreign") in (b"$-1\r\n", b"$5\r\n0.000\r\n")
         await depart(client)
@@ -175,7 +179,7 @@ def test_a_closed_gate_stays_closed_in_an_outage(redis):
         budget = budget_of(redis, timing=LONG)
         client = budget.join(5)
         await send(client, status=429, said=headers(Retry_After="40"))
-        await until(lambda: not budget._scheduler.limiter.state.observations)
+        await until(lambda: is_told(redis, "state", "opens_at"))
         redis.kill()
         await until(away(budget))
         with pytest.raises(DeadlineExceededError) as refused:
@@ -226,8 +230,7 @@ def test_a_redis_that_comes_back_with_another_password(redis, on_outage):
             redis.kill()
             del redis.options[-2:]
             redis.start()
-            state = budget._scheduler.limiter.state
-            await until(lambda: state.alone is None and held(redis) == 2)
+            await until(lambda: back(budget)() and held(redis) == 2)
         else:
             await asyncio.sleep(2 * LONG.retry)
             await until(back(budget))

@@ -84,6 +84,12 @@ class RedisBudget(Budget):
 
         super().__init__(Scheduler(begin, on_wait=on_wait, wall_clock=_wall_clock), _wall_clock)
 
+    @property
+    def redis_is_away(self) -> bool:
+        """Whether Redis was out of reach when this process last spoke to it."""
+        limiter = self._scheduler.limiter
+        return isinstance(limiter, FleetLimiter) and limiter.state.away
+
     def __repr__(self) -> str:
         return f"<RedisBudget {self.limit} requests per minute>"
 
