@@ -79,10 +79,6 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._wait_in_real_time(future)
         return future
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        # Without the time that a runner gives it, which the clock would jump over.
-        await super().shutdown_default_executor()
-
     def _wait_in_real_time(self, future: asyncio.Future[Any]) -> None:
         self._jumping.awaited.add(future)
         future.add_done_callback(self._jumping.awaited.discard)
