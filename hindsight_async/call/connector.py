@@ -1,6 +1,7 @@
 """Connections that carry an answer only to what was asked on them."""
 
 import asyncio
+import re
 import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 TURNS_TO_READ = 2
 """How many turns of the event loop it takes until it has handed over what lay in the kernel: the first finds it, and
 may leave handing it over to the second."""
+
+
+_INTERIM = (b"HTTP/1.1 1", b"HTTP/1.0 1")
+_HEAD_ENDS = b"\r\n\r\n"
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*(?=\r\n)", re.IGNORECASE)
+_ENCODING = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -67,7 +74,7 @@ class Connector(aiohttp.TCPConnector):
             elif not await guard.nothing_came(connection):
                 connection.close()
                 continue
-            guard.is_idle = False
+            guard.expect_answer()
             connection.add_callback(guard.rest)
             return connection
 
@@ -76,29 +83,63 @@ class _IdleGuard(asyncio.Protocol):
     """Hands what arrives on a connection to aiohttp, and ends the connection where it arrives while that is idle."""
 
     def __init__(self, transport: asyncio.Transport, answers: "ResponseHandler") -> None:
-        self.is_idle = False
+        self._is_idle = False
         self._transport = transport
         self._answers = answers
         self._has_unread_bytes = _poller(transport)
+        self._missing: int | None = None
+        """How many bytes of the answer's body are still to come; None before its head, or where that does not tell."""
+        self._head_was_there = False
+        self._is_spoilt = False
+        """Whether something came behind the end of an answer."""
+
+    def expect_answer(self) -> None:
+        """Note that a request is about to leave."""
+        self._is_idle, self._head_was_there, self._missing = False, False, None
 
     def rest(self) -> None:
         """Note that the connection goes back into the pool."""
-        self.is_idle = True
+        self._is_idle = True
 
     async def nothing_came(self, connection: "Connection") -> bool:
         """Return whether the idle connection is as its last answer left it."""
         if self._has_unread_bytes is None:
             await _read_what_is_there(connection)
-        # What came behind an answer in the same packet was handed to aiohttp, which knows but does not ask itself.
-        if self._transport.is_closing() or self._answers.should_close:
-            return False
-        return self._has_unread_bytes is None or not self._has_unread_bytes(0)
+        return not self.has_unasked_bytes()
+
+    def has_unasked_bytes(self) -> bool:
+        """Return whether anything arrived, or the other end closed, since the last answer; look at the socket, too."""
+        # What aiohttp was handed it knows, but does not ask itself.
+        if self._is_spoilt or self._transport.is_closing() or self._answers.should_close:
+            return True
+        return self._has_unread_bytes is not None and bool(self._has_unread_bytes(0))
 
     def data_received(self, data: bytes) -> None:
-        if self.is_idle:
+        if self._is_idle:
             self._transport.abort()
-        else:
+            return
+        end = self._end_of_answer(data)
+        if end < len(data):
+            # aiohttp would refuse the whole packet, its answer too, or take the half of a stray for part of the next.
+            self._is_spoilt = True
+            data = data[:end]
+        if data:
             self._answers.data_received(data)
+
+    def _end_of_answer(self, data: bytes) -> int:
+        """Return where in this packet the answer ends; behind it where that cannot be told, as for chunks."""
+        if self._missing is None:
+            if self._head_was_there:
+                return len(data)
+            self._head_was_there = True
+            head_ends = data.find(_HEAD_ENDS) + len(_HEAD_ENDS)
+            lengths = _LENGTH.findall(data, 0, head_ends)
+            if data.startswith(_INTERIM) or len(lengths) != 1 or _ENCODING.search(data, 0, head_ends):
+                return len(data)
+            self._missing = head_ends + int(lengths[0])
+        end = min(self._missing, len(data))
+        self._missing -= end
+        return end
 
     def eof_received(self) -> None:
         self._answers.eof_received()
@@ -111,6 +152,23 @@ class _IdleGuard(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._answers.resume_writing()
+
+
+def refuse_unasked_bytes(transport: asyncio.BaseTransport | None) -> None:
+    """Look at a connection of ours once more, just before a request leaves on it.
+
+    aiohttp has turns of the event loop pass between connecting and writing a body, on Python 3.11 always.
+
+    Args:
+        transport: What the request is about to be written to; one of a lent session is left alone.
+
+    Raises:
+        ConnectionResetError: Something arrived that would be taken for the answer.
+
+    """
+    guard = transport.get_protocol() if isinstance(transport, asyncio.Transport) else None
+    if isinstance(guard, _IdleGuard) and guard.has_unasked_bytes():
+        raise ConnectionResetError("something arrived on it, or it was closed, before the request left")
 
 
 async def _guard_new(connection: "Connection") -> _IdleGuard | None:

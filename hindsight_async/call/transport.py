@@ -16,6 +16,7 @@ from attrs import field, frozen, validators
 from hindsight_async.call.access import Access
 from hindsight_async.call.answer import is_refusal
 from hindsight_async.call.connections import Connections
+from hindsight_async.call.connector import refuse_unasked_bytes
 from hindsight_async.call.proxy import Proxy, advice_on_refusal
 from hindsight_async.call.request import Call, Reply
 from hindsight_async.errors import HindsightError, NotSentError, OutcomeUnknownError
@@ -217,6 +218,7 @@ class _WatchedBody(aiohttp.BytesPayload):
         """Called just before; what it raises keeps the body, and so the whole request, from leaving."""
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        refuse_unasked_bytes(getattr(writer, "transport", None))
         if self.on_leaving is not None:
             self.on_leaving()
         self.left = True
