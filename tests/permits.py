@@ -1,4 +1,4 @@
-"""Slots of a budget as blocks: what the executor does with one, without a request."""
+"""Permits of a budget as blocks: what the executor does with one, without a request."""
 
 from attrs import frozen
 
@@ -11,22 +11,22 @@ class Answer:
     headers: object
 
 
-class HeldPermit:
-    """`async with HeldPermit(door, route=...) as permit` around one request, over with its answer or at the end of the block."""
+class PermitBlock:
+    """`async with PermitBlock(client, route=...) as permit` around one request, over with its answer or at the end of the block."""
 
-    def __init__(self, door, **asked):
-        self._door, self._asked = door, asked
+    def __init__(self, client, **asked):
+        self._client, self._asked = client, asked
         self._over = False
 
     async def __aenter__(self):
-        self.permit = await self._door.acquire(**self._asked)
+        self.permit = await self._client.acquire(**self._asked)
         return self
 
     async def __aexit__(self, *_):
         if not self._over:
-            self._door.release(self.permit)
+            self._client.release(self.permit)
 
     def answered(self, status, headers):
-        """Give the slot back with an answer."""
+        """Release the permit with an answer."""
         self._over = True
-        self._door.release(self.permit, Answer(status, headers))
+        self._client.release(self.permit, Answer(status, headers))

@@ -8,7 +8,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from hindsight_async import Plan, RedisBudget
 from hindsight_async.rate.redis.timing import Timing
-from permits import HeldPermit
+from permits import PermitBlock
 
 ROUTE = "POST /interviews"
 DATE = "Sun, 01 Mar 2026 12:00:00 GMT"
@@ -70,7 +70,7 @@ class Request:
 async def send(client, seconds=0.0, *, status=200, said=None, log=None, **asked):
     """Send one request that takes so many seconds."""
     clock = asyncio.get_running_loop().time
-    async with HeldPermit(client, **{"route": ROUTE, **asked}) as permit:
+    async with PermitBlock(client, **{"route": ROUTE, **asked}) as permit:
         request = Request(clock())
         if log is not None:
             log.append(request)
@@ -121,4 +121,4 @@ def key_of(server, part):
 
 def held(server):
     """Count the permits that Redis has."""
-    return int(server.command("ZCARD", key_of(server, "slots") or "none")[1:])
+    return int(server.command("ZCARD", key_of(server, "permits") or "none")[1:])

@@ -15,7 +15,7 @@ from attrs import define, field
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from hindsight_async.rate import BudgetClient
-from permits import HeldPermit
+from permits import PermitBlock
 from virtual_time import VirtualTimeLoop
 
 MINUTE = 60.0
@@ -164,7 +164,7 @@ class Job:
         """Send one row."""
         loop = asyncio.get_running_loop()
         while True:
-            async with HeldPermit(client, route="POST /interviews", **options) as permit:
+            async with PermitBlock(client, route="POST /interviews", **options) as permit:
                 answer: asyncio.Future[Reply] = loop.create_future()
                 seconds = self.latency()
                 there = seconds * self.draw.random()

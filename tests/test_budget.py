@@ -12,8 +12,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from hindsight_async.errors import DeadlineExceededError, QuotaExceededError, WrongEventLoopError
 from hindsight_async.rate import BudgetClient, BudgetSnapshot, Plan, RateBudget
-from hindsight_async.rate.window import HELD_AFTER_ANSWER
-from permits import HeldPermit
+from hindsight_async.rate.window import KEPT_AFTER_ANSWER
+from permits import PermitBlock
 from virtual_time import VirtualTimeLoop
 
 ROUTE = "POST /interviews"
@@ -44,7 +44,7 @@ async def send(
 ) -> float:
     """Send one request that takes so many seconds; tell when it left."""
     loop = asyncio.get_running_loop()
-    async with HeldPermit(client, **{"route": ROUTE, **asked}) as permit:
+    async with PermitBlock(client, **{"route": ROUTE, **asked}) as permit:
         left = loop.time()
         if note is not None:
             note()
@@ -106,7 +106,7 @@ async def test_a_failed_first_request_holds_nobody_up(failure: type[BaseExceptio
     client = make().join(10)
 
     async def fail() -> None:
-        async with HeldPermit(client, route=ROUTE):
+        async with PermitBlock(client, route=ROUTE):
             await asyncio.sleep(2)
             raise failure
 
@@ -117,7 +117,7 @@ async def test_a_failed_first_request_holds_nobody_up(failure: type[BaseExceptio
     assert isinstance((await asyncio.gather(first, return_exceptions=True))[0], failure)
 
 
-async def test_a_slot_comes_back_a_minute_after_the_answer():
+async def test_a_permit_comes_back_a_minute_after_the_answer():
     """With all permits used the next request leaves 60 s after the first answer, not after its sending."""
     client = make(3).join(3)
     await send(client, 5.0)
@@ -125,11 +125,11 @@ async def test_a_slot_comes_back_a_minute_after_the_answer():
     assert 65.0 < await send(client) < 65.01
 
 
-async def test_a_slot_comes_back_a_minute_after_a_failure():
+async def test_a_permit_comes_back_a_minute_after_a_failure():
     """A request that fails or is cancelled after leaving may have counted, so its permit is held as long."""
     client = make(1).join(1)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(7), HeldPermit(client, route=ROUTE):
+        async with asyncio.timeout(7), PermitBlock(client, route=ROUTE):
             await asyncio.sleep(100)
     assert 67.0 < await send(client) < 67.01
 
@@ -172,7 +172,7 @@ async def test_sessions_are_served_in_the_order_of_their_calls():
     assert [0, 1, 2, 3, 4, 5, 6] == order
 
 
-async def test_a_newcomer_at_the_very_moment_a_slot_frees_overtakes_nobody():
+async def test_a_newcomer_at_the_very_moment_a_permit_frees_overtakes_nobody():
     """A call that comes after a permit fell due and before the timer for it ran goes behind those who wait."""
     budget = make(1)
     client = budget.join(9)
@@ -180,11 +180,11 @@ async def test_a_newcomer_at_the_very_moment_a_slot_frees_overtakes_nobody():
     loop = asyncio.get_running_loop()
     waiting = asyncio.ensure_future(send(client))
     await asyncio.sleep(1)
-    due = loop.time() + budget.snapshot().seconds_until_next_permit - HELD_AFTER_ANSWER
+    due = loop.time() + budget.snapshot().seconds_until_next_permit - KEPT_AFTER_ANSWER
     overtook: list[bool] = []
 
     def come() -> None:
-        entering = HeldPermit(client, route=ROUTE).__aenter__()
+        entering = PermitBlock(client, route=ROUTE).__aenter__()
         try:
             entering.send(None)
         except StopIteration:
@@ -218,12 +218,12 @@ async def test_the_turn_of_one_who_gave_up_goes_to_the_next():
     assert 1 == round(await second, 2)
 
 
-async def test_a_caller_cancelled_as_it_is_granted_a_slot_loses_none():
+async def test_a_caller_cancelled_as_it_is_granted_a_permit_loses_none():
     """Granted and cancelled in the same turn of the loop: the permit goes to the next at once."""
     budget = make(60, burst=1)
     client = budget.join(1)
     await warm(client)
-    async with HeldPermit(client, route=ROUTE) as permit:
+    async with PermitBlock(client, route=ROUTE) as permit:
         waiting = [asyncio.ensure_future(send(client)) for _ in range(2)]
         await asyncio.sleep(10)
         permit.answered(200, headers())
@@ -250,7 +250,7 @@ async def test_a_queue_of_cancelled_callers_is_forgotten():
     assert 30.0 < await send(client) < 30.2
 
 
-async def test_an_interactive_call_takes_the_next_slot():
+async def test_an_interactive_call_takes_the_next_permit():
     """Thousands of bulk calls wait for one permit a second; an interactive one takes the next, and bulk the others."""
     budget = make(60, burst=1)
     client = budget.join(100)
@@ -269,7 +269,7 @@ async def test_an_interactive_call_takes_the_next_slot():
     await asyncio.gather(*bulk, return_exceptions=True)
 
 
-async def test_an_interactive_call_waits_for_a_full_window_no_longer_than_its_first_slot():
+async def test_an_interactive_call_waits_for_a_full_window_no_longer_than_its_first_permit():
     """With all permits used and bulk in line, the first permit to come back is the interactive call's."""
     budget = make(3)
     client = budget.join(100)
@@ -287,7 +287,7 @@ async def test_bulk_keeps_a_tenth():
     client = make(1000).join(1)
     order: list[str] = []
     await warm(client)
-    async with HeldPermit(client, route=ROUTE):
+    async with PermitBlock(client, route=ROUTE):
         waiting = [
             asyncio.ensure_future(send(client, 0.01, lane=lane, note=lambda lane=lane: order.append(lane)))
             for lane in ["bulk"] * 20 + ["interactive"] * 100
@@ -336,12 +336,12 @@ async def test_a_deadline_that_has_passed_sends_nothing():
     assert 10 == round(await first)
 
 
-async def test_a_slot_that_frees_past_the_deadline_of_the_next_in_line_goes_to_the_one_behind():
+async def test_a_permit_that_frees_past_the_deadline_of_the_next_in_line_goes_to_the_one_behind():
     """Where the event loop was blocked past a caller's deadline, that caller is refused and nothing is sent."""
     client = make().join(1)
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
-    async with HeldPermit(client, route=ROUTE) as permit:
+    async with PermitBlock(client, route=ROUTE) as permit:
         late = asyncio.ensure_future(send(client, deadline=3.0))
         patient = asyncio.ensure_future(send(client, deadline=30.0))
         await asyncio.sleep(1)
@@ -401,7 +401,7 @@ async def test_whoever_gives_up_while_being_turned_away_is_simply_cancelled():
     budget = make()
     client = budget.join(1)
     said = headers(X_Usage_Remaining=0, X_Usage_Period_End="2026-04-01T00:00:00Z")
-    async with HeldPermit(client, route=ROUTE) as permit:
+    async with PermitBlock(client, route=ROUTE) as permit:
         crowd = [asyncio.ensure_future(send(client)) for _ in range(700)]
         await asyncio.sleep(1)
         permit.answered(429, said)
@@ -537,7 +537,7 @@ async def test_a_failed_probe_is_followed_by_another():
     await send(client, 0.0, status=429, said=headers(Retry_After=5))
 
     async def fail() -> None:
-        async with HeldPermit(client, route=ROUTE):
+        async with PermitBlock(client, route=ROUTE):
             await asyncio.sleep(1)
             raise OSError("broken")
 
@@ -766,7 +766,7 @@ def test_what_a_dead_loop_left_behind_is_of_no_consequence():
     budget = make(60)
     client = budget.join(1)
     loop = asyncio.new_event_loop()
-    permit, waiting = HeldPermit(client, route=ROUTE), HeldPermit(client, route=ROUTE).__aenter__()
+    permit, waiting = PermitBlock(client, route=ROUTE), PermitBlock(client, route=ROUTE).__aenter__()
     loop.run_until_complete(permit.__aenter__())
     waiter = loop.create_task(waiting)
     loop.run_until_complete(asyncio.sleep(0))
@@ -783,7 +783,7 @@ def test_what_a_dead_loop_left_behind_is_of_no_consequence():
     assert (58, 0) == (budget.snapshot().free_now, budget.snapshot().in_flight)
 
 
-def test_a_loop_that_is_aborted_takes_no_slot_with_it():
+def test_a_loop_that_is_aborted_takes_no_permit_with_it():
     """Calls that hold permits or wait are cut off with their loop; their 60 s later the whole plan is there again."""
     budget = make(3)
     client = budget.join(2)

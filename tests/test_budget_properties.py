@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hindsight_async.rate import BudgetClient, BudgetSnapshot, RateBudget
-from permits import HeldPermit
+from permits import PermitBlock
 from simulated_server import MODELS, SimulatedServer, local_clock, most_in_any_minute, simulate
 
 LANES = ("interactive", "bulk")
@@ -58,7 +58,7 @@ class World:
         self.came.append(number)
         try:
             async with asyncio.timeout(caller.gives_up if caller.gives_up < math.inf else None):
-                async with HeldPermit(client, route="GET /x", lane=caller.lane) as permit:
+                async with PermitBlock(client, route="GET /x", lane=caller.lane) as permit:
                     self.served.append((number, loop.time()))
                     await asyncio.sleep(caller.there)
                     reply = self.server.arrive()

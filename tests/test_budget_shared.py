@@ -10,7 +10,7 @@ import pytest
 
 from hindsight_async import SessionClosedError
 from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
-from permits import HeldPermit
+from permits import PermitBlock
 from simulated_server import Job, SimulatedServer, local_clock, most_in_any_minute, simulate
 
 ROUTE = "POST /interviews"
@@ -93,16 +93,16 @@ def test_a_rival_beyond_the_siblings_is_left_its_part():
 async def test_a_closed_door_lets_nobody_in():
     """After close, those who wait and those who come later hear that the session is closed."""
     client = RateBudget(60).join(1)
-    permit = HeldPermit(client, route=ROUTE)
+    permit = PermitBlock(client, route=ROUTE)
     async with permit:
-        waiting = asyncio.ensure_future(HeldPermit(client, route=ROUTE).__aenter__())
+        waiting = asyncio.ensure_future(PermitBlock(client, route=ROUTE).__aenter__())
         await asyncio.sleep(0)
         client.close()
         with pytest.raises(SessionClosedError):
             await waiting
     await client.leave()
     with pytest.raises(SessionClosedError):
-        await HeldPermit(client, route=ROUTE).__aenter__()
+        await PermitBlock(client, route=ROUTE).__aenter__()
 
 
 async def test_a_budget_whose_sessions_have_left_can_be_joined_again():
@@ -110,7 +110,7 @@ async def test_a_budget_whose_sessions_have_left_can_be_joined_again():
     budget = RateBudget(60)
     for _ in range(2):
         client = budget.join(1)
-        async with HeldPermit(client, route=ROUTE):
+        async with PermitBlock(client, route=ROUTE):
             pass
         client.close()
         await client.leave()
@@ -142,13 +142,13 @@ FORK = f"""
 import asyncio, os, sys, warnings
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from hindsight_async.rate import RateBudget
-from permits import HeldPermit
+from permits import PermitBlock
 
 budget = RateBudget(3)
 client = budget.join(1)
 
 async def send():
-    async with HeldPermit(client, route="POST /interviews") as permit:
+    async with PermitBlock(client, route="POST /interviews") as permit:
         permit.answered(200, {{}})
 
 def in_child():
@@ -160,7 +160,7 @@ def in_child():
 
 async def main():
     await send()
-    async with HeldPermit(client, route="POST /interviews"):
+    async with PermitBlock(client, route="POST /interviews"):
         waiting = asyncio.ensure_future(send())
         await asyncio.sleep(0)
         with warnings.catch_warnings():

@@ -4,25 +4,25 @@ import pytest
 
 from hindsight_async.rate.headers import RateHeaders
 from hindsight_async.rate.limits import NamedLimit
-from hindsight_async.rate.window import HELD_AFTER_ANSWER, Window, WindowEntry
+from hindsight_async.rate.window import KEPT_AFTER_ANSWER, Window, WindowEntry
 
 
-def answered(window: Window, hold: WindowEntry, now: float, remaining: int | None = None) -> None:
+def answered(window: Window, entry: WindowEntry, now: float, remaining: int | None = None) -> None:
     """Have the server let a request through."""
-    window.confirm(hold, now)
-    window.learn(hold, RateHeaders(limit=window.limit, remaining=remaining), now)
-    window.give_back(hold, now)
+    window.confirm(entry, now)
+    window.learn(entry, RateHeaders(limit=window.limit, remaining=remaining), now)
+    window.end(entry, now)
 
 
-def test_slots_come_back_in_the_order_of_their_answers():
+def test_permits_come_back_in_the_order_of_their_answers():
     """Each permit is free again 60 s after its own answer, and never before."""
     window = Window(2)
     first, second = window.take(0.0), window.take(0.0)
     assert not window.admits(0.0)
-    window.give_back(second, 1.0)
-    window.give_back(first, 5.0)
+    window.end(second, 1.0)
+    window.end(first, 5.0)
     assert [0, 0, 1, 1, 2] == [
-        window.free(now) for now in (30.0, 61.0, 1 + HELD_AFTER_ANSWER, 65.0, 5 + HELD_AFTER_ANSWER)
+        window.free(now) for now in (30.0, 61.0, 1 + KEPT_AFTER_ANSWER, 65.0, 5 + KEPT_AFTER_ANSWER)
     ]
 
 
@@ -57,21 +57,21 @@ def test_an_answer_that_took_longer_than_the_window_counts_no_more():
 def test_an_answer_reported_twice_counts_once():
     """A second report of one answer adds nothing to our own use."""
     window = Window(10)
-    hold = window.take(0.0)
-    window.confirm(hold, 0.1)
-    answered(window, hold, 0.1, remaining=9)
+    entry = window.take(0.0)
+    window.confirm(entry, 0.1)
+    answered(window, entry, 0.1, remaining=9)
     answered(window, window.take(1.0), 1.1, remaining=4)
     assert 8 - 4 - 1 <= window.room(1.1) <= 8 - 4
 
 
 @pytest.mark.parametrize(
-    ("ahead", "moment"), [(0, 0.0), (1, 10.0 + HELD_AFTER_ANSWER), (2, 20.0 + HELD_AFTER_ANSWER)]
+    ("ahead", "moment"), [(0, 0.0), (1, 10.0 + KEPT_AFTER_ANSWER), (2, 20.0 + KEPT_AFTER_ANSWER)]
 )
 def test_the_outlook_counts_those_ahead(ahead: int, moment: float):
     """With one of three permits free, the next opens for the second newcomer, and so on."""
     window = Window(3)
     for at in (10.0, 20.0):
-        window.give_back(window.take(0.0), at)
+        window.end(window.take(0.0), at)
     assert moment == (window.opens_for(ahead, 30.0) if ahead else 0.0)
     assert 30.0 == window.opens_for(0, 30.0)
 
@@ -79,11 +79,11 @@ def test_the_outlook_counts_those_ahead(ahead: int, moment: float):
 def test_the_outlook_reaches_beyond_the_first_window():
     """Whoever has more ahead than there are permits waits another round."""
     window = Window(2)
-    window.give_back(window.take(0.0), 0.0)
+    window.end(window.take(0.0), 0.0)
     window.take(0.0)
-    assert HELD_AFTER_ANSWER == window.opens_for(0, 0.0)
-    assert HELD_AFTER_ANSWER == window.opens_for(1, 0.0)
-    assert 2 * HELD_AFTER_ANSWER == window.opens_for(2, 0.0)
+    assert KEPT_AFTER_ANSWER == window.opens_for(0, 0.0)
+    assert KEPT_AFTER_ANSWER == window.opens_for(1, 0.0)
+    assert 2 * KEPT_AFTER_ANSWER == window.opens_for(2, 0.0)
 
 
 def test_other_programs_are_forgotten_after_some_minutes():

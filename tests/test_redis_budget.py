@@ -21,7 +21,7 @@ from hindsight_async import (
     WrongEventLoopError,
 )
 from hindsight_async.rate import Budget
-from permits import HeldPermit
+from permits import PermitBlock
 from redis_fleet import (
     LIMIT,
     LONG,
@@ -89,7 +89,7 @@ def test_several_budgets_never_hold_more_than_the_limit_in_any_window(redis):
     assert len(log) > LIMIT * windows / 2
 
 
-def test_a_killed_process_costs_its_slots_for_one_window(redis):
+def test_a_killed_process_costs_its_permits_for_one_window(redis):
     """What it held is free again after its lease and a window, and not before the window is over."""
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, redis.url], stdout=subprocess.PIPE)
     with holder:
@@ -112,15 +112,15 @@ HOLDER = f"""
 import asyncio, sys
 sys.path.insert(0, {FOLDER!r})
 from redis_fleet import LIMIT, ROUTE, budget_of
-from permits import HeldPermit
+from permits import PermitBlock
 from types import SimpleNamespace
 
 async def main():
     client = budget_of(SimpleNamespace(url=sys.argv[1])).join(LIMIT)
-    first = HeldPermit(client, route=ROUTE)
+    first = PermitBlock(client, route=ROUTE)
     async with first:
         pass
-    permits = [HeldPermit(client, route=ROUTE) for _ in range(LIMIT - 1)]
+    permits = [PermitBlock(client, route=ROUTE) for _ in range(LIMIT - 1)]
     await asyncio.gather(*(permit.__aenter__() for permit in permits))
     print("holding", flush=True)
     await asyncio.Event().wait()
@@ -129,7 +129,7 @@ asyncio.run(main())
 """
 
 
-def test_a_request_under_way_keeps_its_slot(redis):
+def test_a_request_under_way_keeps_its_permit(redis):
     """However long the answer takes, its permit is nobody else's until a window after it."""
 
     async def main():
@@ -342,7 +342,7 @@ def test_the_claim_of_a_dead_process_vanishes(redis):
         over = asyncio.Event()
 
         async def take_until_over():
-            async with HeldPermit(client, route=ROUTE):
+            async with PermitBlock(client, route=ROUTE):
                 await over.wait()
 
         requests = [asyncio.ensure_future(take_until_over()) for _ in range(LIMIT)]
@@ -377,7 +377,7 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once(redis):
 
 
 @pytest.mark.parametrize("steps", range(0, 40, 3))
-def test_a_caller_that_is_cancelled_anywhere_takes_no_slot_along(redis, steps):
+def test_a_caller_that_is_cancelled_anywhere_takes_no_permit_along(redis, steps):
     """Cancelled after any number of steps of the loop, what it was granted goes back unsent, and others pass."""
 
     async def main():
@@ -397,7 +397,7 @@ def test_a_caller_that_is_cancelled_anywhere_takes_no_slot_along(redis, steps):
     run(main())
 
 
-def test_a_grant_that_grew_too_old_is_not_used(redis):
+def test_a_permit_that_grew_too_old_is_not_used(redis):
     """A process that stood still for longer than the lease asks again before it sends."""
 
     async def main():
@@ -409,12 +409,12 @@ def test_a_grant_that_grew_too_old_is_not_used(redis):
             return budget._scheduler.limiter.state.in_use[permit.permit].number
 
         async def stand_still():
-            async with HeldPermit(client, route=ROUTE) as permit:
+            async with PermitBlock(client, route=ROUTE) as permit:
                 time.sleep(1.5 * QUICK.lease)  # noqa: ASYNC251  nothing else may run meanwhile
                 return number_of(permit)
 
         async def leave():
-            async with HeldPermit(client, route=ROUTE) as permit:
+            async with PermitBlock(client, route=ROUTE) as permit:
                 return number_of(permit)
 
         numbers = await asyncio.gather(stand_still(), leave())
@@ -474,7 +474,7 @@ def test_two_organisations_share_nothing(redis):
 
 
 def test_what_is_told_when_the_last_session_leaves(redis):
-    """Slots come free a window after the answer, the connection is closed, and a session opened anew goes on."""
+    """Permits come free a window after the answer, the connection is closed, and a session opened anew goes on."""
 
     async def main():
         budget = budget_of(redis, timing=LONG)

@@ -7,7 +7,7 @@ import pytest
 
 from hindsight_async import DeadlineExceededError, RedisRefusedError
 from hindsight_async.rate.redis.timing import Timing
-from permits import HeldPermit
+from permits import PermitBlock
 from redis_fleet import (
     LIMIT,
     LONG,
@@ -56,7 +56,7 @@ def test_what_was_learned_before_a_loss_is_not_held_against_the_fleet(redis):
         for _ in range(2):
             await send_many(client, LIMIT)
         # Its answer comes at a time when Redis has counted many permits as given back.
-        permit = HeldPermit(client, route="GET /interviews/{id}")
+        permit = PermitBlock(client, route="GET /interviews/{id}")
         async with permit:
             redis.kill()
             permit.answered(200, headers(limit=LIMIT, remaining=LIMIT - 3))
@@ -147,7 +147,7 @@ def test_what_is_under_way_when_redis_goes_counts(redis):
         budget = budget_of(redis, timing=LONG, expected_processes=4)
         client = budget.join(LIMIT)
         await send(client)
-        permits = [HeldPermit(client, route=ROUTE) for _ in range(10)]
+        permits = [PermitBlock(client, route=ROUTE) for _ in range(10)]
         for permit in permits:
             await permit.__aenter__()
         redis.kill()
@@ -267,7 +267,7 @@ def test_a_key_that_is_something_else_is_a_clear_error(redis):
         budget = budget_of(redis)
         client = budget.join(5)
         await send(client)
-        permits = key_of(redis, "slots")
+        permits = key_of(redis, "permits")
         redis.command("SET", permits, "mine")
         with pytest.raises(RedisRefusedError, match="Redis refuses"):
             await send(client)
@@ -419,7 +419,7 @@ def test_what_was_under_way_on_a_loop_that_is_gone_is_over(redis):
     """Its permit is renewed no more, and comes free a window later."""
     budget = budget_of(redis)
     client = budget.join(5)
-    cut_off = HeldPermit(client, route=ROUTE)
+    cut_off = PermitBlock(client, route=ROUTE)
     run(cut_off.__aenter__())
 
     async def go_on():
@@ -519,8 +519,8 @@ def test_a_redis_that_lacks_only_the_latest_is_told_again(redis):
         budget = budget_of(redis, timing=LONG)
         client = budget.join(5)
         await send_many(client, 3)
-        await until(lambda: not budget._scheduler.limiter.state.permits.to_tell(0))
-        permits, call = key_of(redis, "slots"), key_of(redis, "call:*")
+        await until(lambda: not budget._scheduler.limiter.state.permits.renewals(0))
+        permits, call = key_of(redis, "permits"), key_of(redis, "call:*")
         # As it was some calls ago.
         redis.command("ZREMRANGEBYRANK", permits, "1", "-1")
         redis.command("SET", call, "1")
@@ -537,8 +537,8 @@ def test_a_clock_that_was_set_is_made_up_for(redis):
         budget = budget_of(redis, timing=LONG)
         client = budget.join(5)
         await send_many(client, 3)
-        await until(lambda: not budget._scheduler.limiter.state.permits.to_tell(0))
-        permits = key_of(redis, "slots")
+        await until(lambda: not budget._scheduler.limiter.state.permits.renewals(0))
+        permits = key_of(redis, "permits")
         right = redis.command("ZRANGE", permits, "0", "-1", "WITHSCORES")
         # An hour back, as far as this process can see.
         budget._scheduler.limiter.state.view.clock += 3600
@@ -576,7 +576,7 @@ def test_a_call_that_was_held_up_does_nothing(redis):
         await send(client)
         sync = budget._scheduler.limiter.sync
         now = asyncio.get_running_loop().time()
-        old, new = sync.compose(now), sync.compose(now)
+        old, new = sync.next_request(now), sync.next_request(now)
         answers = [await sync.connection.call(sync.keys, request.encoded(QUICK)) for request in (new, old)]
         assert [b"ok", b"late"] == [answer[0] for answer in answers]
         await depart(client)
@@ -606,4 +606,4 @@ def test_a_loop_that_ends_without_a_word_leaves_nothing_behind(redis):
     for _ in range(3):
         run(send(budget_of(redis).join(5)))
     assert 1 == redis.command("CLIENT", "LIST").count(b" addr=/")
-    assert key_of(redis, "slots")
+    assert key_of(redis, "permits")

@@ -36,15 +36,15 @@ class Process:
         self.request = evolve(self.request, call=self.request.call + 1, **changes)
         keys = keys_of("acme", "p")
         reply = decoded(await self.connection.call(keys, self.request.encoded(TIMING)))
-        plain = {"interactive": 0, "hold": (), "drop": ()}
+        plain = {"interactive": 0, "renewals": (), "unsent": ()}
         self.request = evolve(
-            self.request, epoch=reply.epoch, first=self.request.first + reply.granted, **plain
+            self.request, epoch=reply.epoch, first=self.request.first + reply.issued, **plain
         )
         return reply
 
     async def swap(self) -> None:
         """Give one permit back and take another, as in a window that is in use."""
-        await self.call(drop=[self.request.first - 1], interactive=1)
+        await self.call(unsent=[self.request.first - 1], interactive=1)
 
 
 async def holding(redis, permits, plan=LIMIT):
@@ -56,8 +56,8 @@ async def holding(redis, permits, plan=LIMIT):
     await process.call()
     # The first request goes alone; once it is over the cooldown is open.
     await process.call(interactive=1)
-    await process.call(hold=[Renewal(1, 60.0, over=True)])
-    assert permits - 1 == (await process.call(interactive=permits - 1)).granted
+    await process.call(renewals=[Renewal(1, 60.0, over=True)])
+    assert permits - 1 == (await process.call(interactive=permits - 1)).issued
     return process
 
 
@@ -81,7 +81,7 @@ async def work_of(redis, process, calls, **changes):
     }
 
 
-def test_the_script_does_the_same_however_many_slots_are_held(redis):
+def test_the_script_does_the_same_however_many_permits_are_held(redis):
     """With 1,000 permits held it issues the very commands that it does with 10, and none that looks at all of them."""
 
     async def main():
@@ -100,7 +100,7 @@ def test_the_script_does_the_same_however_many_slots_are_held(redis):
 
 
 @pytest.mark.slow
-def test_a_thousand_slots_cost_redis_less_than_twice_what_ten_do(redis):
+def test_a_thousand_permits_cost_redis_less_than_twice_what_ten_do(redis):
     """By Redis's own count of its time in the script, at its best of several rounds."""
 
     async def main():

@@ -1,18 +1,23 @@
-"""The rate budget: one room that decides when a request may leave.
+"""When a request may leave: the rate budget.
 
-budget           what sessions see of it
-rate_budget      the budget of one process
-client             a session's way through it
-dispatch         hands out permits to those who wait
-limiter        what stands in a request's way
-local_admission  the same by this process's own count
-rate_limits      the limits that the server names
-window           N permits, each held until 60 s after its answer; with the proof
-others_use       how much of it other programs use
-cooldown             closed by a 429, opening behind a probe
-token_bucket            the token bucket
-lanes            who waits, and whose turn it is
-plan             the tiers
+budget           what users see: the budget of one process, and a snapshot of any
+plan             the tiers and their limits
+client           a session's side of the budget, and the permit for one request
+scheduler        hands out permits: the limiter, those who wait, and the event loop meet here
+wait_queue       who waits, and whose turn it is
+wait_reports     what is told of waiting, to `on_wait` and the log
+limiter          what the scheduler asks, as a protocol of its two limiters, and the errors of both
+local_limiter    the one that counts by itself
+limits           the limits that the server names, of the organisation and of routes
+window           at most N requests in any 60 s, with the proof
+other_clients    how much of the window other programs use
+cooldown         closed by a 429, opening behind a probe
+token_bucket     how fast requests follow each other
+headers          what the server's headers say
+redis/           the limiter of a whole fleet, with its count in Redis
+
+When does a request leave? Read three files: `scheduler` (`acquire_at_once`, and `_pump` for those who had to wait), which
+asks `local_limiter` (`obstacle`, `take`), which asks first of all `window` (`admits`, `take`).
 """
 
 from hindsight_async.rate.budget import Budget, BudgetSnapshot, RateBudget

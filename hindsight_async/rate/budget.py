@@ -1,9 +1,4 @@
-"""The rate budget that the sessions of one process ask before each request leaves.
-
-The token bucket (`token_bucket`) sets the pace, a window of permits (`window`, with the proof) keeps the count, what
-the server says is obeyed (`headers`, `limits`, `cooldown`), and callers wait in two lanes (`wait_queue`) until they
-are granted a permit (`scheduler`).
-"""
+"""What users see of the rate budget: `RateBudget`, the base that it shares with `RedisBudget`, and a snapshot of either."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -16,21 +11,25 @@ from hindsight_async.rate.client import BudgetClient, Lane
 from hindsight_async.rate.local_limiter import LocalLimiter
 from hindsight_async.rate.plan import Plan
 from hindsight_async.rate.scheduler import Scheduler
+from hindsight_async.rate.wait_reports import OnWait
 
 DEFAULT_MAX_RATE_WAIT = 90.0
 """Seconds; a wait that the server names beyond this is a quota, not a rate."""
 
-OnWait = Callable[[float, str, int], None]
-"""Is called with the seconds to wait, the reason, and how many are queued."""
-
 
 @frozen
 class BudgetSnapshot:
-    """The budget at one moment.
+    """The budget at one moment, as far as this process has heard.
 
-    `limit` is in requests per minute, `free_now` the requests that may leave at once, `in_flight` those under
-    way, `queued` those waiting in each lane, `seconds_until_next_permit` 0.0 where one is free. `closed_until` is
-    set while the server refuses everybody: an aware datetime on the local clock.
+    Args:
+        limit: Requests per minute.
+        free_now: Requests that may leave at once.
+        in_flight: Requests under way, of all sessions of this process.
+        queued: Requests that wait, by lane.
+        seconds_until_next_permit: For one that comes now, at a guess; 0.0 where one may leave at once.
+        closed_until: The end of the time for which the server refuses everybody: aware, on the local clock, and
+            None while it does not.
+
     """
 
     limit: int
@@ -42,7 +41,7 @@ class BudgetSnapshot:
 
 
 class Budget:
-    """What sessions need of a rate budget, wherever that keeps its count; see RateBudget and RedisBudget."""
+    """What sessions and users need of a rate budget, wherever that keeps its count: see RateBudget and RedisBudget."""
 
     def __init__(self, scheduler: Scheduler, wall_clock: Callable[[], datetime]) -> None:
         self._scheduler = scheduler
@@ -60,7 +59,7 @@ class Budget:
             max_in_flight: How many of its requests may be under way at once.
 
         Returns:
-            What the session asks before each request.
+            The session's side of the budget.
 
         Raises:
             ValueError: `max_in_flight` is below 1.
@@ -102,11 +101,11 @@ class RateBudget(Budget):
         requests_per_minute: The limit of the organisation's plan.
         share: This process's part of the plan where others have the rest: 1/4 in each of four workers. Limits that
             the server names count times the share as well; it comes to at least one request per minute.
-        burst: How many may leave at once; all of them by default.
+        burst: How many may leave at once; by default as many as the limit.
         max_rate_wait: Seconds; a wait that the server names beyond it raises QuotaExceededError instead.
-        on_wait: Called with seconds, reason and number queued whenever a caller has to wait; what it raises is
-            logged, and changes nothing.
-        random: Returns a number in [0, 1); spreads the return of many programs after a refusal.
+        on_wait: Called with the seconds to wait, the reason and the number queued whenever a caller has to wait; what
+            it raises is logged, and changes nothing.
+        random: Returns a number in [0, 1); spreads the return of many programs after a rejection.
         wall_clock: Returns the local time, aware.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One session as the rate budget knows it: its way to a permit, and its share of what is under way."""
+"""What the rate budget gives a session: a client to ask for permits with, and the permits."""
 
 import asyncio
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hindsight_async.rate.window import WindowEntry
 
 Lane = Literal["interactive", "bulk"]
+"""How urgent a request is: somebody waits for this very one ("interactive"), or it is one of many ("bulk")."""
 
 LANES: tuple[Lane, Lane] = ("interactive", "bulk")
 
@@ -22,33 +23,29 @@ def no_one_queued() -> dict[Lane, int]:
 
 @define(eq=False)
 class Permit:
-    """The right to send one request, held until that request is over.
-
-    `entries` are its places in the organisation's window and, last, in the window of its route where that has one.
-    `closing` and `era` tell a late release that the server has refused everybody since, or that the event loop on
-    which it was granted is gone: what it would give back is then not there any more.
-    """
+    """The right to send one request, good until that request is over."""
 
     client: "BudgetClient"
     route: str
     entries: "tuple[WindowEntry, ...]"
-    closing: int
+    """In the organisation's window and, last, in the window of its route where that has one."""
+    generation: int
+    """Of the cooldown: tells a late answer that the server has refused everybody since it was sent."""
     era: int
+    """Of the scheduler: tells a late release that its event loop is gone, and with it what it would free."""
 
 
 @define(eq=False)
 class BudgetClient:
-    """One session's way through the budget, and how many of its requests are under way and in line.
-
-    `max_in_flight` is the session's own bound, which holds beside the plan's. `era` numbers the event loops that
-    the scheduler has served: counts from an earlier one mean nothing.
-    """
+    """One session's side of the budget: it acquires a permit before each request and releases it after."""
 
     _scheduler: "Scheduler"
     max_in_flight: int
+    """The session's own bound on its requests under way, which applies beside the plan's."""
     in_flight: int = field(default=0, init=False)
     queued: dict[Lane, int] = field(factory=no_one_queued, init=False)
     era: int = field(default=0, init=False)
+    """The scheduler's event loop, by number, that the counts above are of; those of an earlier one mean nothing."""
     closed: bool = field(default=False, init=False)
 
     async def acquire(
@@ -62,8 +59,8 @@ class BudgetClient:
 
         Args:
             route: Method and path without ids, such as `POST /interviews`.
-            lane: Whether somebody waits for this very request ("interactive"), or it is one of many ("bulk").
-            deadline: A moment of the event loop's clock, in seconds; None for none.
+            lane: The line to wait in; "interactive" goes first.
+            deadline: The moment, in seconds of the event loop's clock, at which waiting ends; None for never.
             loop: The event loop that runs, where it is at hand: looking it up costs a call.
 
         Returns:
@@ -78,25 +75,31 @@ class BudgetClient:
         """
         scheduler = self._scheduler
         now = scheduler.now(loop)
-        permit = scheduler.grant_at_once(self, route, deadline, now)
+        permit = scheduler.acquire_at_once(self, route, deadline, now)
         if permit is None:
             permit = await scheduler.wait_in_line(self, route, lane, deadline, now)
         return permit
 
     def release(self, permit: Permit, answer: "Answer | None" = None) -> None:
-        """Say that the request is over, and what was answered if anything was.
+        """Say that the request is over; it stays in the window for `KEPT_AFTER_ANSWER` seconds more.
 
-        It stays in the window for another 60 seconds, since the server may have counted it as late as it answered.
+        Args:
+            permit: What `acquire` returned.
+            answer: What the server answered, None where nothing came.
+
         """
         self._scheduler.release(permit, answer)
 
     def close(self) -> None:
-        """Turn away with SessionClosedError those of this session who wait, and all who come later."""
-        self._scheduler.turn_away(self)
+        """Reject with SessionClosedError those of this session who wait, and all who come later."""
+        self._scheduler.close(self)
 
     async def leave(self) -> None:
-        """Say that this session's last request is over; what the last session leaves behind is put in order."""
-        await self._scheduler.part_with(self)
+        """Say that this session's last request is over; after the last session the budget comes to rest.
+
+        A `RedisBudget` then tells Redis what it does not know yet and closes its connection.
+        """
+        await self._scheduler.leave(self)
 
     def start_afresh(self, era: int) -> None:
         """Forget what an event loop that is gone has left behind."""

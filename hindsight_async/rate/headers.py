@@ -41,8 +41,8 @@ class RateHeaders:
     """The limits as one response names them; None where it names nothing that makes sense.
 
     `limit` and `remaining` are requests per minute; `reset_in`, `retry_after` and `usage_reset_in` are seconds
-    from the response's own date, finite and never negative; `usage_remaining` is what is left of the month.
-    `problems` entries the names of the headers whose values made no sense; `date` is when the response was written.
+    from the response's own date, finite and never negative; `usage_remaining` is what is left of the month's requests.
+    `problems` names the headers whose values made no sense; `date` is when the response was written.
     """
 
     limit: int | None = None
@@ -81,8 +81,13 @@ class RateHeaders:
 def parse_rate_headers(headers: Mapping[str, str], *, received_at: datetime) -> RateHeaders:
     """Read the rate headers of one response.
 
-    `headers` looks its keys up without regard to case, as aiohttp's do; `received_at` is the local time (aware)
-    and stands in where the response carries no Date. Never raises.
+    Args:
+        headers: The response's, looked up without regard to case, as aiohttp's are.
+        received_at: The local time, aware; stands in where the response carries no Date.
+
+    Returns:
+        What made sense. Nothing is raised.
+
     """
     found: dict[str, Any] = {}
     problems: list[str] = []

@@ -1,7 +1,7 @@
-"""What stands in a request's way: what every way of counting offers to those who hand out permits."""
+"""What the scheduler asks before a request leaves: the protocol of its two limiters, and the errors both make."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -12,7 +12,10 @@ logger = logging.getLogger("hindsight_async.rate")
 
 
 class Answer(Protocol):
-    """What the server answered, as far as it concerns the budget: HTTP status and headers, case-insensitive names."""
+    """What the server answered, as far as it concerns the budget; headers are looked up without regard to case.
+
+    A protocol because the reply itself belongs to a room that imports this one.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -21,7 +24,9 @@ class Answer(Protocol):
 class Limiter(Protocol):
     """Decides whether a request may leave, and follows what becomes of it.
 
-    All moments are in seconds of the event loop's clock, and are handed in.
+    Two implement it: `LocalLimiter`, which counts by itself, and `FleetLimiter`, which goes by the count in Redis and
+    hands over to a `LocalLimiter` while Redis is away. Each permit is taken once, then either put back, where nothing
+    was sent, or ended. All moments are in seconds of the event loop's clock, and are handed in.
     """
 
     @property
@@ -46,36 +51,36 @@ class Limiter(Protocol):
         """Say what is in the way of requests on this route."""
         ...
 
-    def enter_at_once(self, client: BudgetClient, route: str, now: float) -> Permit | None:
-        """Let one request leave unless there is an obstacle."""
+    def take_at_once(self, client: BudgetClient, route: str, now: float) -> Permit | None:
+        """Take a permit unless there is an obstacle."""
         ...
 
-    def enter(self, client: BudgetClient, route: str, now: float) -> Permit:
-        """Let one request leave; make sure first that there is no obstacle."""
+    def take(self, client: BudgetClient, route: str, now: float) -> Permit:
+        """Take a permit; make sure first that there is no obstacle."""
         ...
 
     def lapsed(self, permit: Permit, now: float) -> bool:
-        """Tell whether a permit is too old to be used."""
+        """Tell whether a permit was taken too long ago to be used."""
         ...
 
-    def undo(self, permit: Permit) -> None:
-        """Take back an `enter` after which nothing was sent."""
+    def put_back(self, permit: Permit) -> None:
+        """Put a permit back with which nothing was sent."""
         ...
 
-    def leave(self, permit: Permit, now: float) -> None:
+    def end(self, permit: Permit, now: float) -> None:
         """Note that a request is over, answered or not."""
         ...
 
-    def takes_for_granted(self, permit: Permit, answer: Answer) -> bool:
-        """Take in an answer if it says nothing new, as most do; False where there is something to `learn`."""
+    def confirm_as_usual(self, permit: Permit, answer: Answer) -> bool:
+        """Count the request as let through, if its answer says no more than that; False where there is more to `learn`."""
         ...
 
     def learn(self, permit: Permit, answer: Answer, *, now: float, received_at: datetime) -> None:
-        """Take in what an answer says."""
+        """Take in what an answer says; `received_at` is the local time, aware."""
         ...
 
-    def settle(self) -> None:
-        """Note that all who may go now have gone."""
+    def rebalance(self) -> None:
+        """Give back the permits that nobody here wants, and ask for those that somebody does."""
         ...
 
     def next_change(self, now: float) -> float:
@@ -86,8 +91,8 @@ class Limiter(Protocol):
         """Name the earliest moment at which a newcomer with so many ahead can leave."""
         ...
 
-    def refusal(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
-        """Make the error for a caller that would wait in vain, if so."""
+    def rejection(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
+        """Make the error for a caller that would wait in vain; None for one that may wait."""
         ...
 
     def change_loop(self, now: float) -> None:
@@ -95,7 +100,7 @@ class Limiter(Protocol):
         ...
 
     async def finish(self) -> None:
-        """Come to rest: nobody is here any more."""
+        """Come to rest: the last session has left."""
         ...
 
 
@@ -119,15 +124,3 @@ def closed_for_long(reset_at: datetime | None, *, quota: bool) -> QuotaExceededE
     until = f"until {reset_at:%Y-%m-%d %H:%M:%S %Z}" if reset_at else "for an unnamed time"
     why = "the monthly quota is used up" if quota else "the server asks for a long wait"
     return QuotaExceededError(f"{why}: nothing is sent {until}", reset_at=reset_at)
-
-
-def harmless(on_wait: Callable[[float, str, int], None]) -> Callable[[float, str, int], None]:
-    """Return `on_wait` with what it raises logged: whether a request may leave is not for a display to decide."""
-
-    def tell(seconds: float, reason: str, queued: int) -> None:
-        try:
-            on_wait(seconds, reason, queued)
-        except Exception:
-            logger.exception("on_wait failed")
-
-    return tell

@@ -15,12 +15,20 @@ from hindsight_async.rate.window import Window, WindowEntry
 
 @define(eq=False)
 class NamedLimit:
-    """What one route's answers say the limit is."""
+    """What one route's answers say the limit is.
+
+    A higher one needs two answers because of those that overtake each other: of a limit that was lowered, answers to
+    older requests may still tell the old one.
+    """
 
     limit: int
+    """Requests per minute, as believed."""
     _higher: int | None = None
+    """A higher limit that one answer named."""
     _higher_since: float = 0.0
+    """When that answer came."""
     _adopted_at: float = -inf
+    """When a higher limit was last believed."""
 
     def learn(self, limit: int, *, sent_at: float, now: float) -> None:
         """Take in the limit that one answer names."""
@@ -42,7 +50,9 @@ class RateLimits:
 
     def __init__(self, requests_per_minute: int) -> None:
         self.whole = Window(requests_per_minute)
+        # Only of routes whose limit is smaller than the organisation's.
         self.of_routes: dict[str, Window] = {}
+        # Of every route that was answered with a limit.
         self._named: dict[str, NamedLimit] = {}
 
     def windows(self) -> list[Window]:
@@ -63,9 +73,9 @@ class RateLimits:
             return
         self.whole.limit = max(each.limit for each in self._named.values())
         for name, each in self._named.items():
-            self._set_ceiling(name, each.limit, now)
+            self._limit_route(name, each.limit, now)
 
-    def _set_ceiling(self, route: str, limit: int, now: float) -> None:
+    def _limit_route(self, route: str, limit: int, now: float) -> None:
         if limit >= self.whole.limit:
             self.of_routes.pop(route, None)
         elif route in self.of_routes:

@@ -1,10 +1,10 @@
-"""Limiter by this process's own count: windows, cooldown and pace taken together.
+"""The limiter that counts by itself: may one more request leave, by windows, cooldown and token bucket together.
 
-Knows the time only as it is told, and nothing of who waits.
+Pure but for the token bucket: the time is handed in, and nothing is known of who waits.
 
-With a share of the plan, a limit that the server names is taken times the share. Its Remaining needs no such
-care: what is missing there is first put down to the others' part of the plan, and only what is missing beyond
-that part eats into ours. So siblings that keep to their shares are never taken for a rival.
+With a share of the plan, a limit that the server names counts times the share. Its Remaining needs no such care:
+what is missing there is first put down to the others' part of the plan, and only what is missing beyond that part
+eats into ours. So processes that keep to their shares are never taken for other programs.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ _TOO_MANY_REQUESTS = int(HTTPStatus.TOO_MANY_REQUESTS)
 _BAD_REQUEST = int(HTTPStatus.BAD_REQUEST)
 
 FLOAT_RESIDUE = 1e-9
-"""What a product with a share may be short of a whole number."""
+"""How far a product with a share may fall short of a whole number: 300 * 0.57 must be 171."""
 
 
 def part_of(requests_per_minute: int, share: float) -> int:
@@ -37,16 +37,24 @@ def part_of(requests_per_minute: int, share: float) -> int:
 
 @define(eq=False)
 class LocalLimiter:
-    """Decides whether a request may leave, and follows what becomes of it."""
+    """Decides whether a request may leave, and follows what becomes of it: a `Limiter`."""
 
     limits: RateLimits
+    """How many requests any 60 s may hold, of the organisation and of each route with a limit of its own."""
     cooldown: Cooldown
+    """Whether the server lets anybody through."""
     burst: int | None
+    """How many may leave at once; None for as many as the window has room for."""
     max_rate_wait: float
+    """Seconds; a caller is rejected where the server asks for a longer wait."""
     token_bucket: TokenBucket
+    """How fast they follow each other, where `burst` is less than the limit."""
     share: float
+    """This process's part of the organisation's limit."""
     _warned_of: set[str] = field(factory=set[str])
+    """Headers that made no sense, of which the log was told."""
     _usual_limits: dict[str, str] = field(factory=dict[str, str])
+    """For each route the text of the Limit header whose answers taught nothing new: the short cut compares texts."""
 
     @classmethod
     def begin(
@@ -82,7 +90,7 @@ class LocalLimiter:
         """Go on with what is known on another event loop; what was under way there is over."""
         self.cooldown.abandon()
         for window in self.limits.windows():
-            window.give_back_all(now)
+            window.end_all(now)
         self.token_bucket = TokenBucket(self.limits.whole.limit, self.burst)
 
     def obstacle(self, now: float) -> str | None:
@@ -98,41 +106,41 @@ class LocalLimiter:
         part = self.limits.of_routes.get(route)
         return None if part is None or part.admits(now) else "window of the route full"
 
-    def enter_at_once(self, client: BudgetClient, route: str, now: float) -> Permit | None:
-        """Let one request leave unless there is an obstacle."""
+    def take_at_once(self, client: BudgetClient, route: str, now: float) -> Permit | None:
+        """Take a permit unless there is an obstacle."""
         admits = self.cooldown.admits(now) and self.limits.whole.admits(now)
         if not admits or (self.token_bucket.spreads and not self.token_bucket.ready()):
             return None
         part = self.limits.of_routes.get(route)
-        return self.enter(client, route, now) if part is None or part.admits(now) else None
+        return self.take(client, route, now) if part is None or part.admits(now) else None
 
-    def enter(self, client: BudgetClient, route: str, now: float) -> Permit:
-        """Let one request leave; make sure first that there is no obstacle."""
+    def take(self, client: BudgetClient, route: str, now: float) -> Permit:
+        """Take a permit; make sure first that there is no obstacle."""
         if self.token_bucket.spreads:
             self.token_bucket.take()
         entry, part = self.limits.whole.take(now), self.limits.of_routes.get(route)
         entries = (entry,) if part is None else (entry, part.take(now))
-        return Permit(client, route, entries, self.cooldown.enter(), client.era)
+        return Permit(client, route, entries, self.cooldown.begin(), client.era)
 
     def lapsed(self, permit: Permit, now: float) -> bool:  # noqa: ARG002  nobody else can take what is counted here
-        """Tell whether a permit is too old to be used: never."""
+        """Tell whether a permit was taken too long ago to be used: never."""
         return False
 
-    def undo(self, permit: Permit) -> None:
-        """Take back an `enter` after which nothing was sent."""
+    def put_back(self, permit: Permit) -> None:
+        """Put a permit back with which nothing was sent."""
         self.token_bucket.put_back()
         for entry in permit.entries:
             entry.window.put_back(entry)
-        self.cooldown.leave(permit.closing, sent=False)
+        self.cooldown.end(permit.generation, sent=False)
 
-    def leave(self, permit: Permit, now: float) -> None:
-        """Note that a request is over, answered or not: its permits come back when the server's window has permit."""
+    def end(self, permit: Permit, now: float) -> None:
+        """Note that a request is over, answered or not: its entries leave once the server's window has passed."""
         for entry in permit.entries:
-            entry.window.give_back(entry, now)
-        self.cooldown.leave(permit.closing, sent=True)
+            entry.window.end(entry, now)
+        self.cooldown.end(permit.generation, sent=True)
 
-    def takes_for_granted(self, permit: Permit, answer: Answer) -> bool:
-        """Count a request that was let through, if that is all its answer says: most say no more, and cost little."""
+    def confirm_as_usual(self, permit: Permit, answer: Answer) -> bool:
+        """Count the request as let through, if its answer says no more than that: most do, and cost a third this way."""
         headers = answer.headers
         if answer.status >= _BAD_REQUEST or headers.get(LIMIT, "") != self._usual_limits.get(permit.route):
             return False
@@ -149,28 +157,30 @@ class LocalLimiter:
         said = parse_rate_headers(answer.headers, received_at=received_at)
         warn_of_problems(said.problems, self._warned_of)
         refused = status == _TOO_MANY_REQUESTS
+        # An error that names no numbers may be a proxy's own: the server need not have counted the request.
         if not refused and (status < _BAD_REQUEST or said.remaining is not None):
             for entry in permit.entries:
                 entry.window.confirm(entry, now)
         self._adopt_limit(permit, said, now)
+        # A Remaining is of the smallest limit that applies to the route, and so of the last window.
         entry = permit.entries[-1]
         window = entry.window
         if said.limit is None or said.limit >= window.limit:
             window.learn(entry, said, now)
         if not refused:
-            self.cooldown.let_through(permit.closing, said)
+            self.cooldown.confirm(permit.generation, said)
             if status < _BAD_REQUEST and not said.problems and said.limit == self.limit and self.share == 1:
                 self._usual_limits[permit.route] = answer.headers[LIMIT]
             return
-        if said.remaining is None and permit.closing == self.cooldown.closing:
-            window.refused_without_word(now)
-        self.cooldown.refuse(permit.closing, said, now)
+        if said.remaining is None and permit.generation == self.cooldown.generation:
+            window.learn_bare_refusal(now)
+        self.cooldown.close(permit.generation, said, now)
 
-    def settle(self) -> None:
-        """Note that all who may go now have gone."""
+    def rebalance(self) -> None:
+        """Give back what nobody wants: there is nobody to give it to."""
 
     async def finish(self) -> None:
-        """Come to rest: there is nobody to tell."""
+        """Come to rest: there is no connection to close."""
 
     def next_change(self, now: float) -> float:
         """Name the next moment at which an obstacle may go away by itself; inf if there is none."""
@@ -189,8 +199,8 @@ class LocalLimiter:
             now + self.token_bucket.seconds_for(ahead),
         )
 
-    def refusal(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
-        """Make the error for a caller that would wait in vain, if so."""
+    def rejection(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
+        """Make the error for a caller that would wait in vain; None for one that may wait."""
         cooldown = self.cooldown
         if cooldown.closed(now) and (cooldown.quota or cooldown.opens_at - now > self.max_rate_wait):
             return closed_for_long(cooldown.reset_at, quota=cooldown.quota)

@@ -1,4 +1,7 @@
-"""How much of the window other programs of the organisation use, as far as answers tell. Pure."""
+"""How much of the window other programs of the organisation use, as far as answers tell.
+
+Pure: the time is handed in.
+"""
 
 from math import inf, sqrt
 
@@ -16,20 +19,23 @@ FRESH_SECONDS = 2.0
 
 
 class OtherClients:
-    """Estimate of how many permits of the window other programs use.
+    """Estimate of how many requests of other programs the server's window holds.
 
     Each answer puts bounds on it, since it is not known which of our own requests under way were counted before
-    it. Between answers the upper bound grows with the square root of time, as a random coming and going does.
+    it. Between answers the bounds move apart with the square root of time, as a random coming and going does.
     """
 
     __slots__ = ("_heard", "_least", "_least_as_of", "_most", "_most_as_of", "_seen_at")
 
     def __init__(self) -> None:
+        # The bounds, and when the requests were sent whose answers gave them.
         self._least = 0
         self._most = 0
         self._least_as_of = -inf
         self._most_as_of = -inf
+        # When the last answer came that our own requests alone cannot account for.
         self._seen_at = -inf
+        # When the latest request was sent that was answered: answers may overtake each other.
         self._heard = -inf
 
     def seen(self, now: float) -> bool:

@@ -7,7 +7,10 @@ PLAN_VARIABLE = "HINDSIGHT_PLAN"
 
 
 class Plan(Enum):
-    """A plan tier, and the requests per minute that it allows."""
+    """A plan tier of a Hindsight organisation, with its limit in requests per minute.
+
+    A budget starts with it; what the server's headers name instead takes its place.
+    """
 
     ESSENTIALS = "essentials"
     GROWTH = "growth"
@@ -15,7 +18,7 @@ class Plan(Enum):
 
     @property
     def requests_per_minute(self) -> int:
-        """How many requests the whole organisation may send in a minute."""
+        """How many requests all programs of the organisation together may send in any 60 seconds."""
         return _REQUESTS_PER_MINUTE[self]
 
 
@@ -25,9 +28,18 @@ DEFAULT_PLAN = Plan.ESSENTIALS
 
 
 def plan_or_default(given: Plan | None) -> Plan:
-    """Take the given plan, else the one that HINDSIGHT_PLAN names, else `DEFAULT_PLAN`.
+    """Take the given plan, else the one that the environment names, else `DEFAULT_PLAN`.
 
-    Raises TypeError for anything but a Plan, and ValueError where the variable names none.
+    Args:
+        given: The plan; None for that of the variable HINDSIGHT_PLAN (essentials, growth or enterprise).
+
+    Returns:
+        The plan to keep to.
+
+    Raises:
+        TypeError: `given` is anything but a Plan.
+        ValueError: The variable names none.
+
     """
     if given is None:
         name = os.environ.get(PLAN_VARIABLE)

@@ -1,7 +1,7 @@
-"""Hands out permits: the one place where the rules of limiter meet those who wait and the event loop.
+"""Hands out permits: the one place where what the limiter allows meets those who wait, and the event loop.
 
-A permit is granted in one step, when everything allows it, to the one whose turn it is: nobody entries a place in
-flight while waiting for the window. One timer serves all who wait.
+A caller gets its permit in one step, when everything allows it and it is its turn: nobody occupies a place in flight
+while waiting for the window. One timer serves all who wait.
 """
 
 import asyncio
@@ -12,38 +12,53 @@ from math import inf
 from hindsight_async.after_fork import start_afresh_after_fork
 from hindsight_async.errors import HindsightError, SessionClosedError, WrongEventLoopError
 from hindsight_async.rate.client import BudgetClient, Lane, Permit
-from hindsight_async.rate.limiter import Answer, Limiter, harmless, logger, too_late
+from hindsight_async.rate.limiter import Answer, Limiter, too_late
 from hindsight_async.rate.wait_queue import Waiter, WaitQueue
+from hindsight_async.rate.wait_reports import (
+    OnWait,
+    WaitReports,
+    expected_wait,
+    next_permit_at,
+    obstacle_for,
+)
 
-LONG_WAIT = 5.0
-"""Seconds of waiting after which one warning is logged; also of nobody waiting before there is another."""
-
-TURNED_AWAY_AT_ONCE = 500
-"""Waiters turned away before the event loop gets its turn again."""
+REJECTED_AT_ONCE = 500
+"""Waiters rejected before the event loop gets its turn again."""
 
 
 class Scheduler:
-    """Grants each caller its permit when limiter and its session allow it; one event loop at a time."""
+    """Gives each caller its permit when the limiter and its session allow it; one event loop at a time.
+
+    Args:
+        begin: Makes a limiter that knows nothing yet, for this scheduler.
+        on_wait: Is called whenever a caller has to wait.
+        wall_clock: Returns the local time, aware.
+
+    """
 
     def __init__(
         self,
         begin: "Callable[[Scheduler], Limiter]",
         *,
-        on_wait: Callable[[float, str, int], None] | None,
+        on_wait: OnWait | None,
         wall_clock: Callable[[], datetime],
     ) -> None:
         self._begin = begin
-        self._on_wait = None if on_wait is None else harmless(on_wait)
+        self._reports = WaitReports(on_wait)
         self._wall_clock = wall_clock
+        # The event loop served; None until the first call, and in a child process.
         self._loop: asyncio.AbstractEventLoop | None = None
+        # The last moment read off its clock: another loop's clock that shows less is another clock.
         self._latest = -inf
+        # How many event loops were left behind. What a permit of an earlier era would free is not there any more.
         self._era = 0
+        # Rings when something in the way of those who wait goes away by itself; None while nobody waits for that.
         self._timer: asyncio.TimerHandle | None = None
-        self._warned_of_wait = False
-        self._nobody_since = -inf
+        # The sessions that asked for a permit on this loop and have not left.
         self._present: set[BudgetClient] = set()
         self.limiter = begin(self)
         self.queue = WaitQueue()
+        # Permits in use, of all sessions.
         self.in_flight = 0
         start_afresh_after_fork(self)
 
@@ -81,26 +96,19 @@ class Scheduler:
         self.queue, self.in_flight, self._present = WaitQueue(), 0, set()
 
     def forget_parent(self) -> object:
-        """Start afresh in a child process: what its parent entries, and its event loop, are no business of ours."""
+        """Start afresh in a child process: its parent's permits and event loop are no business of ours."""
         parents = (self._loop, self.queue, self.limiter)
         self._leave_loop()
         self._latest = -inf
         self.limiter = self._begin(self)
         return parents
 
-    async def part_with(self, client: BudgetClient) -> None:
-        """Note that a session is gone; after the last one everything comes to rest."""
-        here = client in self._present
-        self._present.discard(client)
-        if here and not self._present and self._loop is asyncio.get_running_loop():
-            await self.limiter.finish()
-
     # A caller comes
 
-    def grant_at_once(
+    def acquire_at_once(
         self, client: BudgetClient, route: str, deadline: float | None, now: float
     ) -> Permit | None:
-        """Permit a permit; None where anybody or anything is in the way."""
+        """Take a permit for a caller; None where anybody or anything is in the way."""
         if client.era != self._era:
             client.start_afresh(self._era)
             self._present.add(client)
@@ -109,7 +117,7 @@ class Scheduler:
         late = deadline is not None and deadline < now
         if self.queue.waiting or late or client.in_flight >= client.max_in_flight:
             return None
-        permit = self.limiter.enter_at_once(client, route, now)
+        permit = self.limiter.take_at_once(client, route, now)
         return None if permit is None else self._counted(permit)
 
     async def wait_in_line(
@@ -121,26 +129,26 @@ class Scheduler:
             now = self.now()
             if not self.limiter.lapsed(permit, now):
                 return permit
-            self.limiter.undo(permit)
-            self._part(permit)
+            # The process stood still between the caller's turn and this line for longer than the permit is good for.
+            self._put_back(permit)
 
     async def _turn_in_line(
         self, client: BudgetClient, route: str, lane: Lane, deadline: float | None, now: float
     ) -> Permit:
         limiter, queue = self.limiter, self.queue
-        refusal = limiter.refusal(deadline, limiter.earliest(client.ahead_of(lane), now), now)
-        if refusal is not None:
-            raise refusal
+        rejection = limiter.rejection(deadline, limiter.earliest(client.ahead_of(lane), now), now)
+        if rejection is not None:
+            raise rejection
         turn: asyncio.Future[Permit | HindsightError] = asyncio.get_running_loop().create_future()
         waiter = Waiter(client, route, lane, now, deadline, turn)
         served = False
-        if not queue.waiting and now > self._nobody_since + LONG_WAIT:
-            self._warned_of_wait = False
+        if not queue.waiting:
+            self._reports.first_waits(now)
         queue.join(waiter)
         try:
             self._pump(now)
-            if self._on_wait is not None and not turn.done():
-                self._on_wait(*self._outlook(waiter, now), queue.waiting)
+            if not turn.done():
+                self._reports.has_to_wait(waiter, limiter, queue, now)
             outcome = await self._turn_of(waiter)
             served = True
         finally:
@@ -158,15 +166,15 @@ class Scheduler:
                 return await waiter.turn
         except TimeoutError:
             now = self.now()
-            raise too_late(self.next_permit_at(now) - now, self._outlook(waiter, now)[1]) from None
+            _, reason = expected_wait(waiter, self.limiter, self.queue, now)
+            raise too_late(self.next_permit_at(now) - now, reason) from None
 
     def _forget(self, waiter: Waiter, queue: WaitQueue) -> None:
-        """Let go of a caller that was cancelled, be it in line or just after it was granted a permit."""
+        """Let go of a caller that was cancelled, be it in line or in the turn of the loop that brought its permit."""
         if waiter.turn.cancel() or waiter.turn.cancelled():
             queue.leave(waiter)
         elif isinstance(permit := waiter.turn.result(), Permit) and permit.era == self._era:
-            self.limiter.undo(permit)
-            self._part(permit)
+            self._put_back(permit)
 
     def _counted(self, permit: Permit) -> Permit:
         permit.client.in_flight += 1
@@ -176,21 +184,25 @@ class Scheduler:
     # A request ends
 
     def release(self, permit: Permit, answer: Answer | None) -> None:
-        """End a request, answered or not: its place in flight is free at once."""
+        """End a request, answered or not: it is in flight no more, and in the window for another minute."""
         if permit.era != self._era:
             return
-        if answer is not None and not self.limiter.takes_for_granted(permit, answer):
+        if answer is not None and not self.limiter.confirm_as_usual(permit, answer):
             self._learn(permit, answer)
-        self.limiter.leave(permit, self.latest())
-        self._part(permit)
+        self.limiter.end(permit, self.latest())
+        self._uncount(permit)
+
+    def _put_back(self, permit: Permit) -> None:
+        self.limiter.put_back(permit)
+        self._uncount(permit)
 
     def _learn(self, permit: Permit, answer: Answer) -> None:
         opens_at = self.limiter.opens_at
         self.limiter.learn(permit, answer, now=self.latest(), received_at=self._wall_clock())
         if self.limiter.opens_at > opens_at:
-            self.review()
+            self.reject_hopeless()
 
-    def _part(self, permit: Permit) -> None:
+    def _uncount(self, permit: Permit) -> None:
         permit.client.in_flight -= 1
         self.in_flight -= 1
         self.pump()
@@ -198,44 +210,36 @@ class Scheduler:
     # Callers wait
 
     def pump(self) -> None:
-        """Permit permits to those whose turn it is, after something changed."""
+        """Serve those whose turn it is, after something changed."""
         if self._loop is None or self._loop.is_closed():
             return
         if self.queue.waiting:
             self._pump(self._loop.time())
         else:
-            self.limiter.settle()
-
-    def review(self) -> None:
-        """Refuse those who wait in vain, after the outlook has darkened."""
-        if self.queue.waiting:
-            self._turn_away(list(self.queue))
+            self.limiter.rebalance()
 
     def _pump(self, now: float) -> None:
-        """Permit permits to those whose turn it is until something is in the way."""
+        """Give permits to those whose turn it is until something is in the way."""
         while self.queue.waiting and not self.limiter.obstacle(now):
-            waiter = self.queue.call_next(lambda head: not self._obstacle_for(head.client, head.route, now))
+            waiter = self.queue.call_next(lambda head: not obstacle_for(head, self.limiter, now))
             if waiter is None:
                 break
-            refusal = self.limiter.refusal(waiter.deadline, now, now)
+            rejection = self.limiter.rejection(waiter.deadline, now, now)
             waiter.turn.set_result(
-                refusal or self._counted(self.limiter.enter(waiter.client, waiter.route, now))
+                rejection or self._counted(self.limiter.take(waiter.client, waiter.route, now))
             )
         self._set_timer(now)
-        self.limiter.settle()
-
-    def _obstacle_for(self, client: BudgetClient, route: str, now: float) -> str | None:
-        if client.in_flight >= client.max_in_flight:
-            return "max in flight"
-        return self.limiter.obstacle_on(route, now)
+        self.limiter.rebalance()
 
     def _set_timer(self, now: float) -> None:
         if not self.queue.waiting:
-            self._nobody_since = now
+            self._reports.nobody_waits(now)
             self._cancel_timer()
             return
-        moment = min(self.limiter.next_change(now), self._warn_of_long_wait(now))
+        change = self.limiter.next_change(now)
+        moment = min(change, self._reports.warn_of_long_wait(self.limiter, self.queue, now))
         if self._timer is not None and self._timer.when() <= moment:
+            # One that rings too early looks again; setting it anew for each caller would cost more.
             return
         self._cancel_timer()
         if self._loop is not None and moment < inf:
@@ -250,53 +254,38 @@ class Scheduler:
             self._timer.cancel()
             self._timer = None
 
-    def turn_away(self, client: BudgetClient) -> None:
-        """Refuse all of one session who wait, and all who come later: it was closed."""
+    def next_permit_at(self, now: float) -> float:
+        """Name the moment, at a guess, at which one caller more than now wait will have a permit."""
+        return next_permit_at(self.queue.waiting, self.limiter, now)
+
+    # Callers are rejected
+
+    def reject_hopeless(self) -> None:
+        """Reject those who wait in vain, after it was learned that they would have to wait longer."""
+        if self.queue.waiting:
+            self._reject_hopeless(list(self.queue))
+
+    def _reject_hopeless(self, waiting: list[Waiter]) -> None:
+        now = self.now()
+        for waiter in waiting[:REJECTED_AT_ONCE]:
+            if not waiter.turn.done():
+                rejection = self.limiter.rejection(waiter.deadline, self.limiter.earliest(0, now), now)
+                if rejection is not None:
+                    self.queue.reject(waiter, rejection)
+        if rest := waiting[REJECTED_AT_ONCE:]:
+            asyncio.get_running_loop().call_soon(self._reject_hopeless, rest)
+
+    def close(self, client: BudgetClient) -> None:
+        """Reject all of one session who wait, and all who come later."""
         client.closed = True
         for waiter in list(self.queue):
             if waiter.client is client and not waiter.turn.done():
-                waiter.turn.set_result(SessionClosedError("the session was closed while the request waited"))
-                self.queue.leave(waiter)
+                closed = SessionClosedError("the session was closed while the request waited")
+                self.queue.reject(waiter, closed)
 
-    def _turn_away(self, waiting: list[Waiter]) -> None:
-        """Refuse those who cannot wait until the cooldown opens, some at a time."""
-        now = self.now()
-        for waiter in waiting[:TURNED_AWAY_AT_ONCE]:
-            if not waiter.turn.done():
-                refusal = self.limiter.refusal(waiter.deadline, self.limiter.earliest(0, now), now)
-                if refusal is not None:
-                    waiter.turn.set_result(refusal)
-                    self.queue.leave(waiter)
-        if rest := waiting[TURNED_AWAY_AT_ONCE:]:
-            asyncio.get_running_loop().call_soon(self._turn_away, rest)
-
-    # Looking ahead
-
-    def next_permit_at(self, now: float) -> float:
-        """Name the moment, at a guess, at which one caller more than now wait will have a permit."""
-        return self._expect(self.queue.waiting, now)
-
-    def _expect(self, ahead: int, now: float) -> float:
-        moment = self.limiter.earliest(ahead, now)
-        later = self.limiter.next_change(now)
-        return later if moment <= now and later < inf else moment
-
-    def _outlook(self, waiter: Waiter, now: float) -> tuple[float, str]:
-        """Say how long this caller will wait, at a guess, and why."""
-        blocked = self.limiter.obstacle(now)
-        reason = blocked or self._obstacle_for(waiter.client, waiter.route, now) or "others first"
-        moment = self._expect(self.queue.ahead_of(waiter.lane) - 1, now)
-        return moment - now, reason
-
-    def _warn_of_long_wait(self, now: float) -> float:
-        """Warn once of a wait that has grown long; name the moment to look again."""
-        oldest = None if self._warned_of_wait else self.queue.oldest()
-        if oldest is None:
-            return inf
-        if now < oldest.since + LONG_WAIT:
-            return oldest.since + LONG_WAIT
-        self._warned_of_wait = True
-        seconds, reason = self._outlook(oldest, now)
-        text = "a request has waited %.0f s for the rate budget (%s); %d are queued, the next permit is %.0f s away"
-        logger.warning(text, now - oldest.since, reason, self.queue.waiting, seconds)
-        return inf
+    async def leave(self, client: BudgetClient) -> None:
+        """Note that a session is gone; after the last one the limiter comes to rest."""
+        here = client in self._present
+        self._present.discard(client)
+        if here and not self._present and self._loop is asyncio.get_running_loop():
+            await self.limiter.finish()

@@ -1,4 +1,4 @@
-"""The token bucket that sets the pace, without waiting in it."""
+"""The token bucket that sets the pace where fewer may leave at once than the limit: aiolimiter's, without its queue."""
 
 import asyncio
 from contextlib import suppress
@@ -12,10 +12,10 @@ HALVINGS = 10
 
 
 class TokenBucket:
-    """A token bucket: `requests_per_minute` on average, `burst` of them at once. Belongs to the running event loop.
+    """`requests_per_minute` on average, `burst` of them at once; belongs to the running event loop.
 
-    The next in line asks here, nobody else: a limiter that several wait at keeps no order, and a token that a
-    waiter takes along when it is cancelled is gone.
+    Only the next in line asks here: aiolimiter keeps no order among those who wait in it, and a token that a waiter
+    takes along when it is cancelled is gone.
     """
 
     __slots__ = ("_limiter", "_loop", "_returned", "_token_seconds", "burst", "spreads")
@@ -27,7 +27,9 @@ class TokenBucket:
         self.spreads = self.burst < requests_per_minute
         self._token_seconds = MINUTE / requests_per_minute
         self._limiter = AsyncLimiter(self.burst, self.burst * self._token_seconds)
+        # The event loop that the bucket's level is of.
         self._loop: asyncio.AbstractEventLoop | None = None
+        # Tokens put back unused, which aiolimiter cannot take.
         self._returned = 0
 
     def ready(self) -> bool:

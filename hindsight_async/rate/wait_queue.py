@@ -1,7 +1,7 @@
 """Who waits for the rate budget, and whose turn it is.
 
 Callers wait in lines, one for each lane, session and route, because only their heads need to be looked at: what
-entries one line up (its session has enough in flight, its route is at its ceiling) entries up nobody else.
+keeps one line back (its session has enough in flight, its route is at its own limit) keeps back nobody else.
 """
 
 from collections import deque
@@ -21,7 +21,7 @@ INTERACTIVE_IN_A_ROW = 9
 """After so many interactive turns with bulk waiting, one bulk turn follows: bulk keeps a tenth."""
 
 FEW_GONE = 64
-"""Cancelled waiters that may stay in the lines, however short these are."""
+"""Waiters that may stay in the lines after they are gone, however short these are."""
 
 
 @define(eq=False)
@@ -32,13 +32,16 @@ class Waiter:
     route: str
     lane: Lane
     since: float
+    """The moment it joined the queue."""
     deadline: float | None
     turn: "asyncio.Future[Permit | HindsightError]"
+    """Done once it was served, rejected or cancelled; a waiter whose turn is done is not waiting, in line or not."""
     arrival: int = 0
+    """Its number among all that ever joined: what "first come" means across lines."""
 
     @property
     def line(self) -> tuple[BudgetClient, str]:
-        """Name the line it stands in."""
+        """The line it stands in, within its lane."""
         return self.client, self.route
 
 
@@ -47,13 +50,19 @@ class WaitQueue:
     """First come, first served within a lane; interactive before bulk, which keeps a tenth of the turns."""
 
     queued: dict[Lane, int] = field(factory=no_one_queued)
+    """How many wait in each lane."""
     waiting: int = 0
+    """How many wait in all: the sum, at hand because every call of the API reads it."""
     _lines: dict[Lane, dict[tuple[BudgetClient, str], deque[Waiter]]] = field(
         factory=lambda: {lane: {} for lane in LANES}
     )
     _arrivals: int = 0
+    """How many ever joined."""
     _gone: int = 0
+    """How many in the lines wait no more: taking one out of the middle of a line costs its length, so they stay in it
+    until they come to its head, or are many."""
     _in_a_row: int = 0
+    """Interactive turns since the last bulk one, while bulk waits."""
 
     def __iter__(self) -> Iterator[Waiter]:
         for lines in self._lines.values():
@@ -65,27 +74,32 @@ class WaitQueue:
         return self.queued["interactive"] if lane == "interactive" else self.waiting
 
     def join(self, waiter: Waiter) -> None:
-        """Stand at the end of the line."""
+        """Put a caller at the end of its line."""
         self._arrivals += 1
         waiter.arrival = self._arrivals
         self._lines[waiter.lane].setdefault(waiter.line, deque()).append(waiter)
         self._count(waiter, 1)
 
     def leave(self, waiter: Waiter) -> None:
-        """Note that this waiter, whose future is done, goes without a turn."""
+        """Note that this waiter, whose turn is done, goes without a permit."""
         self._count(waiter, -1)
         self._gone += 1
         if self._gone > FEW_GONE and self._gone > self.waiting:
             self._forget_gone()
 
+    def reject(self, waiter: Waiter, why: "HindsightError") -> None:
+        """Have this waiter's call raise an error instead of leaving."""
+        waiter.turn.set_result(why)
+        self.leave(waiter)
+
     def demand(self) -> tuple[int, int]:
         """Count the interactive and bulk waiters whose sessions may have that many more in flight."""
         interactive = bulk = 0
         for client in {client for lines in self._lines.values() for client, _ in lines}:
-            places = max(0, client.max_in_flight - client.in_flight)
-            urgent = min(places, client.queued["interactive"])
-            interactive += urgent
-            bulk += min(places - urgent, client.queued["bulk"])
+            may_leave = max(0, client.max_in_flight - client.in_flight)
+            at_once = min(may_leave, client.queued["interactive"])
+            interactive += at_once
+            bulk += min(may_leave - at_once, client.queued["bulk"])
         return interactive, bulk
 
     def oldest(self) -> Waiter | None:
@@ -94,7 +108,7 @@ class WaitQueue:
         return min(heads, key=_arrival, default=None)
 
     def call_next(self, may_go: Callable[[Waiter], bool]) -> Waiter | None:
-        """Take the next in turn out of its line; None where no head of a line may go."""
+        """Take the waiter whose turn it is out of its line; None where no head of a line may go."""
         chosen = self._first("interactive", may_go)
         if self.queued["bulk"] and (chosen is None or self._in_a_row >= INTERACTIVE_IN_A_ROW):
             chosen = self._first("bulk", may_go) or chosen

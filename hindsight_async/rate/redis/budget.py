@@ -2,39 +2,46 @@
 
 import random
 import secrets
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from hindsight_async.rate.budget import DEFAULT_MAX_RATE_WAIT, Budget
 from hindsight_async.rate.plan import Plan, plan_or_default
 from hindsight_async.rate.redis.connection import Connection, keys_of
 from hindsight_async.rate.redis.fleet_permits import FleetPermits
-from hindsight_async.rate.redis.fleet_state import FleetState
+from hindsight_async.rate.redis.fleet_state import FleetState, FleetView
 from hindsight_async.rate.redis.fleet_sync import FleetSync, OnOutage
-from hindsight_async.rate.redis.fleet_view import FleetView
 from hindsight_async.rate.redis.limiter import FleetLimiter
 from hindsight_async.rate.redis.timing import Timing
 from hindsight_async.rate.scheduler import Scheduler
+from hindsight_async.rate.wait_reports import OnWait
 
 
 class RedisBudget(Budget):
     """At most the plan's requests in any 60 seconds, for all processes that name the same Redis and organisation.
 
-    - `url`: of Redis, such as `redis://:password@host:6379/0`, `rediss://...` or `unix:///run/redis.sock`.
-    - `organisation`: any name for the organisation at Hindsight; only a hash of it is stored, and never an API key.
-    - `plan`: its tier; else HINDSIGHT_PLAN, else Essentials. What the server names instead holds for all processes.
-    - `on_outage`: what happens while Redis is away. "share" goes on with the plan divided by the number of
-      processes, "wait" lets calls wait within their deadlines.
-    - `expected_processes`: that number; else as many as were seen in the last minute. Where it is given, each
-      process also keeps to its part for the first minute of a Redis that began with nothing, since that may have
-      lost what dead processes hold.
-    - `max_rate_wait`: seconds; a wait that the server names beyond it raises QuotaExceededError.
-    - `on_wait`: called with seconds, reason and number queued whenever a caller has to wait; what it raises is
-      logged and changes nothing.
-
     Pass it as `HindsightSession(budget=...)`; several sessions of a process may share it. Belongs to no event loop
-    until first used, and moves on when that one is gone. Raises ValueError or TypeError, naming the argument, for
-    a wrong value. A Redis that lets nobody in raises RedisRefusedError in every call.
+    until first used, and moves on when that one is gone. Where Redis lets nobody in, every call raises
+    RedisRefusedError.
+
+    Args:
+        url: Of Redis, such as `redis://:password@host:6379/0`, `rediss://...` or `unix:///run/redis.sock`.
+        organisation: Any name for the organisation at Hindsight; only a hash of it is stored, and never an API key.
+        plan: Its tier; else HINDSIGHT_PLAN, else Essentials. A limit that the server names instead is for all
+            processes.
+        expected_processes: How many processes there are; else as many as were seen in the last minute. Where it is
+            given, each process also keeps to its part for the first minute of a Redis that began with nothing, since
+            that may have lost what dead processes had sent.
+        on_outage: What happens while Redis is away: "share" goes on with the plan divided by the number of processes,
+            "wait" lets calls wait within their deadlines.
+        max_rate_wait: Seconds; a wait that the server names beyond it raises QuotaExceededError instead.
+        on_wait: Called with the seconds to wait, the reason and the number queued whenever a caller has to wait; what
+            it raises is logged, and changes nothing.
+        timing: How long things last, in seconds; for tests.
+
+    Raises:
+        TypeError: An argument is of the wrong kind; its name is in the text.
+        ValueError: An argument is out of bounds; the same. Or HINDSIGHT_PLAN names no plan.
+
     """
 
     def __init__(
@@ -46,7 +53,7 @@ class RedisBudget(Budget):
         expected_processes: int | None = None,
         on_outage: OnOutage = "share",
         max_rate_wait: float = DEFAULT_MAX_RATE_WAIT,
-        on_wait: Callable[[float, str, int], None] | None = None,
+        on_wait: OnWait | None = None,
         timing: Timing = Timing(),  # noqa: B008  frozen
     ) -> None:
         requests_per_minute = plan_or_default(plan).requests_per_minute
@@ -58,6 +65,7 @@ class RedisBudget(Budget):
             raise ValueError(f"on_outage must be share or wait, not {on_outage!r}")
         if expected_processes is not None and expected_processes < 1:
             raise ValueError(f"expected_processes must be at least 1, not {expected_processes}")
+        # Raises for a URL that is none: here, where it was given, and not in the first call.
         Connection(url, timing)
 
         def begin(scheduler: Scheduler) -> FleetLimiter:

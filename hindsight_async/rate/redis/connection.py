@@ -1,4 +1,4 @@
-"""The connection to Redis: one script, called by one task; knows "away" from "says no"."""
+"""The connection to Redis: one script, called by one task; tells a Redis that is away from one that says no."""
 
 import asyncio
 import hashlib
@@ -28,9 +28,9 @@ SLOWEST_CONNECT = 3.0
 """Times `Timing.call` that one call may take with everything that has to be said on a new connection first."""
 
 UNAUTHENTICATED = "authenticated"
-"""In the texts with which Redis turns down what comes before the password, and which the client takes for others."""
+"""In the texts with which Redis refuses what comes before the password; redis-py makes no AuthenticationError of them."""
 
-PARTS = ("slots", "state", "named", "probes", "processes", "interactive", "bulk")
+PARTS = ("permits", "state", "named", "probes", "processes", "interactive", "bulk")
 
 
 class RedisAwayError(Exception):
@@ -38,13 +38,22 @@ class RedisAwayError(Exception):
 
 
 def keys_of(organisation: str, process: str) -> list[str]:
-    """Name the keys of an organisation, which all lie in one permit of a cluster; the name itself is not in them."""
+    """Name the keys of an organisation, all in one hash slot of a cluster; its own name is not in them."""
     digest = hashlib.sha256(organisation.encode()).hexdigest()[:32]
     return [f"hindsight:{{{digest}}}:{part}" for part in (*PARTS, f"call:{process}")]
 
 
 class Connection:
-    """Calls the script, over a connection made when first needed. Raises ValueError for a URL that is none."""
+    """Calls the script, over a connection made when first needed.
+
+    Args:
+        url: Of Redis.
+        timing: How long a call may take.
+
+    Raises:
+        ValueError: The URL is none of Redis.
+
+    """
 
     def __init__(self, url: str, timing: Timing) -> None:
         self._url = url
@@ -67,7 +76,20 @@ class Connection:
             ) from None
 
     async def call(self, keys: Sequence[str], document: str) -> Sequence[Any]:
-        """Run the script. Raises RedisAwayError, or RedisRefusedError for what time does not heal."""
+        """Run the script.
+
+        Args:
+            keys: As the script names them.
+            document: Its one argument.
+
+        Returns:
+            What the script returned.
+
+        Raises:
+            RedisAwayError: Redis is out of reach, or may be in a moment what it is not now.
+            RedisRefusedError: It says no, and will until somebody mends something.
+
+        """
         try:
             async with asyncio.timeout(self._timing.call * SLOWEST_CONNECT):
                 return await self._evaluate(keys, document)

@@ -1,6 +1,6 @@
-"""The permits that this process holds, on its own clock: what Redis must be told, and what it may have forgotten.
+"""The permits of this process, on its own clock: which ones Redis must be told of, and which it may have let lapse.
 
-Pure: the caller hands in the time, in seconds of one clock that never goes back.
+Pure: the time is handed in, in seconds of one clock that never goes back.
 """
 
 from collections import deque
@@ -15,44 +15,50 @@ from hindsight_async.rate.redis.timing import Timing
 
 @define(eq=False)
 class FleetPermit:
-    """One permit of this process.
-
-    Redis is sure to hold it for a whole window beyond `covered_until`, even if it never hears of it again.
-    `freed` and `closing` are what Redis said when it granted the permit, None where this process granted it itself.
-    """
+    """One permit of this process, as Redis knows it."""
 
     number: int
+    """Its name in Redis, together with that of the process."""
     taken_at: float
+    """Before the request for it left, so that its lease is sure to run longer in Redis than here."""
     covered_until: float = inf
+    """Redis is sure to keep it for a whole window beyond this, even if it never hears of it again."""
     freed: int | None = None
-    closing: int | None = None
+    """How many permits the fleet had freed when Redis issued it; None where this process took it by itself."""
+    generation: int | None = None
+    """Of the fleet's cooldown, then; the same."""
     over_at: float = inf
-    told: bool = False
+    """When its request was over."""
+    synced: bool = False
+    """Whether Redis knows of its present state."""
 
 
 @define(eq=False)
 class FleetPermits:
-    """All permits of this process, from the permit until a window after the answer."""
+    """All permits of this process, from when they were taken until a window after the answer."""
 
     timing: Timing
     next_number: int = 1
-    drops: set[int] = field(factory=set[int])
+    unsent: set[int] = field(factory=set[int])
+    """Numbers of permits with which nothing was sent, and which Redis may still count."""
     _under_way: dict[int, FleetPermit] = field(factory=dict[int, FleetPermit])
     _over: deque[FleetPermit] = field(factory=deque[FleetPermit])
-    _untold: dict[int, FleetPermit] = field(factory=dict[int, FleetPermit])
+    """Those whose requests were over less than a window ago, in order."""
+    _unsynced: dict[int, FleetPermit] = field(factory=dict[int, FleetPermit])
+    """Those among them of which Redis does not know that."""
 
     def __bool__(self) -> bool:
         return bool(self._under_way or self._over)
 
     def count(self, now: float) -> int:
-        """Count the permits held, under way or answered within a window."""
+        """Count the permits whose requests are under way or were over less than a window ago."""
         self._forget_lapsed(now)
         return len(self._under_way) + len(self._over)
 
     def due(self, now: float) -> list[float]:
         """List the moments at which those whose requests are over come free, in order."""
         self._forget_lapsed(now)
-        return [self._free_at(held) for held in self._over]
+        return [self._free_at(permit) for permit in self._over]
 
     def numbers(self, wanted: int) -> int:
         """Set aside so many numbers for permits that Redis is asked for; return the first. None is used twice."""
@@ -60,79 +66,79 @@ class FleetPermits:
         self.next_number += wanted
         return first
 
-    def take_granted(self, number: int, asked_at: float, *, freed: int, closing: int) -> FleetPermit:
-        """Note a permit that Redis granted; its lease runs from before it was asked."""
+    def take_issued(self, number: int, asked_at: float, *, freed: int, generation: int) -> FleetPermit:
+        """Note a permit that Redis issued; its lease runs from before it was asked for."""
         covered_until = asked_at + self.timing.lease
-        held = FleetPermit(number, asked_at, covered_until, freed, closing, told=True)
-        self._under_way[number] = held
-        return held
+        permit = FleetPermit(number, asked_at, covered_until, freed, generation, synced=True)
+        self._under_way[number] = permit
+        return permit
 
-    def take_unasked(self, now: float) -> FleetPermit:
-        """Note a permit that this process granted itself while Redis was away."""
-        held = FleetPermit(self.numbers(1), now)
-        self._under_way[held.number] = held
-        return held
+    def take_alone(self, now: float) -> FleetPermit:
+        """Note a permit that this process took by itself while Redis was away."""
+        permit = FleetPermit(self.numbers(1), now)
+        self._under_way[permit.number] = permit
+        return permit
 
-    def drop(self, held: FleetPermit) -> None:
+    def put_back(self, permit: FleetPermit) -> None:
         """Note that nothing was sent with a permit."""
-        del self._under_way[held.number]
-        self.drops.add(held.number)
+        del self._under_way[permit.number]
+        self.unsent.add(permit.number)
 
-    def end(self, held: FleetPermit, now: float) -> None:
+    def end(self, permit: FleetPermit, now: float) -> None:
         """Note that a request is over, answered or not."""
-        del self._under_way[held.number]
-        held.over_at, held.told = now, False
-        self._over.append(held)
-        self._untold[held.number] = held
+        del self._under_way[permit.number]
+        permit.over_at, permit.synced = now, False
+        self._over.append(permit)
+        self._unsynced[permit.number] = permit
 
     def end_all(self, now: float) -> None:
         """Note that nobody waits any more for any of the requests under way."""
-        for held in list(self._under_way.values()):
-            self.end(held, now)
+        for permit in list(self._under_way.values()):
+            self.end(permit, now)
 
-    def tell_again(self) -> None:
-        """Have Redis told of all that is held here."""
-        self._untold = {held.number: held for held in self._over}
-        for held in self._under_way.values():
-            held.told = False
+    def resend(self) -> None:
+        """Have Redis told of all permits again."""
+        self._unsynced = {permit.number: permit for permit in self._over}
+        for permit in self._under_way.values():
+            permit.synced = False
 
     def forgotten(self) -> None:
-        """Note that Redis knows nothing of what is held here."""
-        self.drops.clear()
-        self.tell_again()
-        for held in self._under_way.values():
-            held.freed = held.closing = None
+        """Note that Redis knows nothing of any permit."""
+        self.unsent.clear()
+        self.resend()
+        for permit in self._under_way.values():
+            permit.freed = permit.generation = None
 
-    def to_tell(self, now: float) -> list[Renewal]:
+    def renewals(self, now: float) -> list[Renewal]:
         """List what Redis does not know yet, and what is about to lapse there."""
         self._forget_lapsed(now)
         timing = self.timing
         renewed = now + timing.lease - timing.heartbeat
         under_way = [
-            Renewal(held.number, timing.lease + timing.held_after_answer, over=False)
-            for held in self._under_way.values()
-            if not held.told or held.covered_until <= renewed
+            Renewal(permit.number, timing.lease + timing.kept_after_answer, over=False)
+            for permit in self._under_way.values()
+            if not permit.synced or permit.covered_until <= renewed
         ]
         over = [
-            Renewal(held.number, self._free_at(held) - now, over=True)
-            for held in self._untold.values()
-            if self._free_at(held) > now
+            Renewal(permit.number, self._free_at(permit) - now, over=True)
+            for permit in self._unsynced.values()
+            if self._free_at(permit) > now
         ]
         return under_way + over
 
-    def confirm(self, told: Iterable[Renewal], dropped: Iterable[int], told_at: float) -> None:
-        """Note what Redis has taken in; it was sent at `told_at`."""
-        self.drops.difference_update(dropped)
-        for renewal in told:
-            held = self._under_way.get(renewal.number)
+    def confirm(self, renewals: Iterable[Renewal], unsent: Iterable[int], told_at: float) -> None:
+        """Note what Redis has taken in; it was told at `told_at`."""
+        self.unsent.difference_update(unsent)
+        for renewal in renewals:
+            permit = self._under_way.get(renewal.number)
             if renewal.over:
-                self._untold.pop(renewal.number, None)
-            elif held is not None:
-                held.told, held.covered_until = True, told_at + self.timing.lease
+                self._unsynced.pop(renewal.number, None)
+            elif permit is not None:
+                permit.synced, permit.covered_until = True, told_at + self.timing.lease
 
-    def _free_at(self, held: FleetPermit) -> float:
-        return held.over_at + self.timing.held_after_answer
+    def _free_at(self, permit: FleetPermit) -> float:
+        return permit.over_at + self.timing.kept_after_answer
 
     def _forget_lapsed(self, now: float) -> None:
         while self._over and self._free_at(self._over[0]) <= now:
-            self._untold.pop(self._over.popleft().number, None)
+            self._unsynced.pop(self._over.popleft().number, None)

@@ -1,4 +1,4 @@
-"""Limiter by a count that Redis keeps for the whole fleet, and by a share of the plan while Redis is away."""
+"""The limiter of a fleet: it hands out what Redis has issued, and hands over to a `LocalLimiter` while Redis is away."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -20,17 +20,20 @@ from hindsight_async.rate.redis.sync_task import SyncTask
 
 @define(eq=False)
 class FleetLimiter:
-    """Decides whether a request may leave, on the word of Redis."""
+    """Decides whether a request may leave, by the fleet's count in Redis: a `Limiter`."""
 
     state: FleetState
     sync: FleetSync
     _sync_task: SyncTask | None = None
+    """Runs while there are sessions; None before the first request, and once it has ended."""
     _warned_of: set[str] = field(factory=set[str])
+    """Headers that made no sense, of which the log was told."""
 
     @property
     def limit(self) -> int:
         """Requests per minute: the fleet's, and this process's share of them while Redis is away."""
-        return self.state.limit
+        alone = self.state.alone
+        return self.state.view.limit if alone is None else alone.limit
 
     @property
     def opens_at(self) -> float:
@@ -50,9 +53,9 @@ class FleetLimiter:
         state = self.state
         if state.alone is not None:
             return state.alone.obstacle(now)
-        while state.granted and state.granted[0].covered_until < now:
-            state.permits.drop(state.granted.popleft())
-        if state.granted:
+        while state.unused and state.unused[0].covered_until < now:
+            state.permits.put_back(state.unused.popleft())
+        if state.unused:
             return None
         return "Redis is away" if state.away else state.view.obstacle(now)
 
@@ -61,62 +64,64 @@ class FleetLimiter:
         alone = self.state.alone
         return None if alone is None else alone.obstacle_on(route, now)
 
-    def enter_at_once(self, client: BudgetClient, route: str, now: float) -> Permit | None:
-        """Let one request leave unless there is an obstacle."""
+    def take_at_once(self, client: BudgetClient, route: str, now: float) -> Permit | None:
+        """Take a permit unless there is an obstacle."""
         blocked = self.obstacle(now) or self.obstacle_on(route, now)
-        return None if blocked else self.enter(client, route, now)
+        return None if blocked else self.take(client, route, now)
 
-    def enter(self, client: BudgetClient, route: str, now: float) -> Permit:
-        """Let one request leave; make sure first that there is no obstacle."""
+    def take(self, client: BudgetClient, route: str, now: float) -> Permit:
+        """Take a permit; make sure first that there is no obstacle."""
         state = self.state
         if state.alone is not None:
-            permit, held = state.alone.enter(client, route, now), state.permits.take_unasked(now)
+            permit, fleet_permit = state.alone.take(client, route, now), state.permits.take_alone(now)
         else:
-            permit, held = Permit(client, route, (), 0, client.era), state.granted.popleft()
-        state.in_use[permit] = held
+            permit, fleet_permit = Permit(client, route, (), 0, client.era), state.unused.popleft()
+        state.in_use[permit] = fleet_permit
         return permit
 
     def lapsed(self, permit: Permit, now: float) -> bool:
         """Tell whether Redis may have given this permit to somebody else."""
-        held = self.state.in_use.get(permit)
-        return held is not None and held.covered_until < now
+        fleet_permit = self.state.in_use.get(permit)
+        return fleet_permit is not None and fleet_permit.covered_until < now
 
-    def undo(self, permit: Permit) -> None:
-        """Take back an `enter` after which nothing was sent: the permit is for the next who waits."""
+    def put_back(self, permit: Permit) -> None:
+        """Put a permit back with which nothing was sent: it is for the next who waits."""
         state = self.state
-        held = state.in_use.pop(permit, None)
-        if held is None:
+        fleet_permit = state.in_use.pop(permit, None)
+        if fleet_permit is None:
             return
         if state.alone is not None:
-            state.alone.undo(permit)
-            state.permits.drop(held)
+            state.alone.put_back(permit)
+            state.permits.put_back(fleet_permit)
         else:
-            state.granted.append(held)
+            state.unused.append(fleet_permit)
 
-    def leave(self, permit: Permit, now: float) -> None:
+    def end(self, permit: Permit, now: float) -> None:
         """Note that a request is over, answered or not."""
         state = self.state
-        held = state.in_use.pop(permit, None)
-        if held is None:
+        fleet_permit = state.in_use.pop(permit, None)
+        if fleet_permit is None:
             return
-        state.permits.end(held, now)
+        state.permits.end(fleet_permit, now)
         if state.alone is not None:
-            state.alone.leave(permit, now)
+            state.alone.end(permit, now)
         elif state.view.opening:
             state.urgent = True
 
-    def takes_for_granted(self, permit: Permit, answer: Answer) -> bool:  # noqa: ARG002
-        """Take in an answer if it says nothing new: never, since the others are to hear of each."""
+    def confirm_as_usual(self, permit: Permit, answer: Answer) -> bool:  # noqa: ARG002
+        """Say that there is more to `learn`: always, since the other processes are to be told of each answer."""
         return False
 
     def learn(self, permit: Permit, answer: Answer, *, now: float, received_at: datetime) -> None:
-        """Take in what an answer says, and tell the others at the next word."""
+        """Take in what an answer says, and keep it for Redis; what concerns all at once is told at once."""
         state = self.state
-        held = state.in_use.get(permit)
-        if held is None:
+        fleet_permit = state.in_use.get(permit)
+        if fleet_permit is None:
             return
         said = parse_rate_headers(answer.headers, received_at=received_at)
-        observation = _observation(permit.route, held, answer.status, said, now=now, jitter=state.random())
+        observation = _observation(
+            permit.route, fleet_permit, answer.status, said, now=now, jitter=state.random()
+        )
         state.note(observation)
         if state.alone is not None:
             state.alone.learn(permit, answer, now=now, received_at=received_at)
@@ -129,10 +134,10 @@ class FleetLimiter:
             state.urgent = True
             self._wake()
 
-    def settle(self) -> None:
-        """Give back what nobody wants, and see to it that somebody asks for more."""
-        self.state.give_back_granted()
-        if self.state.has_something_to_say():
+    def rebalance(self) -> None:
+        """Give back the permits that nobody here wants, and ask for those that somebody does."""
+        self.state.put_back_unused()
+        if self.state.needs_sync():
             self._wake()
 
     def next_change(self, now: float) -> float:
@@ -145,14 +150,14 @@ class FleetLimiter:
         state = self.state
         if state.alone is not None:
             return state.alone.earliest(ahead, now)
-        return max(now, state.silent_until) if state.away else state.view.earliest(ahead, now)
+        return max(now, state.reconnect_at) if state.away else state.view.earliest(ahead, now)
 
-    def refusal(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
-        """Make the error for a caller that would wait in vain, if so."""
+    def rejection(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
+        """Make the error for a caller that would wait in vain; None for one that may wait."""
         state, seen = self.state, self.state.view
         if state.alone is not None:
-            return state.alone.refusal(deadline, earliest, now)
-        if state.refused is not None and now < state.silent_until:
+            return state.alone.rejection(deadline, earliest, now)
+        if state.refused is not None and now < state.reconnect_at:
             return RedisRefusedError(state.refused)
         if now < seen.opens_at and (seen.quota or seen.opens_at - now > state.max_rate_wait):
             return closed_for_long(seen.reset_at, quota=seen.quota)
@@ -162,7 +167,7 @@ class FleetLimiter:
         """Go on with what is known on another event loop; what was under way there is over."""
         state = self.state
         state.permits.end_all(now)
-        state.granted.clear()
+        state.unused.clear()
         state.in_use.clear()
         state.claimed = (False, False)
         if state.alone is not None:
@@ -187,21 +192,20 @@ class FleetLimiter:
 
 
 def _observation(
-    route: str, held: FleetPermit, status: int, said: RateHeaders, *, now: float, jitter: float
+    route: str, permit: FleetPermit, status: int, said: RateHeaders, *, now: float, jitter: float
 ) -> Observation:
     quota = said.usage_remaining == 0
     refused = status == HTTPStatus.TOO_MANY_REQUESTS
-    # An error that names no numbers, such as one of a proxy, says nothing of what was let through.
     return Observation(
         route=route,
-        sent_at=held.taken_at,
+        sent_at=permit.taken_at,
         got_at=now,
         status=status,
         refused=refused,
         limit=said.limit,
         remaining=said.remaining,
-        closing=held.closing,
-        freed=held.freed,
+        generation=permit.generation,
+        freed=permit.freed,
         wait=named_wait(said, quota=quota) or None if refused else None,
         quota=quota,
         reset_at=said.usage_period_end if quota else said.reset_at,

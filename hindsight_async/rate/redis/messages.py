@@ -1,6 +1,6 @@
-"""One round trip in plain values: what a process asks and tells, and what it hears.
+"""One round trip in plain values: what a process asks for and tells, and what it is told.
 
-All of it is about spans of time, never moments: no clock but Redis's own is ever compared with another's.
+All of it is about spans of time, never moments: no process's clock is ever compared with another's, or with Redis's.
 """
 
 import json
@@ -31,7 +31,7 @@ STATE_REMEMBERED = 86400.0
 """Seconds after the last call, and after the server opens again, until Redis may forget the organisation."""
 
 POLL_SECONDS = 0.02
-"""Between two questions of a process that has to wait for what another one does."""
+"""Between two requests of a process that has to wait for what another one does."""
 
 RECHECK_SECONDS = 1.0
 """Between two looks at whether programs outside the fleet still use the plan."""
@@ -41,28 +41,29 @@ MILLISECONDS = 1000
 
 @frozen
 class Observation:
-    """What one answer taught; the moments are on the event loop's clock.
-
-    `closing` and `freed` are what the script said when it granted the permit, None where it did not. `wait` is in
-    seconds, None where the server named none; `status` is None where only the limits are of interest.
-    """
+    """What one answer of the server taught; the moments are on the event loop's clock."""
 
     route: str
     sent_at: float
     got_at: float
     status: int
     refused: bool
+    """Whether it was a 429."""
     limit: int | None = None
     remaining: int | None = None
-    closing: int | None = None
+    generation: int | None = None
+    """Of the fleet's cooldown when the script issued the permit; None where it did not."""
     freed: int | None = None
+    """How many permits the fleet had freed then; the same."""
     wait: float | None = None
+    """Seconds for which the server refuses everybody; None where it named none."""
     quota: bool = False
     reset_at: datetime | None = None
     jitter: float = 0.0
+    """A random number in [0, 1): the script draws none, so that it does the same on each replica."""
 
-    def told_at(self, now: float) -> dict[str, Any]:
-        """Put it as the script wants it, told at this moment."""
+    def encoded(self, now: float) -> dict[str, Any]:
+        """Put it as the script reads it, told at this moment."""
         said = {
             "route": self.route,
             "sent": (now - self.sent_at) * MILLISECONDS,
@@ -71,7 +72,7 @@ class Observation:
             "refused": self.refused,
             "limit": self.limit,
             "remaining": self.remaining,
-            "closing": self.closing,
+            "generation": self.generation,
             "freed": self.freed,
             "wait": None if self.wait is None else self.wait * MILLISECONDS,
             "quota": self.quota,
@@ -83,32 +84,45 @@ class Observation:
 
 @frozen
 class Renewal:
-    """How long a permit stays held from now on: in seconds, and whether its request is over."""
+    """How long Redis is to keep a permit from now on."""
 
     number: int
     seconds: float
     over: bool
+    """Whether its request is over, so that this renewal is the last."""
 
 
 @frozen
 class SyncRequest:
-    """What a process asks and tells in one call."""
+    """What a process asks for and tells in one call of the script."""
 
     process: str
     call: int
+    """Its number: one that comes after a later one does nothing."""
     epoch: str
+    """The data in Redis that the process has told of its permits; with any other the call does nothing."""
     plan: int
+    """Requests per minute until the server names a limit."""
     at: float
+    """When it was put together, on the process's clock."""
     first: int
+    """The number for the first permit issued; the others follow it."""
     interactive: int = 0
+    """Permits wanted for interactive callers."""
     bulk: int = 0
+    """Permits wanted for bulk callers."""
     spare: int = 0
-    hold: Sequence[Renewal] = ()
-    drop: Sequence[int] = ()
+    """How many permits the process may take while the fleet recovers: it has so many fewer than before."""
+    renewals: Sequence[Renewal] = ()
+    unsent: Sequence[int] = ()
+    """Permits with which nothing was sent."""
     observations: Sequence[Observation] = ()
-    heard: int = 0
-    back: bool = False
-    bye: bool = False
+    answered: int = 0
+    """The number of the last call that was answered."""
+    returning: bool = False
+    """Whether the process has permits that Redis did not know of until this call."""
+    leaving: bool = False
+    """Whether this is its last call."""
 
     @property
     def wanted(self) -> int:
@@ -138,50 +152,59 @@ class SyncRequest:
                 "interactive_in_a_row": INTERACTIVE_IN_A_ROW,
                 "process": self.process,
                 "call": self.call,
-                "heard": self.heard,
+                "answered": self.answered,
                 "epoch": self.epoch,
                 "plan": self.plan,
                 "first": self.first,
                 "interactive": self.interactive,
                 "bulk": self.bulk,
                 "spare": self.spare,
-                "hold": [
+                "renewals": [
                     [renewal.number, ceil(renewal.seconds * MILLISECONDS), int(renewal.over)]
-                    for renewal in self.hold
+                    for renewal in self.renewals
                 ],
-                "drop": list(self.drop),
-                "facts": [observation.told_at(self.at) for observation in self.observations],
-                "back": self.back,
-                "bye": self.bye,
+                "unsent": list(self.unsent),
+                "observations": [observation.encoded(self.at) for observation in self.observations],
+                "returning": self.returning,
+                "leaving": self.leaving,
             }
         )
 
 
 @frozen
 class SyncReply:
-    """What the script said; spans in seconds.
-
-    `moved`: another epoch, so Redis knows nothing of what is held here. `lost`: it knows less than it did before.
-    """
+    """What the script replied; spans in seconds."""
 
     epoch: str = ""
+    """The name of the data in Redis."""
     epoch_age: float = 0.0
     moved: bool = False
+    """Whether that is another epoch than the process named, so that Redis knows nothing of its permits."""
     limit: int = 0
     free: int = 0
-    granted: int = 0
+    """Permits that nobody has, these ones not counted."""
+    issued: int = 0
     freed: int = 0
-    closing: int = 0
+    """How many permits have come free since the epoch began."""
+    generation: int = 0
+    """Of the fleet's cooldown."""
     opens_in: float = 0.0
     quota: bool = False
     reset_at: datetime | None = None
     opening: bool = False
+    """Whether only a few requests may be under way, behind a probe."""
     fleet: int = 1
+    """Processes seen within the last window."""
     retry: float = 0.0
+    """Until another call may be issued more."""
     clock: float = 0.0
+    """What Redis's clock shows."""
     recovering: bool = False
+    """Whether each process may take only what it gives back, until all have told what they have."""
     lost: bool = False
+    """Whether Redis knows less of this process than it did before."""
     due: list[tuple[int, float]] = field(factory=list[tuple[int, float]])
+    """How many permits come free before one, and how long until it does; of some, where not all were issued."""
 
 
 def decoded(answer: Sequence[bytes | str | int]) -> SyncReply:
@@ -198,9 +221,9 @@ def decoded(answer: Sequence[bytes | str | int]) -> SyncReply:
         epoch_age=_seconds(texts[2]),
         limit=int(texts[3]),
         free=int(texts[4]),
-        granted=int(texts[5]),
+        issued=int(texts[5]),
         freed=int(texts[6]),
-        closing=int(texts[7]),
+        generation=int(texts[7]),
         opens_in=_seconds(texts[8]),
         quota=texts[9].startswith("1"),
         reset_at=datetime.fromisoformat(texts[10]) if texts[10] else None,

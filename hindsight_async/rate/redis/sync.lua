@@ -1,13 +1,13 @@
--- One round trip of one process: what it gives back, renews and learned goes in, slots come out. Atomic, on Redis's
--- clock, and never slower than the logarithm of the number of slots held. Moments are in milliseconds.
+-- One round trip of one process: what it puts back, renews and has learned goes in, permits come out. Atomic, on Redis's
+-- clock, and never slower than the logarithm of the number of permits. Moments are in milliseconds.
 --
--- KEYS: slots (by the moment each comes free), state, named limits (by route), probes (by the moment each is given
+-- KEYS: permits (by the moment each comes free), state, named limits (by route), probes (by the moment each is given
 -- up), processes (by when last seen), claims of those who wait (one set for each lane, by the moment each lapses),
 -- and the number of this process's last call.
--- ARGV: one JSON document, see sync.py.
+-- ARGV: one JSON document, see messages.py.
 
-local SLOTS, STATE, NAMED, PROBES, SEEN, INTERACTIVE, BULK, CALL = unpack(KEYS)
-local ask = cjson.decode(ARGV[1])
+local PERMITS, STATE, NAMED, PROBES, SEEN, INTERACTIVE, BULK, CALL = unpack(KEYS)
+local request = cjson.decode(ARGV[1])
 local ALWAYS_OPEN = 1000000000
 
 local time = redis.call('TIME')
@@ -33,77 +33,77 @@ local function set(name, value)
   changed[name] = state[name]
 end
 
-local function member(slot)
-  return ask.process .. ':' .. string.format('%.0f', slot)
+local function member(permit)
+  return request.process .. ':' .. string.format('%.0f', permit)
 end
 
--- A call that was held up on its way and comes after a later one would grant what nobody waits for any more.
+-- A call that was delayed on its way and comes after a later one would issue what nobody waits for any more.
 local last_call = tonumber(redis.call('GET', CALL) or 0)
-if last_call >= ask.call then
+if last_call >= request.call then
   return {'late'}
 end
-redis.call('SET', CALL, string.format('%.0f', ask.call), 'PX', ask.remember)
+redis.call('SET', CALL, string.format('%.0f', request.call), 'PX', request.remember)
 
 local function begin_epoch()
-  set('epoch', ask.process .. '-' .. string.format('%.0f-%.0f', ask.call, now))
+  set('epoch', request.process .. '-' .. string.format('%.0f-%.0f', request.call, now))
   set('epoch_at', now)
-  set('closing', 1)
+  set('generation', 1)
   set('at_once', 1)
   set('cold', 1)
   set('freed', 0)
 end
 
 local function forget_lapsed()
-  local freed = redis.call('ZREMRANGEBYSCORE', SLOTS, '-inf', text(now))
+  local freed = redis.call('ZREMRANGEBYSCORE', PERMITS, '-inf', text(now))
   if freed > 0 then
     set('freed', number('freed', 0) + freed)
   end
-  -- Nothing is held longer than a lease and a window, unless the clock was set back.
-  redis.call('ZREMRANGEBYSCORE', SLOTS, text(now + ask.lease + ask.window + 1000), '+inf')
+  -- No permit is kept longer than a lease and a window, unless the clock was set back.
+  redis.call('ZREMRANGEBYSCORE', PERMITS, text(now + request.lease + request.window + 1000), '+inf')
   redis.call('ZREMRANGEBYSCORE', PROBES, '-inf', text(now))
   redis.call('ZREMRANGEBYSCORE', INTERACTIVE, '-inf', text(now))
   redis.call('ZREMRANGEBYSCORE', BULK, '-inf', text(now))
-  redis.call('ZREMRANGEBYSCORE', SEEN, '-inf', text(now - ask.window))
+  redis.call('ZREMRANGEBYSCORE', SEEN, '-inf', text(now - request.window))
 end
 
--- The gate: closed until a moment, opening behind probes, or open.
+-- The cooldown: closed until a moment, opening behind probes, or fully open.
 
-local function open_gate()
+local function open_fully()
   set('at_once', ALWAYS_OPEN)
   set('cold', 0)
   redis.call('DEL', PROBES)
 end
 
-local function let_through(fact)
-  if fact.closing ~= number('closing') then
+local function confirm(observation)
+  if observation.generation ~= number('generation') then
     return
   end
-  set('pause', ask.first_pause)
+  set('pause', request.first_pause)
   if number('at_once') < ALWAYS_OPEN then
     set('at_once', number('at_once') + 1)
-    if fact.remaining or number('at_once') > ask.at_once_when_open then
-      open_gate()
+    if observation.remaining or number('at_once') > request.at_once_when_open then
+      open_fully()
     end
   end
 end
 
-local function refuse(fact)
-  local wait = math.max(0, (fact.wait or 0) - fact.got)
-  if not fact.closing or fact.closing == number('closing') then
-    set('closing', number('closing') + 1)
+local function close(observation)
+  local wait = math.max(0, (observation.wait or 0) - observation.got)
+  if not observation.generation or observation.generation == number('generation') then
+    set('generation', number('generation') + 1)
     set('at_once', 1)
     set('cold', 0)
     redis.call('DEL', PROBES)
-    if not fact.wait then
-      wait = number('pause', ask.first_pause)
-      set('pause', math.min(2 * wait, ask.longest_pause))
+    if not observation.wait then
+      wait = number('pause', request.first_pause)
+      set('pause', math.min(2 * wait, request.longest_pause))
     end
-    wait = wait + fact.jitter * math.min(ask.largest_jitter, ask.jitter_share * wait)
+    wait = wait + observation.jitter * math.min(request.largest_jitter, request.jitter_share * wait)
   end
   if now + wait > number('opens_at', 0) then
     set('opens_at', now + wait)
-    set('quota', fact.quota and 1 or 0)
-    set('reset_at', fact.reset_at or '')
+    set('quota', observation.quota and 1 or 0)
+    set('reset_at', observation.reset_at or '')
   end
 end
 
@@ -114,7 +114,7 @@ local function smallest_named()
   local named = redis.call('HGETALL', NAMED)
   for i = 1, #named, 2 do
     local limit, heard = string.match(named[i + 1], '^(%S+) %S+ %S+ %S+ (%S+)$')
-    if tonumber(heard) < now - ask.remember_route then
+    if tonumber(heard) < now - request.remember_route then
       redis.call('HDEL', NAMED, named[i])
     else
       smallest = math.min(smallest or tonumber(limit), tonumber(limit))
@@ -123,24 +123,24 @@ local function smallest_named()
   return smallest
 end
 
-local function learn_limit(fact)
-  local sent, got = now - fact.sent, now - fact.got
-  local limit, higher, since, adopted = number('limit', ask.plan), 0, 0, 0
-  local known = redis.call('HGET', NAMED, fact.route)
+local function learn_limit(observation)
+  local sent, got = now - observation.sent, now - observation.got
+  local limit, higher, since, adopted = number('limit', request.plan), 0, 0, 0
+  local known = redis.call('HGET', NAMED, observation.route)
   if known then
     limit, higher, since, adopted = string.match(known, '^(%S+) (%S+) (%S+) (%S+) %S+$')
     limit, higher, since, adopted = tonumber(limit), tonumber(higher), tonumber(since), tonumber(adopted)
   end
   if sent >= adopted then
-    if fact.limit <= limit then
-      limit, higher = fact.limit, 0
-    elseif fact.limit ~= higher then
-      higher, since = fact.limit, got
+    if observation.limit <= limit then
+      limit, higher = observation.limit, 0
+    elseif observation.limit ~= higher then
+      higher, since = observation.limit, got
     elseif sent >= since then
-      limit, higher, adopted = fact.limit, 0, got
+      limit, higher, adopted = observation.limit, 0, got
     end
   end
-  redis.call('HSET', NAMED, fact.route,
+  redis.call('HSET', NAMED, observation.route,
     string.format('%.0f %.0f %.3f %.3f %.3f', limit, higher, since, adopted, got))
   if limit ~= number('limit', 0) then
     set('limit', smallest_named())
@@ -150,64 +150,64 @@ end
 -- Programs that are not of the fleet: what Remaining lacks and the fleet cannot have used is theirs for a window.
 
 local function foreign()
-  if number('foreign_at', 0) > now - ask.window then
+  if number('foreign_at', 0) > now - request.window then
     return number('foreign', 0)
   end
-  if number('foreign_last_at', 0) > now - ask.window then
+  if number('foreign_last_at', 0) > now - request.window then
     return number('foreign_last', 0)
   end
   return 0
 end
 
-local function learn_use(fact, limit)
-  local used = math.max(0, math.min(fact.limit or limit, limit) - fact.remaining)
-  local ours = redis.call('ZCARD', SLOTS) + number('freed', 0) - fact.freed
+local function learn_use(observation, limit)
+  local used = math.max(0, math.min(observation.limit or limit, limit) - observation.remaining)
+  local ours = redis.call('ZCARD', PERMITS) + number('freed', 0) - observation.freed
   local theirs = math.max(0, used - ours)
   if theirs >= foreign() then
     set('foreign', theirs)
-    set('foreign_at', now - fact.got)
+    set('foreign_at', now - observation.got)
   end
   set('foreign_last', theirs)
-  set('foreign_last_at', now - fact.got)
+  set('foreign_last_at', now - observation.got)
 end
 
-local function learn(fact)
-  if fact.limit then
-    learn_limit(fact)
+local function learn(observation)
+  if observation.limit then
+    learn_limit(observation)
   end
-  if fact.remaining and fact.freed then
-    learn_use(fact, number('limit', ask.plan))
+  if observation.remaining and observation.freed then
+    learn_use(observation, number('limit', request.plan))
   end
-  if fact.refused then
-    refuse(fact)
-  elseif fact.status then
-    let_through(fact)
+  if observation.refused then
+    close(observation)
+  elseif observation.status then
+    confirm(observation)
   end
 end
 
-local function take_back()
-  for _, slot in ipairs(ask.drop) do
-    redis.call('ZREM', SLOTS, member(slot))
-    redis.call('ZREM', PROBES, member(slot))
+local function put_back_and_renew()
+  for _, permit in ipairs(request.unsent) do
+    redis.call('ZREM', PERMITS, member(permit))
+    redis.call('ZREM', PROBES, member(permit))
   end
-  for _, held in ipairs(ask.hold) do
-    local slot, rest, over = held[1], held[2], held[3] == 1
-    redis.call('ZADD', SLOTS, text(now + rest), member(slot))
+  for _, renewal in ipairs(request.renewals) do
+    local permit, span, over = renewal[1], renewal[2], renewal[3] == 1
+    redis.call('ZADD', PERMITS, text(now + span), member(permit))
     if not over then
-      redis.call('ZADD', PROBES, 'XX', text(now + ask.lease), member(slot))
-    elseif redis.call('ZREM', PROBES, member(slot)) == 1 and number('cold', 0) == 1 then
-      open_gate()
+      redis.call('ZADD', PROBES, 'XX', text(now + request.lease), member(permit))
+    elseif redis.call('ZREM', PROBES, member(permit)) == 1 and number('cold', 0) == 1 then
+      open_fully()
     end
   end
 end
 
 -- Whose turn it is: interactive calls of any process before bulk calls of any other; but while bulk waits it is
--- owed one slot for every few interactive ones, wherever it waits.
+-- owed one permit for every few interactive ones, wherever it waits.
 
 local function share_out(free)
-  local wanted, given = {ask.interactive, ask.bulk}, {0, 0}
+  local wanted, given = {request.interactive, request.bulk}, {0, 0}
   local elsewhere = {redis.call('ZCARD', INTERACTIVE), redis.call('ZCARD', BULK)}
-  local bulk_waits = ask.bulk > 0 or elsewhere[2] > 0
+  local bulk_waits = request.bulk > 0 or elsewhere[2] > 0
   local in_a_row = bulk_waits and number('in_a_row', 0) or 0
   local owed = bulk_waits and number('owed', 0) or 0
   local yielded = false
@@ -216,7 +216,7 @@ local function share_out(free)
       given[2], owed = given[2] + 1, owed - 1
     elseif given[1] < wanted[1] and free > owed then
       given[1], in_a_row = given[1] + 1, in_a_row + 1
-      if bulk_waits and in_a_row == ask.interactive_in_a_row then
+      if bulk_waits and in_a_row == request.interactive_in_a_row then
         in_a_row, owed = 0, owed + 1
       end
     elseif given[1] < wanted[1] or elsewhere[1] > 0 then
@@ -234,12 +234,12 @@ end
 
 local function claim(lane, waiting)
   if waiting > 0 then
-    redis.call('ZADD', lane, text(now + ask.claim), ask.process)
+    redis.call('ZADD', lane, text(now + request.claim), request.process)
   end
 end
 
 local function score_at(rank)
-  local found = redis.call('ZRANGE', SLOTS, rank, rank, 'WITHSCORES')
+  local found = redis.call('ZRANGE', PERMITS, rank, rank, 'WITHSCORES')
   return found[2] and tonumber(found[2])
 end
 
@@ -254,7 +254,7 @@ local function remember()
   end
   local beyond = math.max(0, number('opens_at', 0) - now)
   for i = 1, #KEYS - 1 do
-    redis.call('PEXPIRE', KEYS[i], string.format('%.0f', ask.remember + beyond))
+    redis.call('PEXPIRE', KEYS[i], string.format('%.0f', request.remember + beyond))
   end
 end
 
@@ -263,31 +263,31 @@ end
 if not state.epoch then
   begin_epoch()
 end
-if ask.epoch ~= state.epoch then
-  -- What is held here may be less than the truth until this process has told what it holds.
+if request.epoch ~= state.epoch then
+  -- There may be fewer permits here than are in use until this process has told of its own.
   remember()
   return {'another epoch', state.epoch, math.ceil(now - number('epoch_at'))}
 end
 forget_lapsed()
 -- A replica that took over, or a Redis that was started again from its disk, may lack what came last.
-local lost = last_call < ask.heard
-if (ask.back or lost) and number('recovers_at', 0) <= now then
-  set('recovers_at', now + ask.recovery)
+local lost = last_call < request.answered
+if (request.returning or lost) and number('recovers_at', 0) <= now then
+  set('recovers_at', now + request.recovery)
 end
-redis.call('ZADD', SEEN, text(now), ask.process)
-redis.call('ZREM', INTERACTIVE, ask.process)
-redis.call('ZREM', BULK, ask.process)
-take_back()
-for _, fact in ipairs(ask.facts) do
-  learn(fact)
+redis.call('ZADD', SEEN, text(now), request.process)
+redis.call('ZREM', INTERACTIVE, request.process)
+redis.call('ZREM', BULK, request.process)
+put_back_and_renew()
+for _, observation in ipairs(request.observations) do
+  learn(observation)
 end
-if ask.bye then
-  redis.call('ZREM', SEEN, ask.process)
+if request.leaving then
+  redis.call('ZREM', SEEN, request.process)
 end
 
-local limit = number('limit', ask.plan)
-local held = redis.call('ZCARD', SLOTS)
-local free = limit - held - foreign()
+local limit = number('limit', request.plan)
+local count = redis.call('ZCARD', PERMITS)
+local free = limit - count - foreign()
 local retry = 0
 local closed = number('opens_at', 0) > now
 local opening = number('at_once', 1) < ALWAYS_OPEN
@@ -297,44 +297,44 @@ local room = math.max(0, free)
 if closed then
   room, retry = 0, number('opens_at') - now
 elseif opening and number('at_once') - redis.call('ZCARD', PROBES) < room then
-  room, retry = math.max(0, number('at_once') - redis.call('ZCARD', PROBES)), ask.poll
+  room, retry = math.max(0, number('at_once') - redis.call('ZCARD', PROBES)), request.poll
 end
-if recovering and ask.spare < room then
-  room, retry = ask.spare, ask.poll
+if recovering and request.spare < room then
+  room, retry = request.spare, request.poll
 end
 
 local given, yielded = share_out(room)
-local granted = given[1] + given[2]
-for slot = ask.first, ask.first + granted - 1 do
-  redis.call('ZADD', SLOTS, text(now + ask.lease + ask.window), member(slot))
+local issued = given[1] + given[2]
+for permit = request.first, request.first + issued - 1 do
+  redis.call('ZADD', PERMITS, text(now + request.lease + request.window), member(permit))
   if opening then
-    redis.call('ZADD', PROBES, text(now + ask.lease), member(slot))
+    redis.call('ZADD', PROBES, text(now + request.lease), member(permit))
   end
 end
-claim(INTERACTIVE, ask.interactive - given[1])
-claim(BULK, ask.bulk - given[2])
+claim(INTERACTIVE, request.interactive - given[1])
+claim(BULK, request.bulk - given[2])
 if yielded then
-  retry = ask.poll
-elseif retry == 0 and free <= granted then
-  retry = (score_at(0) or now + ask.poll) - now
-  if limit - held - granted > 0 then
+  retry = request.poll
+elseif retry == 0 and free <= issued then
+  retry = (score_at(0) or now + request.poll) - now
+  if limit - count - issued > 0 then
     -- Only what others use is in the way.
-    retry = math.min(retry, ask.recheck)
+    retry = math.min(retry, request.recheck)
   end
 end
 
 local reply = {
-  'ok', state.epoch, math.ceil(now - number('epoch_at')), limit, math.floor(free - granted), granted,
-  number('freed', 0), number('closing', 1), math.ceil(math.max(0, number('opens_at', 0) - now)),
+  'ok', state.epoch, math.ceil(now - number('epoch_at')), limit, math.floor(free - issued), issued,
+  number('freed', 0), number('generation', 1), math.ceil(math.max(0, number('opens_at', 0) - now)),
   number('quota', 0), state.reset_at or '', opening and 1 or 0, redis.call('ZCARD', SEEN), math.ceil(retry),
   text(now), recovering and 1 or 0, lost and 1 or 0,
 }
-if granted < ask.interactive + ask.bulk then
-  -- When the first of the slots come free, and some of the later ones: what a deadline is judged by.
-  held = held + granted
+if issued < request.interactive + request.bulk then
+  -- When the first of the permits come free, and some of the later ones: what a deadline is judged by.
+  count = count + issued
   for part = 0, 4 do
-    local rank = math.floor((held - 1) * part / 4)
-    if held > 0 then
+    local rank = math.floor((count - 1) * part / 4)
+    if count > 0 then
       reply[#reply + 1] = rank
       reply[#reply + 1] = math.ceil(score_at(rank) - now)
     end

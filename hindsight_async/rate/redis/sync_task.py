@@ -1,4 +1,4 @@
-"""The one task that speaks to Redis for a process: whatever is due goes into one round trip, and so share all callers."""
+"""The one task that speaks to Redis for a process: whatever is due goes into one round trip, which all callers share."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,23 +11,30 @@ from hindsight_async.rate.redis.messages import SyncRequest, decoded
 
 
 class SyncTask:
-    """Speaks to Redis when there is something to say, from its first `wake` until `stop`, on one event loop."""
+    """Makes each round trip when it is due, from when it is built until `stop`, on the event loop that runs.
+
+    Args:
+        sync: Knows what to tell Redis and when.
+        on_end: Is called when the task has ended by itself, be it stopped or failed.
+
+    """
 
     def __init__(self, sync: FleetSync, on_end: Callable[[], None]) -> None:
         self._sync = sync
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
+        # Set when a round trip may be due sooner than thought.
         self._woken = asyncio.Event()
         self._stopping = False
         self._task = self._loop.create_task(self._run(), name="hindsight_async rate budget")
         self._task.add_done_callback(self._ended)
 
     def wake(self) -> None:
-        """Have it look whether there is something to say."""
+        """Have it look whether a round trip is due."""
         self._woken.set()
 
     async def stop(self) -> None:
-        """Say a last word, within `Timing.leave` seconds, and close the connection."""
+        """Make a last round trip, within `Timing.leave` seconds, and close the connection."""
         self._stopping = True
         self._woken.set()
         _, late = await asyncio.wait([self._task], timeout=self._sync.timing.leave)
@@ -41,14 +48,14 @@ class SyncTask:
             while not self._stopping:
                 self._woken.clear()
                 now = self._loop.time()
-                moment = sync.next_word(now)
+                moment = sync.next_sync_at(now)
                 if moment > now:
                     await self._sleep_until(moment)
                 else:
-                    await self._speak(sync.compose(now))
+                    await self._sync_once(sync.next_request(now))
             # Twice, because the first may only bring the news that Redis has lost its data.
             for _ in range(2):
-                if await self._speak(sync.compose(self._loop.time(), bye=True)):
+                if await self._sync_once(sync.next_request(self._loop.time(), leaving=True)):
                     break
         finally:
             await sync.connection.close()
@@ -60,8 +67,8 @@ class SyncTask:
         except TimeoutError:
             return
 
-    async def _speak(self, request: SyncRequest) -> bool:
-        """Make one round trip; tell whether Redis took in what was said."""
+    async def _sync_once(self, request: SyncRequest) -> bool:
+        """Make one round trip; tell whether Redis took in what it was told."""
         sync, reply = self._sync, None
         try:
             answer = await sync.connection.call(sync.keys, request.encoded(sync.timing))
@@ -70,15 +77,15 @@ class SyncTask:
                 raise asyncio.CancelledError
             reply = decoded(answer)
         except RedisAwayError as error:
-            sync.lose(str(error), self._loop.time())
+            sync.lose_redis(str(error), self._loop.time())
         except RedisRefusedError as error:
-            sync.refuse(error, self._loop.time())
+            sync.refused_by_redis(error, self._loop.time())
         finally:
             if reply is None:
-                sync.doubt(request)
+                sync.lose_reply(request)
         if reply is None:
             return False
-        sync.hear(request, reply, self._loop.time())
+        sync.apply(request, reply, self._loop.time())
         return not reply.moved
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -88,5 +95,5 @@ class SyncTask:
         if error is not None:
             logger.error("the task that speaks to Redis failed", exc_info=error)
             why = RedisRefusedError(f"the task that speaks to Redis failed: {type(error).__name__}")
-            self._sync.refuse(why, self._loop.time())
+            self._sync.refused_by_redis(why, self._loop.time())
         self._on_end()

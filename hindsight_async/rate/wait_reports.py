@@ -1,0 +1,85 @@
+"""What is told of waiting: how long, why, to `on_wait` and, once it has grown long, to the log.
+
+Whether a request may leave is not decided here: everything said is a guess from what is known at the moment.
+"""
+
+import logging
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING
+
+from hindsight_async.rate.limiter import Limiter
+
+if TYPE_CHECKING:
+    from hindsight_async.rate.wait_queue import Waiter, WaitQueue
+
+logger = logging.getLogger("hindsight_async.rate")
+
+LONG_WAIT = 5.0
+"""Seconds of waiting after which one warning is logged; also of nobody waiting before there is another."""
+
+OnWait = Callable[[float, str, int], None]
+"""Is called with the seconds to wait, the reason, and how many are queued."""
+
+
+def obstacle_for(waiter: "Waiter", limiter: Limiter, now: float) -> str | None:
+    """Say what keeps this caller back and not all others: its session's own bound, or its route's limit."""
+    if waiter.client.in_flight >= waiter.client.max_in_flight:
+        return "max in flight"
+    return limiter.obstacle_on(waiter.route, now)
+
+
+def next_permit_at(ahead: int, limiter: Limiter, now: float) -> float:
+    """Name the moment, at a guess, at which a caller with so many ahead will have a permit."""
+    moment = limiter.earliest(ahead, now)
+    later = limiter.next_change(now)
+    # Where the count says "now" although somebody waits, something else is in the way, and it ends at `later`.
+    return later if moment <= now and later < inf else moment
+
+
+def expected_wait(waiter: "Waiter", limiter: Limiter, queue: "WaitQueue", now: float) -> tuple[float, str]:
+    """Say how many seconds this caller, the last of its lane, will wait, at a guess, and why."""
+    reason = limiter.obstacle(now) or obstacle_for(waiter, limiter, now) or "others first"
+    return next_permit_at(queue.ahead_of(waiter.lane) - 1, limiter, now) - now, reason
+
+
+class WaitReports:
+    """Tells the user's `on_wait` of each caller that has to wait, and the log of a wait that has grown long."""
+
+    def __init__(self, on_wait: OnWait | None) -> None:
+        self._on_wait = on_wait
+        # One warning tells of a full queue what there is to tell; each caller's own would flood the log.
+        self._warned = False
+        self._nobody_since = -inf
+
+    def nobody_waits(self, now: float) -> None:
+        """Note that the queue is empty."""
+        self._nobody_since = now
+
+    def first_waits(self, now: float) -> None:
+        """Note that a caller joins an empty queue: after a quiet while, a long wait is news again."""
+        if now > self._nobody_since + LONG_WAIT:
+            self._warned = False
+
+    def has_to_wait(self, waiter: "Waiter", limiter: Limiter, queue: "WaitQueue", now: float) -> None:
+        """Tell `on_wait`; what it raises is logged, since no display decides whether a request may leave."""
+        if self._on_wait is None:
+            return
+        seconds, reason = expected_wait(waiter, limiter, queue, now)
+        try:
+            self._on_wait(seconds, reason, queue.waiting)
+        except Exception:
+            logger.exception("on_wait failed")
+
+    def warn_of_long_wait(self, limiter: Limiter, queue: "WaitQueue", now: float) -> float:
+        """Warn once of a wait that has grown long; name the moment to look again."""
+        oldest = None if self._warned else queue.oldest()
+        if oldest is None:
+            return inf
+        if now < oldest.since + LONG_WAIT:
+            return oldest.since + LONG_WAIT
+        self._warned = True
+        seconds, reason = expected_wait(oldest, limiter, queue, now)
+        text = "a request has waited %.0f s for the rate budget (%s); %d are queued, the next permit is %.0f s away"
+        logger.warning(text, now - oldest.since, reason, queue.waiting, seconds)
+        return inf
