@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from hindsight_async.cli.progress import Pace
+from hindsight_async.cli.progress import RunProgress
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.rate import BudgetSnapshot
 
@@ -22,21 +22,21 @@ def snapshot(**fields):
 def test_the_rate_is_that_of_the_last_minute():
     """Requests count for the sixty seconds in which the plan counts them; rows without one do not."""
     now = 0.0
-    pace = Pace(10, clock=lambda: now)
-    pace.advance(OutcomeStatus.CREATED, attempts=1)
-    pace.advance(OutcomeStatus.ALREADY_DONE, attempts=0)
+    progress = RunProgress(10, clock=lambda: now)
+    progress.advance(OutcomeStatus.CREATED, attempts=1)
+    progress.advance(OutcomeStatus.ALREADY_DONE, attempts=0)
     now = 30.0
-    pace.advance(OutcomeStatus.CREATED, attempts=2)
-    assert "3 of 300 in the last minute" == pace.describe(snapshot())
+    progress.advance(OutcomeStatus.CREATED, attempts=2)
+    assert "3 of 300 in the last minute" == progress.describe(snapshot())
     now = 60.0
-    assert "2 of 300 in the last minute" == pace.describe(snapshot())
-    assert (3, 10) == (pace.done, pace.total)
+    assert "2 of 300 in the last minute" == progress.describe(snapshot())
+    assert (3, 10) == (progress.done, progress.total)
 
 
 def test_the_reason_to_wait_and_the_failures_are_named():
-    """A full window with its seconds, a closed gate with its time, and how many rows failed."""
-    pace = Pace(10, clock=lambda: 0.0)
-    assert "0 of 300 in the last minute, window full, 37 s" == pace.describe(
+    """A full window with its seconds, a closed budget with its time, and how many rows failed."""
+    progress = RunProgress(10, clock=lambda: 0.0)
+    assert "0 of 300 in the last minute, window full, 37 s" == progress.describe(
         snapshot(seconds_until_next_permit=37.0)
     )
     for status in (
@@ -45,7 +45,7 @@ def test_the_reason_to_wait_and_the_failures_are_named():
         OutcomeStatus.NOT_SENT,
         OutcomeStatus.DUPLICATE,
     ):
-        pace.advance(status, attempts=0)
-    closed = pace.describe(snapshot(closed_until=datetime(2026, 7, 24, 10, 30, 5, tzinfo=UTC)))
+        progress.advance(status, attempts=0)
+    closed = progress.describe(snapshot(closed_until=datetime(2026, 7, 24, 10, 30, 5, tzinfo=UTC)))
     assert "closed by the server until " in closed
     assert closed.endswith(":05, 3 failed")

@@ -101,7 +101,7 @@ def test_mapped_parts_go_before_a_guessed_whole_name():
 
 
 def test_a_mapping_wins_over_headings():
-    """The mapped column is read, and settles which of two candidates is meant."""
+    """The mapped column is read, and decides which of two candidates is meant."""
     text = f"Email,Work Email,Target\nx@home.example,{JANE},Price?\n"
     request = only(text, mapping={"contact_email": "work email", "objective": "Target"})
     assert (JANE, "Price?") == (request.contact_email, request.objective)

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from hindsight_async import Ledger
-from hindsight_async.cli import exit_codes
+from hindsight_async.cli.terminal import ExitCode
 from hindsight_async.emulator import Emulator
 from hindsight_async.rate import Plan
 from hindsight_async.testing import _on_a_thread
@@ -198,7 +198,7 @@ def test_rejected_rows_make_exit_code_1_and_are_summed_up(run, contacts):
 
 
 def test_unknown_rows_make_exit_code_3_until_a_person_resolves_them(run, emulator, contacts):
-    """They are listed, shown by `ledger show`, settled by `ledger resolve`, and only then sent or skipped."""
+    """They are listed, shown by `ledger show`, cleared by `ledger resolve`, and only then sent or skipped."""
     emulator.fail("POST /interviews", how="disconnect", at="after_commit", times=2)
     command = ("enroll", "contacts.csv", "--sequence", "seq_1", "--ledger", "a.db")
     for _ in range(2):
@@ -344,8 +344,8 @@ def test_interrupts_finish_what_is_in_flight_or_leave_at_once(run, contacts, sig
     assert 130 == running.returncode
     assert left_after in said
     assert (
-        "\nto go on where it stopped: hindsight-async enroll contacts.csv --sequence seq_1 --ledger 'my ledger.db'\n"
-        in f"\n{said}"
+        "\nto go on where it stopped:\n"
+        "  hindsight-async enroll contacts.csv --sequence seq_1 --ledger 'my ledger.db'\n" in f"\n{said}"
     )
     assert "Traceback" not in said
 
@@ -507,7 +507,7 @@ def test_what_was_made_on_a_disk_that_is_full_makes_exit_code_3(run, emulator, t
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         out, err = process.communicate(timeout=60)
     made = [row for row in csv.DictReader(io.StringIO(out)) if row["status"] == "created"]
-    assert exit_codes.UNKNOWN_OUTCOMES == process.returncode, err
+    assert ExitCode.UNKNOWN_OUTCOMES == process.returncode, err
     assert {email.address for email in emulator.outbox} == {row["Email"] for row in made}
     assert all(row["interview_request_id"] for row in made)
     assert "could not be recorded" in err

@@ -1,14 +1,22 @@
-"""The command line.
+"""The command line: what a person types, and a file of people instead of a list of requests.
 
-local      demo and emulate: without an account
-enroll     enroll: many rows of a file
-update     update: the same for changes
-file_arguments  what both are given, and the question before they begin
-records    get, ledger show and ledger resolve
-preflight      what a file amounts to before anything is sent
-rows       the run itself: signals, results, summary
-progress   how far it is
-exits      exit codes
+The commands:
+
+    enroll     enroll: the contacts of a file, with a ledger beside it
+    update     update: the changes of a file
+    records    get, ledger show and ledger resolve
+    demo       demo: the main job on a local emulator
+    emulate    emulate: the emulator for programs in any language
+
+What `enroll` and `update` are made of, in the order in which a file passes through:
+
+    file_arguments  what both are given
+    contacts/       files of people, to requests
+    preflight       what a file amounts to before anything is sent
+    file_run        the run: signals, summary, what to do next
+    progress        how far it is
+    results         what became of each row, beside the row
+    terminal        what is said and asked, and the exit codes
 """
 
 import os
@@ -18,7 +26,7 @@ from typing import TextIO
 
 from cyclopts import App, CycloptsError
 
-from hindsight_async.cli import exit_codes
+from hindsight_async.cli.terminal import ExitCode, refuse
 from hindsight_async.errors import HindsightError
 
 app = App(
@@ -31,15 +39,15 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 # Named and not imported: each command loads what it needs when it is used.
-for name, place in {
+for name, function in {
     "enroll": "enroll:enroll",
     "update": "update:update",
     "get": "records:get",
     "ledger": "records:ledger_app",
-    "demo": "local:demo",
-    "emulate": "local:emulate",
+    "demo": "demo:demo",
+    "emulate": "emulate:emulate",
 }.items():
-    app.command(f"hindsight_async.cli.{place}", name=name)
+    app.command(f"hindsight_async.cli.{function}", name=name)
 
 
 def run() -> int:
@@ -47,7 +55,7 @@ def run() -> int:
     code = _run_command()
     # Whoever read the output may have left: the interpreter must not try to flush the rest of it.
     if not _flush(sys.stdout):
-        code = code or exit_codes.SOME_FAILED
+        code = code or ExitCode.SOME_FAILED
     _flush(sys.stderr)
     return code
 
@@ -55,15 +63,15 @@ def run() -> int:
 def _run_command() -> int:
     try:
         code: int | None = app(sys.argv[1:])
-    except CycloptsError:
-        return exit_codes.USAGE
+    except CycloptsError:  # which it has printed itself
+        return ExitCode.USAGE
     except (HindsightError, ValueError, ModuleNotFoundError) as error:
-        return exit_codes.refuse(str(error))
+        return refuse(str(error))
     except BrokenPipeError:
-        return exit_codes.SOME_FAILED
+        return ExitCode.SOME_FAILED
     except KeyboardInterrupt:
-        return exit_codes.INTERRUPTED
-    return code or exit_codes.DONE
+        return ExitCode.INTERRUPTED
+    return code or ExitCode.DONE
 
 
 def _flush(stream: TextIO | None) -> bool:
@@ -73,6 +81,7 @@ def _flush(stream: TextIO | None) -> bool:
     try:
         stream.flush()
     except OSError:
+        # What is buffered stays buffered, and the interpreter flushes it once more at its end: into nothing, then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return False
     return True

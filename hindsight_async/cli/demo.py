@@ -1,13 +1,20 @@
-"""The main job on a local emulator: contacts from a CSV file, enrolled concurrently."""
+"""`demo`: the main job on a local emulator, contacts from a CSV file enrolled concurrently. No account, no network."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 
 from attrs import frozen
+from cyclopts import Parameter
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
 
 from hindsight_async.cli.contacts import REST, BadRow, ContactRow, read_contacts
+from hindsight_async.cli.terminal import ExitCode, refuse, say
 from hindsight_async.emulator import Emulator
 from hindsight_async.errors import HindsightError
 from hindsight_async.rate import Plan
@@ -36,11 +43,28 @@ class Enrollment:
 
 @frozen(kw_only=True)
 class DemoResult:
-    """All enrollments in the order of the file, and the first one as read back after its update."""
+    """What the demo has to show."""
 
     enrollments: Sequence[Enrollment]
+    """In the order of the file."""
     read_back: Interview
+    """The interview of the first one, read after its context was enriched."""
     emails: int
+    """How many emails the emulator would have sent."""
+
+
+def demo(*, csv: Annotated[Path | None, Parameter(help="A CSV file of your own.")] = None) -> int:
+    """Enroll the contacts of a CSV file on a local emulator: no account, no network.
+
+    The file is read as `enroll` reads it; every column that names no field becomes the contact's context.
+    """
+    try:
+        with sample_contacts() if csv is None else csv.open("rb") as file:
+            contacts = contacts_in(file)
+    except (OSError, ValueError) as error:
+        return refuse(f"cannot read {csv}: {error}")
+    _print_result(asyncio.run(_enroll_with_progress(contacts)))
+    return ExitCode.DONE
 
 
 def sample_contacts() -> BinaryIO:
@@ -51,7 +75,9 @@ def sample_contacts() -> BinaryIO:
 def contacts_in(file: BinaryIO) -> list[CreateInterview]:
     """Read all contacts of a file; columns that name no field become the context.
 
-    Raises ValueError with a text for each bad row, by its line number.
+    Raises:
+        ValueError: The file cannot be used; or rows cannot, with a line for each by its line number.
+
     """
     rows = list(read_contacts(file, sequence_id=DEMO_SEQUENCE, context=REST))
     problems = [f"line {row.line}: {row.problem}" for row in rows if isinstance(row, BadRow)]
@@ -60,13 +86,21 @@ def contacts_in(file: BinaryIO) -> list[CreateInterview]:
     return [row.request for row in rows if isinstance(row, ContactRow)]
 
 
-async def enroll(
+async def _enroll_with_progress(contacts: Sequence[CreateInterview]) -> DemoResult:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        say(f"enrolling {len(contacts)} contacts on a local emulator ({DEMO_PLAN.value} plan)")
+        return await _enroll(contacts, lambda _: None)
+    columns = (TextColumn("enrolling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("enrolling", total=len(contacts))
+        return await _enroll(contacts, lambda _: progress.advance(task))
+
+
+async def _enroll(
     contacts: Sequence[CreateInterview], on_enrolled: Callable[[CreateInterview], None]
 ) -> DemoResult:
-    """Enroll all contacts at once on an emulator, enrich the first one's context and read it back.
-
-    `on_enrolled` is called after each.
-    """
+    """Enroll all contacts at once on an emulator, enrich the first one's context and read it back."""
     async with (
         Emulator(plan=DEMO_PLAN) as emulator,
         HindsightSession(
@@ -74,7 +108,7 @@ async def enroll(
             base_url=emulator.base_url,
             plan=DEMO_PLAN,
             deadline=None,
-            on_outcome_unknown=_ignored_since_nobody_is_emailed,
+            on_outcome_unknown=_nobody_is_emailed,
         ) as hindsight,
     ):
 
@@ -94,9 +128,36 @@ async def enroll(
         return DemoResult(enrollments=enrollments, read_back=read_back, emails=len(emulator.outbox))
 
 
-def _ignored_since_nobody_is_emailed(error: HindsightError) -> None:
+def _nobody_is_emailed(error: HindsightError) -> None:
     del error
 
 
 def _news_for(context: ContactContext | None) -> ContactContext:
     return "Open to talk again after the security review." if isinstance(context, str) else _LATER_NEWS
+
+
+def _print_result(result: DemoResult) -> None:
+    rows = [
+        (
+            enrollment.request.contact_email,
+            str(enrollment.created.interview_request_id),
+            enrollment.created.status or "",
+            enrollment.created.survey_url or "",
+        )
+        for enrollment in result.enrollments
+    ]
+    console = Console()
+    if console.is_terminal:
+        table = Table(Column("contact", no_wrap=True), "id", "status", Column("survey link", overflow="fold"))
+        for row in rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
+    else:
+        for row in rows:
+            sys.stdout.write("\t".join(row) + "\n")
+    enriched = result.enrollments[0].request.contact_email
+    sys.stdout.write(
+        f"{len(rows)} contacts enrolled, {result.emails} emails in the emulator's outbox. "
+        f"The context of {enriched} was enriched; read back, interview {result.read_back.interview_request_id} "
+        f"is {result.read_back.status or 'of an unknown status'}.\n"
+    )

@@ -8,26 +8,25 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
+from cyclopts import Parameter
+
 from hindsight_async.call.access import read_access
 from hindsight_async.call.codec import encode
-from hindsight_async.cli import exit_codes
 from hindsight_async.cli.contacts import BadRow, ContactRow, read_contacts
-from hindsight_async.cli.exit_codes import say
 from hindsight_async.cli.file_arguments import (
     STDIN,
     FileArgument,
     Flag,
     MapOption,
-    columns_of,
-    complain,
-    confirmed,
-    mapping_of,
-    opened,
-    time_needed,
+    open_copy,
+    parse_context,
+    parse_mapping,
 )
-from hindsight_async.cli.file_run import FileRun, ResultsFile
-from hindsight_async.cli.preflight import Preflight, check_file
-from hindsight_async.cli.progress import Pace
+from hindsight_async.cli.file_run import FileRun
+from hindsight_async.cli.preflight import Preflight, check_file, report, time_needed
+from hindsight_async.cli.progress import RunProgress
+from hindsight_async.cli.results import ResultsFile
+from hindsight_async.cli.terminal import ExitCode, confirm, refuse, say
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.ledger.place import without_password
 from hindsight_async.delivery.outcomes import OutcomeStatus
@@ -45,26 +44,44 @@ _NO_FILES = (("dev",), ("proc",))
 """Where a name such as /dev/stdin or /dev/fd/63 is another file each time."""
 
 
-def _advice(ledger: str | None) -> dict[OutcomeStatus, str]:
-    if ledger is None:
-        return {
-            OutcomeStatus.REJECTED: "correct them in the file, and run these alone",
-            OutcomeStatus.NOT_SENT: "nothing remembers the rows that were sent, so run these alone again,\n"
-            "and not the whole file",
-            OutcomeStatus.UNKNOWN: "they may have been emailed: look them up in Hindsight before anybody\n"
-            "sends them again",
-            OutcomeStatus.CLAIMED: "run these alone again",
-        }
-    resolve = f"  hindsight-async ledger resolve {shlex.quote(ledger)} KEY"
+_RESOLVED_BY_COMMAND = {OutcomeStatus.REJECTED, OutcomeStatus.UNKNOWN}
+
+_WHAT_STARS_MEAN = """\
+Where a command above says ***, type the ledger's password; or take it out, and
+set PGPASSWORD."""
+"""No password is printed, so a command with one cannot be copied as it is."""
+
+_WITHOUT_LEDGER = {
+    OutcomeStatus.REJECTED: "correct them in the file, and run these alone",
+    OutcomeStatus.NOT_SENT: """\
+nothing remembers the rows that were sent, so run these alone again,
+and not the whole file""",
+    OutcomeStatus.UNKNOWN: """\
+they may have been emailed: look them up in Hindsight before anybody
+sends them again""",
+    OutcomeStatus.CLAIMED: "run these alone again",
+}
+
+
+def _advice(shown_ledger: str | None) -> dict[OutcomeStatus, str]:
+    """Return what to do about the rows of a status: its commands can be copied, KEY and ID filled in."""
+    if shown_ledger is None:
+        return _WITHOUT_LEDGER
+    resolve = f"  hindsight-async ledger resolve {shlex.quote(shown_ledger)} KEY"
     return {
-        OutcomeStatus.REJECTED: "correct them in the file. Those whose contact, sequence and deal stay\n"
-        f"the same are sent again only after\n{resolve} --resend",
+        OutcomeStatus.REJECTED: f"""\
+correct them in the file. Those whose contact, sequence and deal stay
+the same are sent again only after
+{resolve} --resend""",
         OutcomeStatus.NOT_SENT: "safe to run again: the same command sends these alone",
-        OutcomeStatus.UNKNOWN: "they may have been emailed: look them up in Hindsight, then, for each,\n"
-        f"{resolve} --created ID\n"
-        f"or, where nothing was created,\n{resolve} --resend",
-        OutcomeStatus.CLAIMED: "another run with this ledger is at them; should it end before its\n"
-        "time, run this again",
+        OutcomeStatus.UNKNOWN: f"""\
+they may have been emailed: look them up in Hindsight, then, for each,
+{resolve} --created ID
+or, where nothing was created,
+{resolve} --resend""",
+        OutcomeStatus.CLAIMED: """\
+another run with this ledger is at them; should it end before its
+time, run this again""",
     }
 
 
@@ -74,7 +91,7 @@ def enroll(
     *,
     sequence: str | None = None,
     interview_type: str | None = None,
-    ledger: str | None = None,
+    ledger_at: Annotated[str | None, Parameter(name="--ledger")] = None,
     no_ledger: Annotated[bool, Flag] = False,
     plan: Plan | None = None,
     map_: MapOption = [],  # noqa: B006  never altered
@@ -97,7 +114,7 @@ def enroll(
         The sequence that emails the contacts, for rows that name none.
     interview_type
         Instead of a sequence: make links only, and email nobody.
-    ledger
+    ledger_at
         A file that remembers what was sent, so that the same command can be run again safely; or, for several
         processes that share the work, postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE. Else a file beside the input.
     no_ledger
@@ -119,51 +136,52 @@ def enroll(
 
     """
     if sequence is not None and interview_type is not None:
-        return exit_codes.refuse("give --sequence (it emails) or --interview-type (it makes links), not both")
-    if ledger is not None and no_ledger:
-        return exit_codes.refuse("give --ledger, which says where it is, or --no-ledger; not both")
+        return refuse("give --sequence (it emails) or --interview-type (it makes links), not both")
+    if ledger_at is not None and no_ledger:
+        return refuse("give --ledger, which says where it is, or --no-ledger; not both")
     if not dry_run:
         read_access()  # which complains before anything is read or asked
     if no_ledger:
         say("No ledger: nothing will remember who was sent.")
-    with opened(file) as source:
+    with open_copy(file) as source:
         rows = read_contacts(
             source,
             sequence_id=sequence,
             interview_type_id=interview_type,
-            mapping=mapping_of(map_),
-            context=columns_of(context),
+            mapping=parse_mapping(map_),
+            context=parse_context(context),
         )
-        place = None if no_ledger else ledger or _place_beside(file, dry_run=dry_run)
-        book = None if place is None else Ledger(place)
-        shown = None if place is None else without_password(place)
-        preflight = asyncio.run(_look_through(rows, book, shown))
+        location = None if no_ledger else ledger_at or _location_beside(file, dry_run=dry_run)
+        ledger = None if location is None else Ledger(location)
+        shown = None if location is None else without_password(location)
+        preflight = asyncio.run(_check(rows, ledger, shown))
         if preflight.bad and not skip_invalid:
-            return exit_codes.refuse(
+            return refuse(
                 f"{preflight.bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
             )
         if dry_run:
-            _show(preflight, plan_or_default(plan).requests_per_minute)
-            return exit_codes.DONE
+            _show_dry_run(preflight, plan_or_default(plan).requests_per_minute)
+            return ExitCode.DONE
         hindsight = HindsightSession(plan=plan, on_outcome_unknown=_said_by_its_row)
         if not (yes or _may_be_emailed(preflight.emails, from_stdin=file == STDIN)):
-            return exit_codes.refuse("nothing was sent")
-        kept = () if book is None else book.files
-        results = ResultsFile(output, rows.columns, apart_from=[Path(file), *kept])
-        file_run = FileRun[ContactRow, Any](
-            rows, lambda row: row.request, results, _advice(shown), Pace(preflight.rows)
-        )
-        code = asyncio.run(_run(file_run, hindsight, book))
-    if code == exit_codes.INTERRUPTED:
-        _say_how_to_go_on(ledger, shown)
+            return refuse("nothing was sent")
+        ledger_files = () if ledger is None else ledger.files
+        results = ResultsFile(output, rows.columns, apart_from=[Path(file), *ledger_files])
+        progress = RunProgress(preflight.rows)
+        file_run = FileRun[ContactRow, Any](rows, lambda row: row.request, results, _advice(shown), progress)
+        code = asyncio.run(_run(file_run, hindsight, ledger))
+    if code == ExitCode.INTERRUPTED:
+        _say_how_to_go_on(ledger_at, shown)
+    if shown != location and (code == ExitCode.INTERRUPTED or progress.counts.keys() & _RESOLVED_BY_COMMAND):
+        say(_WHAT_STARS_MEAN)
     return code
 
 
 def _may_be_emailed(people: int, *, from_stdin: bool) -> bool:
-    return people <= CONFIRM_ABOVE or confirmed(f"This emails {people} people.", from_stdin=from_stdin)
+    return people <= CONFIRM_ABOVE or confirm(f"This emails {people} people.", from_stdin=from_stdin)
 
 
-def _place_beside(file: str, *, dry_run: bool) -> str | None:
+def _location_beside(file: str, *, dry_run: bool) -> str | None:
     """Return where the input's ledger is; ValueError where it can have none, which a dry run only hears."""
     try:
         return ledger_beside(file)
@@ -200,14 +218,12 @@ def ledger_beside(file: str) -> str:
     return f"./{ledger}" if str(ledger).startswith("-") else str(ledger)
 
 
-async def _look_through(
-    rows: Iterable[ContactRow | BadRow], ledger: Ledger | None, shown: str | None
-) -> Preflight:
+async def _check(rows: Iterable[ContactRow | BadRow], ledger: Ledger | None, shown: str | None) -> Preflight:
     """Say which ledger it is, and what the rows amount to with it."""
     if ledger is not None:
         known = sum((await ledger.counts()).values()) if await ledger.exists() else None
         say(f"Ledger: {shown} ({'new' if known is None else f'knows {known:,} rows'})")
-    preflight = await check_file(rows, ledger, allowed_here(), complain)
+    preflight = await check_file(rows, ledger, allowed_here(), report)
     if preflight.not_allowed:
         lines = ", ".join(map(str, preflight.not_allowed_on))
         more = preflight.not_allowed - len(preflight.not_allowed_on)
@@ -229,7 +245,7 @@ async def _run(file_run: FileRun[ContactRow, Any], hindsight: HindsightSession, 
         )
 
 
-def _show(preflight: Preflight, limit: int) -> None:
+def _show_dry_run(preflight: Preflight, limit: int) -> None:
     for request in preflight.first:
         sys.stdout.write(f"{encode(request).decode()}\n")
     known = "".join(
@@ -242,12 +258,12 @@ def _show(preflight: Preflight, limit: int) -> None:
     )
 
 
-def _say_how_to_go_on(ledger: str | None, shown: str | None) -> None:
+def _say_how_to_go_on(ledger_at: str | None, shown: str | None) -> None:
     if shown is None:
-        say(
-            "do not run this file again as it is: without a ledger nothing remembers who was sent;\n"
-            "the results do"
-        )
+        say("""\
+do not run this file again as it is: without a ledger nothing remembers who was sent;
+the results do""")
         return
-    again = [word.replace(ledger, shown) if ledger else word for word in sys.argv[1:]]
-    say(f"to go on where it stopped: {shlex.join(['hindsight-async', *again])}")
+    # The words as they were typed, quoted anew for a shell, and without a password.
+    again = [word.replace(ledger_at, shown) if ledger_at else word for word in sys.argv[1:]]
+    say(f"to go on where it stopped:\n  {shlex.join(['hindsight-async', *again])}")

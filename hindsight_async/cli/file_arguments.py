@@ -1,4 +1,4 @@
-"""What `enroll` and `update` are given, a file and its options, and the question before they begin."""
+"""What `enroll` and `update` are both given: a file, and options that say how to read it."""
 
 import shutil
 import sys
@@ -10,19 +10,24 @@ from typing import Annotated, BinaryIO
 
 from cyclopts import Parameter
 
-from hindsight_async.cli.contacts import REST, BadRow, ContactFileError
-from hindsight_async.cli.exit_codes import say
+from hindsight_async.cli.contacts import REST, ContactFileError
 
 STDIN = "-"
+"""As the file's name: read standard input."""
 
-Flag = Parameter(negative=())
+Flag = Parameter(negative=(), show_default=False)
 FileArgument = Annotated[str, Parameter(allow_leading_hyphen=True)]
-MapOption = Annotated[list[str], Parameter(name="--map", negative=())]
+MapOption = Annotated[list[str], Parameter(name="--map", negative=(), show_default=False)]
 
 
 @contextmanager
-def opened(file: str) -> Generator[BinaryIO]:
-    """Copy the input: it is read twice, and what is sent must be what was checked."""
+def open_copy(file: str) -> Generator[BinaryIO]:
+    """Copy the input: it is read twice, and what is sent must be what was checked.
+
+    Raises:
+        ContactFileError: It cannot be read.
+
+    """
     with tempfile.TemporaryFile() as copy:
         try:
             if file != STDIN:
@@ -31,20 +36,20 @@ def opened(file: str) -> Generator[BinaryIO]:
             else:
                 shutil.copyfileobj(sys.stdin.buffer, copy)
         except (OSError, AttributeError) as error:
-            # Python has no stdin at all where it is closed.
+            # Python has no stdin at all (None) where it is closed.
             why = getattr(error, "strerror", "it is closed")
             raise ContactFileError(f"{file} cannot be read: {why}") from None
         copy.seek(0)
         yield copy
 
 
-def complain(row: BadRow) -> None:
-    """Say what is wrong with a row."""
-    say(f"line {row.line}: {row.problem}")
+def parse_mapping(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the columns that the options --map name, by the fields that they feed.
 
+    Raises:
+        ContactFileError: One of them has no `=`.
 
-def mapping_of(pairs: Sequence[str]) -> dict[str, str]:
-    """Return what the options --map say; ContactFileError where one says nothing."""
+    """
     mapping: dict[str, str] = {}
     for pair in pairs:
         name, equals, column = pair.partition("=")
@@ -56,25 +61,10 @@ def mapping_of(pairs: Sequence[str]) -> dict[str, str]:
     return mapping
 
 
-def columns_of(context: str | None) -> Sequence[str]:
-    """Return the columns that the option --context names."""
-    if context is None or context.strip() == REST:
-        return () if context is None else REST
-    return [name.strip() for name in context.split(",") if name.strip()]
-
-
-def time_needed(requests: int, limit: int) -> str:
-    """Say how long so many requests take at `limit` a minute."""
-    minutes = max(0, requests - 1) // limit
-    takes = f"about {minutes} minute{'s' * (minutes > 1)}" if minutes else "less than a minute"
-    return f"at {limit} requests per minute this takes {takes}; nothing was sent"
-
-
-def confirmed(question: str, *, from_stdin: bool) -> bool:
-    """Ask the person at the terminal; False also where nobody can be asked."""
-    if from_stdin or not sys.stdin.isatty() or not sys.stderr.isatty():
-        say(f"{question} Nobody can be asked here: give --yes to go on.")
-        return False
-    sys.stderr.write(f"{question} Go on? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+def parse_context(names: str | None) -> Sequence[str]:
+    """Return the columns that the option --context names, or REST; none where it was not given."""
+    if names is None:
+        return ()
+    if names.strip() == REST:
+        return REST
+    return [name.strip() for name in names.split(",") if name.strip()]

@@ -1,24 +1,19 @@
 """The run over a file's rows: signals, progress, results beside each row, and what to do next."""
 
 import asyncio
-import os
 import signal
-import sys
+import textwrap
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
-from itertools import count
-from pathlib import Path
-from typing import Any, Generic, TextIO, TypeVar
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
 
 from attrs import define, field
 
-from hindsight_async.cli import exit_codes
 from hindsight_async.cli.contacts import BadRow, ContactRow, UpdateRow
-from hindsight_async.cli.exit_codes import say
-from hindsight_async.cli.progress import Pace, shown
-from hindsight_async.cli.results import CsvResults, JsonLinesResults, RowResult
+from hindsight_async.cli.progress import RunProgress, show_progress
+from hindsight_async.cli.results import ResultsFile, RowResult
+from hindsight_async.cli.terminal import ExitCode, refuse, say
 from hindsight_async.delivery.bulk import BulkRun
-from hindsight_async.delivery.ledger.sqlite import open_for_owner
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
 from hindsight_async.errors import Delivery, HindsightError, LedgerError
 from hindsight_async.session import HindsightSession
@@ -29,7 +24,8 @@ FAILURES_LISTED = 10
 KEY_SHOWN = 12
 """How many characters of a key are shown; `ledger resolve` takes as few."""
 
-JSON_LINES_SUFFIXES = (".jsonl", ".json", ".ndjson")
+LINE_WIDTH = 80
+"""Columns of the summary. Commands stay whole however long they are, so that they can be copied."""
 
 HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
 """What comes when the terminal is closed or its connection drops; Windows has none."""
@@ -37,6 +33,7 @@ HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
 INVALID = "invalid"
 """The status of a row that could not be read, in the results."""
 
+# In the order in which the summary lists them: what a person can mend, what is safe, what is not.
 _PROBLEMS = (
     OutcomeStatus.REJECTED,
     OutcomeStatus.NOT_SENT,
@@ -45,59 +42,7 @@ _PROBLEMS = (
 )
 
 Request = TypeVar("Request")
-
-
 Row = TypeVar("Row", ContactRow, UpdateRow)
-
-
-class ResultsFile:
-    """The results, in a file or on stdout; not touched before the run has its ledger.
-
-    Raises ValueError where `output` is one of the files that the run reads or keeps its memory in.
-    """
-
-    def __init__(self, output: Path | None, columns: tuple[str, ...], *, apart_from: Iterable[Path]) -> None:
-        self._output = output
-        self._columns = columns
-        self._file: TextIO | None = None
-        self._results: CsvResults | JsonLinesResults | None = None
-        self._failure: OSError | None = None
-        for other in apart_from:
-            if output is not None and os.path.realpath(output) == os.path.realpath(other):
-                raise ValueError(f"{output} cannot be the output too: it would be overwritten")
-
-    def begin(self) -> None:
-        """Open the file; one that is there already is kept beside it. Raises ValueError where it cannot be written."""
-        where = self._output or Path("stdout")
-        kind = JsonLinesResults if where.suffix in JSON_LINES_SUFFIXES else CsvResults
-        try:
-            self._results = kind(self._open(), self._columns)
-        except OSError as error:
-            raise ValueError(f"{where} cannot be written: {error.strerror}") from None
-
-    def _open(self) -> TextIO:
-        if self._output is None:
-            return sys.stdout
-        _keep(self._output)
-        # Survey links stand in it, each of which opens an interview without a login.
-        self._file = open(self._output, "w", encoding="utf-8", newline="", opener=open_for_owner)  # noqa: SIM115
-        return self._file
-
-    def write(self, cells: Mapping[str, Any], result: RowResult) -> bool:
-        """Write one row; False where the file takes no more, which is said once."""
-        if self._failure is None and self._results is not None:
-            try:
-                self._results.write(cells, result)
-            except OSError as error:
-                self._failure = error
-                say(f"the results cannot be written any more ({error.strerror}); the run is stopped")
-        return self._failure is None
-
-    def close(self) -> None:
-        """Close the file, if there is one."""
-        if self._file is not None:
-            with suppress(OSError):
-                self._file.close()
 
 
 def _signals_that_stop() -> list[signal.Signals]:
@@ -107,14 +52,15 @@ def _signals_that_stop() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, HANGUP]
 
 
-def _keep(output: Path) -> None:
-    """Move a file of earlier results out of the way: their links are nowhere else."""
-    if not output.is_file():
-        return
-    names = (output.with_name(f"{output.name}.{number}") for number in count(1))
-    kept = next(name for name in names if not name.exists())
-    output.rename(kept)
-    say(f"the earlier {output.name} is now {kept.name}")
+def _wrapped(text: str) -> str:
+    return textwrap.fill(
+        text,
+        LINE_WIDTH,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 @define(eq=False)
@@ -125,13 +71,20 @@ class FileRun(Generic[Row, Request]):
     request_of: Callable[[Row], Request]
     results: ResultsFile
     advice: Mapping[OutcomeStatus, str]
-    pace: Pace
+    """What to do about the rows of a status; one for each status that the summary lists."""
+    progress: RunProgress
     _in_hand: dict[int, Row] = field(init=False, factory=dict[int, Any])
+    """The rows that were handed to the run and have no verdict yet, by their index in it: bad rows have none."""
     _refused_before: int = field(init=False, default=0)
+    """Rows that the ledger knows as rejected by an earlier run."""
     _invalid: int = field(init=False, default=0)
+    """Rows that could not be read as a request."""
     _unwritable: bool = field(init=False, default=False)
+    """Whether the results took no more, which stops the run: links that nobody gets are worth nothing."""
     _problems: dict[OutcomeStatus, list[str]] = field(init=False)
+    """The summary's lines about the first FAILURES_LISTED rows of a status."""
     _interrupted: bool = field(init=False, default=False)
+    """Whether a signal came."""
 
     def requests(self) -> Iterator[Request]:
         """Yield what is to be sent, and write down at once what cannot be."""
@@ -152,7 +105,7 @@ class FileRun(Generic[Row, Request]):
         self._problems = {status: [] for status in _PROBLEMS}
         failure: HindsightError | None = None
         # Begun inside, so that results on a terminal and the live line do not write over each other.
-        async with shown(self.pace, hindsight.budget.snapshot):
+        async with show_progress(self.progress, hindsight.budget.snapshot):
             try:
                 async with start(self.requests()) as run, self._stopped_by_signals(run):
                     self.results.begin()
@@ -161,15 +114,16 @@ class FileRun(Generic[Row, Request]):
                             self._unwritable = True
                             run.begin_stop()
             except HindsightError as error:
-                if not self.pace.done and isinstance(error, LedgerError):
-                    return exit_codes.refuse(str(error))
+                # A ledger that did not even open is wrong usage; one that broke in the middle ends a run.
+                if not self.progress.done and isinstance(error, LedgerError):
+                    return refuse(str(error))
                 failure = error
             finally:
                 self.results.close()
         return self._sum_up(failure)
 
     def _take(self, outcome: Outcome[Request, Any]) -> bool:
-        self.pace.advance(outcome.status, outcome.attempts)
+        self.progress.advance(outcome.status, outcome.attempts)
         row = self._in_hand.pop(outcome.index)
         error = None if outcome.error is None else str(outcome.error)
         if outcome.duplicate_of is not None:
@@ -183,7 +137,7 @@ class FileRun(Generic[Row, Request]):
         written = self.results.write(row.cells, result)
         listed = self._problems.get(outcome.status)
         if listed is not None and len(listed) < FAILURES_LISTED:
-            listed.append(f"  line {row.line}, key {outcome.key[:KEY_SHOWN]}: {error}")
+            listed.append(_wrapped(f"line {row.line}, key {outcome.key[:KEY_SHOWN]}: {error}"))
         self._refused_before += outcome.status is OutcomeStatus.ALREADY_DONE and outcome.error is not None
         return written
 
@@ -216,7 +170,7 @@ class FileRun(Generic[Row, Request]):
             await asyncio.gather(*stops, return_exceptions=True)
 
     def _sum_up(self, failure: HindsightError | None) -> int:
-        counts = self.pace.counts
+        counts = self.progress.counts
         parts = [f"{counts[status]} {status.value}" for status in OutcomeStatus if counts[status]]
         if self._invalid:
             parts.append(f"{self._invalid} {INVALID}")
@@ -234,14 +188,14 @@ class FileRun(Generic[Row, Request]):
         return self._exit_code(failure)
 
     def _exit_code(self, failure: HindsightError | None) -> int:
-        counts = self.pace.counts
+        counts = self.progress.counts
         if self._interrupted:
-            return exit_codes.INTERRUPTED
+            return ExitCode.INTERRUPTED
         unrecorded = isinstance(failure, LedgerError) and failure.delivery is Delivery.UNKNOWN
         if counts[OutcomeStatus.UNKNOWN] or unrecorded:
-            return exit_codes.UNKNOWN_OUTCOMES
+            return ExitCode.UNKNOWN_OUTCOMES
         undone = (OutcomeStatus.REJECTED, OutcomeStatus.NOT_SENT, OutcomeStatus.CLAIMED)
         failed = sum(counts[status] for status in undone) + self._invalid
         if failure or failed or self._refused_before or self._unwritable:
-            return exit_codes.SOME_FAILED
-        return exit_codes.DONE
+            return ExitCode.SOME_FAILED
+        return ExitCode.DONE

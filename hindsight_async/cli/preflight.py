@@ -6,6 +6,7 @@ from itertools import islice
 from attrs import define, field
 
 from hindsight_async.cli.contacts import BadRow, ContactRow
+from hindsight_async.cli.terminal import say
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.seen import SeenKeys
@@ -14,27 +15,35 @@ from hindsight_async.resources.interviews.models import CreateInterview
 from hindsight_async.resources.interviews.recipients import AllowedRecipients, interview_key
 
 KEYS_PER_LOOKUP = 500
+"""How many rows are looked up in the ledger at a time, which bounds what a file of any length takes in memory."""
 
 LINES_NAMED = 10
 """How many of the rows that the allow-list keeps back are named by their lines."""
 
+REQUESTS_SHOWN = 3
+"""How many of the first requests a dry run shows."""
+
 
 @define
 class Preflight:
-    """How many rows are what; each row counts once.
-
-    `emails` of those `to_send` email somebody; `not_allowed` are kept back by the allow-list, the first of them on
-    the lines `not_allowed_on`; `first` holds the first requests that would go out.
-    """
+    """How many rows are what; each row counts once."""
 
     bad: int = 0
+    """Cannot be read as a request."""
     duplicates: int = 0
+    """Ask for the same contact and interview as an earlier row."""
     to_send: int = 0
+    """Would be sent."""
     emails: int = 0
+    """Those of `to_send` that name a sequence, and so email somebody."""
     not_allowed: int = 0
+    """Kept back by the allow-list."""
     not_allowed_on: list[int] = field(factory=list[int])
+    """The lines of the first LINES_NAMED of them: their addresses stay out of what is printed."""
     in_ledger: dict[LedgerStatus, int] = field(factory=dict[LedgerStatus, int])
+    """Not sent again, by what the ledger knows of them."""
     first: list[CreateInterview] = field(factory=list[CreateInterview])
+    """The first REQUESTS_SHOWN that would go out."""
 
     @property
     def rows(self) -> int:
@@ -42,7 +51,17 @@ class Preflight:
         return self.to_send + self.duplicates + self.not_allowed + sum(self.in_ledger.values())
 
 
-FIRST_SHOWN = 3
+def report(row: BadRow) -> None:
+    """Say what is wrong with a row."""
+    say(f"line {row.line}: {row.problem}")
+
+
+def time_needed(requests: int, limit: int) -> str:
+    """Say how long so many requests take at `limit` a minute."""
+    # The first `limit` of them go out at once, and each further window takes a minute.
+    minutes = max(0, requests - 1) // limit
+    takes = f"about {minutes} minute{'s' * (minutes > 1)}" if minutes else "less than a minute"
+    return f"at {limit} requests per minute this takes {takes}; nothing was sent"
 
 
 async def check_file(
@@ -51,7 +70,10 @@ async def check_file(
     allowed: AllowedRecipients,
     on_bad_row: Callable[[BadRow], None],
 ) -> Preflight:
-    """Read all rows once, against each other, the ledger and the allow-list, in a run's order, and count them."""
+    """Read all rows once, against each other, the ledger and the allow-list, and count them.
+
+    They are checked in the order in which a run checks them, so that the counts are those of the run.
+    """
     preflight = Preflight()
     index = 0
     with SeenKeys() as seen:
@@ -91,5 +113,5 @@ def _count(
         return
     preflight.to_send += 1
     preflight.emails += request.sequence_id is not None
-    if len(preflight.first) < FIRST_SHOWN:
+    if len(preflight.first) < REQUESTS_SHOWN:
         preflight.first.append(request)

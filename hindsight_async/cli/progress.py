@@ -10,13 +10,15 @@ from contextlib import asynccontextmanager, suppress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hindsight_async.cli.exit_codes import say
+from hindsight_async.cli.terminal import say
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.rate import BudgetSnapshot
 
 LIVE_SECONDS = 0.2
+"""How often the live line is renewed."""
+
 PLAIN_SECONDS = 5.0
-"""How often each kind of progress is renewed."""
+"""How often a plain line is written."""
 
 RATE_SECONDS = 60.0
 """The span over which the rate is shown: the one that the plan is counted in."""
@@ -24,14 +26,20 @@ RATE_SECONDS = 60.0
 _FAILURES = (OutcomeStatus.REJECTED, OutcomeStatus.NOT_SENT, OutcomeStatus.UNKNOWN)
 
 
-class Pace:
-    """What a run has done so far."""
+class RunProgress:
+    """How many rows have which verdict, and how fast requests leave.
+
+    Args:
+        total: How many rows get a verdict.
+        clock: Seconds, never running backwards.
+
+    """
 
     def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.total = total
         self.counts: Counter[OutcomeStatus] = Counter()
         self._clock = clock
-        self._sent_at: deque[float] = deque()
+        self._sent_at: deque[float] = deque()  # of each request in the last RATE_SECONDS, oldest first
 
     @property
     def done(self) -> int:
@@ -41,6 +49,7 @@ class Pace:
     def advance(self, status: OutcomeStatus, attempts: int) -> None:
         """Note one more verdict, and how many requests left for it."""
         self.counts[status] += 1
+        # As if they had left just now: a verdict does not say when its requests did.
         self._sent_at.extend([self._clock()] * attempts)
 
     def describe(self, budget: BudgetSnapshot) -> str:
@@ -58,10 +67,12 @@ class Pace:
 
 
 @asynccontextmanager
-async def shown(pace: Pace, snapshot: Callable[[], BudgetSnapshot]) -> AsyncGenerator[None]:
-    """Show the pace on stderr while the block runs."""
+async def show_progress(
+    progress: RunProgress, snapshot: Callable[[], BudgetSnapshot]
+) -> AsyncGenerator[None]:
+    """Show the progress on stderr while the block runs."""
     console = Console(stderr=True)
-    renew = _live(pace, snapshot, console) if console.is_terminal else _plain(pace, snapshot)
+    renew = _live(progress, snapshot, console) if console.is_terminal else _plain(progress, snapshot)
     task = asyncio.create_task(renew)
     try:
         yield
@@ -71,26 +82,24 @@ async def shown(pace: Pace, snapshot: Callable[[], BudgetSnapshot]) -> AsyncGene
             await task
 
 
-async def _plain(pace: Pace, snapshot: Callable[[], BudgetSnapshot]) -> None:
+async def _plain(progress: RunProgress, snapshot: Callable[[], BudgetSnapshot]) -> None:
     while True:
         await asyncio.sleep(PLAIN_SECONDS)
-        say(f"{pace.done} of {pace.total} done; {pace.describe(snapshot())}")
+        say(f"{progress.done} of {progress.total} done; {progress.describe(snapshot())}")
 
 
-async def _live(pace: Pace, snapshot: Callable[[], BudgetSnapshot], console: Console) -> None:
+async def _live(progress: RunProgress, snapshot: Callable[[], BudgetSnapshot], console: Console) -> None:
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
     # A terminal that is gone takes no line any more: the run goes on to its end without. Renewed here alone, since an
     # error in a thread of Progress would be nobody's.
     with (
         suppress(OSError),
-        Progress(
-            *columns, console=console, redirect_stdout=sys.stdout.isatty(), auto_refresh=False
-        ) as progress,
+        Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty(), auto_refresh=False) as bar,
     ):
-        task = progress.add_task("", total=pace.total)
+        task = bar.add_task("", total=progress.total)
 
         def renew() -> None:
-            progress.update(task, completed=pace.done, description=pace.describe(snapshot()), refresh=True)
+            bar.update(task, completed=progress.done, description=progress.describe(snapshot()), refresh=True)
 
         try:
             while True:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import attrs
 from cyclopts import App, Parameter
 
-from hindsight_async.cli import exit_codes
+from hindsight_async.cli.terminal import ExitCode, refuse, say
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.errors import HindsightError
@@ -18,7 +18,7 @@ from hindsight_async.resources.interviews.models import Interview
 from hindsight_async.session import HindsightSession
 
 SHORTEST_KEY = 6
-"""How much of a key must be given, so that no slip resolves another row."""
+"""How many characters of a key must be given, so that no slip resolves another row."""
 
 ledger_app = App(name="ledger", help="Look into a ledger, or say what became of a row.")
 
@@ -79,14 +79,14 @@ def resolve(
 
 
 async def _get(ids: tuple[int, ...], hindsight: HindsightSession) -> int:
-    code = exit_codes.DONE
+    code = ExitCode.DONE
     async with hindsight:
         for interview_request_id in ids:
             try:
                 interview = await hindsight.interviews.get(interview_request_id)
             except HindsightError as error:
-                exit_codes.say(f"hindsight-async: {error}")
-                code = exit_codes.SOME_FAILED
+                say(f"hindsight-async: {error}")
+                code = ExitCode.SOME_FAILED
             else:
                 sys.stdout.write(f"{json.dumps(_plain(interview), ensure_ascii=False)}\n")
     return code
@@ -103,8 +103,8 @@ async def _show(ledger: Ledger, status: LedgerStatus | None) -> int:
     async for entry in ledger.entries(status=status):
         sys.stdout.write("\t".join("" if cell is None else str(cell) for cell in _cells(entry)) + "\n")
     counts = await ledger.counts()
-    exit_codes.say(", ".join(f"{count} {each.value}" for each, count in counts.items() if count) or "no rows")
-    return exit_codes.DONE
+    say(", ".join(f"{count} {each.value}" for each, count in counts.items() if count) or "no rows")
+    return ExitCode.DONE
 
 
 def _cells(entry: LedgerEntry) -> tuple[object, ...]:
@@ -123,7 +123,7 @@ def _cells(entry: LedgerEntry) -> tuple[object, ...]:
 
 async def _resolve(ledger: Ledger, beginning: str, created: int | None, *, resend: bool) -> int:
     if len(beginning) < SHORTEST_KEY:
-        return exit_codes.refuse(f"give at least {SHORTEST_KEY} characters of the key")
+        return refuse(f"give at least {SHORTEST_KEY} characters of the key")
     keys = [
         entry.key
         for status in (LedgerStatus.UNKNOWN, LedgerStatus.REJECTED)
@@ -132,9 +132,7 @@ async def _resolve(ledger: Ledger, beginning: str, created: int | None, *, resen
     ]
     if len(keys) != 1:
         found = f"{len(keys)} unknown or rejected rows have" if keys else "no unknown or rejected row has"
-        return exit_codes.refuse(f"{found} a key that begins with {beginning}")
+        return refuse(f"{found} a key that begins with {beginning}")
     await ledger.resolve(keys[0], created=created, resend=resend)
-    exit_codes.say(
-        "resolved: it will be sent by the next run" if resend else f"resolved: created as {created}"
-    )
-    return exit_codes.DONE
+    say("resolved: it will be sent by the next run" if resend else f"resolved: created as {created}")
+    return ExitCode.DONE

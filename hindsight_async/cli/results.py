@@ -3,10 +3,21 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 from attrs import field, frozen
+
+from hindsight_async.cli.terminal import say
+from hindsight_async.delivery.ledger.sqlite import open_for_owner
+
+JSON_LINES_SUFFIXES = (".jsonl", ".json", ".ndjson")
+"""Of an output file that gets JSON Lines; every other one gets CSV."""
 
 RESULT_COLUMNS = ("status", "interview_request_id", "survey_url", "error")
 
@@ -31,11 +42,78 @@ class RowResult:
         return (self.status, self.interview_request_id, self.survey_url, self.error)
 
 
+class ResultsFile:
+    """Where the results go: a file, or stdout. Not touched before `begin`, when the run has its ledger.
+
+    Args:
+        output: The file; None for stdout.
+        columns: The input's columns.
+        apart_from: The files that the run reads or keeps its memory in.
+
+    Raises:
+        ValueError: `output` is one of those.
+
+    """
+
+    def __init__(self, output: Path | None, columns: tuple[str, ...], *, apart_from: Iterable[Path]) -> None:
+        self._output = output
+        self._columns = columns
+        self._file: TextIO | None = None  # what is ours to close: stdout is not
+        self._results: CsvResults | JsonLinesResults | None = None  # None before `begin`
+        self._failure: OSError | None = None  # what ended the writing
+        for other in apart_from:
+            if output is not None and os.path.realpath(output) == os.path.realpath(other):
+                raise ValueError(f"{output} cannot be the output too: it would be overwritten")
+
+    def begin(self) -> None:
+        """Open the file; one that is there already is kept beside it.
+
+        Raises:
+            ValueError: It cannot be written.
+
+        """
+        where = self._output or Path("stdout")
+        kind = JsonLinesResults if where.suffix in JSON_LINES_SUFFIXES else CsvResults
+        try:
+            self._results = kind(self._open(), self._columns)
+        except OSError as error:
+            raise ValueError(f"{where} cannot be written: {error.strerror}") from None
+
+    def _open(self) -> TextIO:
+        if self._output is None:
+            return sys.stdout
+        _keep(self._output)
+        # Survey links stand in it, each of which opens an interview without a login.
+        self._file = open(self._output, "w", encoding="utf-8", newline="", opener=open_for_owner)  # noqa: SIM115
+        return self._file
+
+    def write(self, cells: Mapping[str, Any], result: RowResult) -> bool:
+        """Write one row; False where the file takes no more, which is said once."""
+        if self._failure is None and self._results is not None:
+            try:
+                self._results.write(cells, result)
+            except OSError as error:
+                self._failure = error
+                say(f"the results cannot be written any more ({error.strerror}); the run is stopped")
+        return self._failure is None
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+
+
 class CsvResults:
     """CSV rows: the input's columns, then the result's; each row is flushed as it is written.
 
-    `file` is open for text and stays the caller's to close. It is switched to UTF-8 without newline
-    translation where it can be. A cell that a spreadsheet would run as a formula gets a leading `'`.
+    A cell that a spreadsheet would run as a formula gets a leading `'`.
+
+    Args:
+        file: Open for text, and the caller's to close. It is switched to UTF-8 without newline translation
+            where it can be.
+        columns: The input's columns.
+
     """
 
     def __init__(self, file: TextIO, columns: Sequence[str]) -> None:
@@ -57,7 +135,10 @@ class CsvResults:
 class JsonLinesResults:
     """One JSON object per row: the input's cells as they were, then the result's; each is flushed.
 
-    `file` is as in `CsvResults`; `columns` are the input's, by which clashing names are told.
+    Args:
+        file: As in `CsvResults`.
+        columns: The input's columns, by which clashing names are told.
+
     """
 
     def __init__(self, file: TextIO, columns: Sequence[str]) -> None:
@@ -82,6 +163,16 @@ def result_names(columns: Sequence[str]) -> tuple[str, ...]:
             name = CLASH_PREFIX + name
         names.append(name)
     return tuple(names)
+
+
+def _keep(output: Path) -> None:
+    """Move a file of earlier results out of the way: their links are nowhere else."""
+    if not output.is_file():
+        return
+    names = (output.with_name(f"{output.name}.{number}") for number in count(1))
+    kept = next(name for name in names if not name.exists())
+    output.rename(kept)
+    say(f"the earlier {output.name} is now {kept.name}")
 
 
 def _prepare(file: TextIO) -> None:

@@ -12,24 +12,21 @@ from attrs import define, field
 
 from hindsight_async.call.access import read_access
 from hindsight_async.call.codec import encode
-from hindsight_async.cli import exit_codes
 from hindsight_async.cli.contacts import BadRow, UpdateRow, read_updates
-from hindsight_async.cli.exit_codes import say
 from hindsight_async.cli.file_arguments import (
     STDIN,
     FileArgument,
     Flag,
     MapOption,
-    columns_of,
-    complain,
-    confirmed,
-    mapping_of,
-    opened,
-    time_needed,
+    open_copy,
+    parse_context,
+    parse_mapping,
 )
-from hindsight_async.cli.file_run import FileRun, ResultsFile
-from hindsight_async.cli.preflight import FIRST_SHOWN
-from hindsight_async.cli.progress import Pace
+from hindsight_async.cli.file_run import FileRun
+from hindsight_async.cli.preflight import REQUESTS_SHOWN, report, time_needed
+from hindsight_async.cli.progress import RunProgress
+from hindsight_async.cli.results import ResultsFile
+from hindsight_async.cli.terminal import ExitCode, confirm, refuse, say
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.delivery.seen import SeenKeys
 from hindsight_async.rate import Plan, plan_or_default
@@ -50,13 +47,18 @@ _OVERWRITTEN = {
 
 @define
 class _Changes:
-    """How many rows are what; `fields` counts the interviews whose field is overwritten."""
+    """How many rows are what, and what they overwrite; as text, the warning before they are sent."""
 
     bad: int = 0
+    """Cannot be read as an update."""
     duplicates: int = 0
+    """Name an interview that an earlier row names."""
     to_send: int = 0
+    """Would be sent."""
     fields: Counter[str] = field(factory=Counter[str])
+    """How many of `to_send` overwrite a field, by its name."""
     first: list[UpdateRow] = field(factory=list[UpdateRow])
+    """The first REQUESTS_SHOWN that would go out."""
 
     def __str__(self) -> str:
         lost = [
@@ -107,45 +109,45 @@ def update(
     """
     if not dry_run:
         read_access()  # which complains before anything is read or asked
-    with opened(file) as source:
-        rows = read_updates(source, mapping=mapping_of(map_), context=columns_of(context))
-        changes = _look_through(rows)
+    with open_copy(file) as source:
+        rows = read_updates(source, mapping=parse_mapping(map_), context=parse_context(context))
+        changes = _check(rows)
         if changes.bad and not skip_invalid:
-            return exit_codes.refuse(
+            return refuse(
                 f"{changes.bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
             )
         if dry_run:
-            _show(changes, plan_or_default(plan).requests_per_minute)
-            return exit_codes.DONE
+            _show_dry_run(changes, plan_or_default(plan).requests_per_minute)
+            return ExitCode.DONE
         hindsight = HindsightSession(plan=plan)
-        if changes.to_send and not yes and not confirmed(str(changes), from_stdin=file == STDIN):
-            return exit_codes.refuse("nothing was sent")
+        if changes.to_send and not yes and not confirm(str(changes), from_stdin=file == STDIN):
+            return refuse("nothing was sent")
         results = ResultsFile(output, rows.columns, apart_from=[Path(file)])
-        pace = Pace(changes.to_send + changes.duplicates)
+        progress = RunProgress(changes.to_send + changes.duplicates)
         file_run = FileRun[UpdateRow, Any](
-            rows, lambda row: (row.interview_request_id, row.update), results, _ADVICE, pace
+            rows, lambda row: (row.interview_request_id, row.update), results, _ADVICE, progress
         )
         return asyncio.run(_run(file_run, hindsight))
 
 
-def _look_through(rows: Iterable[UpdateRow | BadRow]) -> _Changes:
+def _check(rows: Iterable[UpdateRow | BadRow]) -> _Changes:
     changes = _Changes()
     with SeenKeys() as seen:
         for index, row in enumerate(rows):
             if isinstance(row, BadRow):
                 changes.bad += 1
-                complain(row)
+                report(row)
             elif seen.first_index(str(row.interview_request_id), index) != index:
                 changes.duplicates += 1
             else:
                 changes.to_send += 1
                 changes.fields.update(name for name in _OVERWRITTEN if getattr(row.update, name) is not None)
-                if len(changes.first) < FIRST_SHOWN:
+                if len(changes.first) < REQUESTS_SHOWN:
                     changes.first.append(row)
     return changes
 
 
-def _show(changes: _Changes, limit: int) -> None:
+def _show_dry_run(changes: _Changes, limit: int) -> None:
     for row in changes.first:
         request = {"interview_request_id": row.interview_request_id, **json.loads(encode(row.update))}
         sys.stdout.write(f"{json.dumps(request, ensure_ascii=False)}\n")

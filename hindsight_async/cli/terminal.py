@@ -1,0 +1,56 @@
+"""What a person at the terminal is told and asked, and the code with which a command ends.
+
+Everything here goes to stderr: stdout belongs to the results, which other programs read.
+"""
+
+import sys
+from contextlib import suppress
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How a command ended, for the shell or script that started it."""
+
+    DONE = 0
+    SOME_FAILED = 1
+    """Some rows were rejected, not sent, or in another run's hand; or the output could not be written."""
+    USAGE = 2
+    """A wrong word, file or setting: nothing was sent."""
+    UNKNOWN_OUTCOMES = 3
+    """Somebody may have been emailed without a record of it: a person has to look."""
+    INTERRUPTED = 130
+    """By a signal; what shells use for Ctrl-C (128 + SIGINT)."""
+
+
+def say(text: str) -> None:
+    """Write a line for the person at the terminal."""
+    # A closed terminal or pipe must not end a run whose requests are out already; Python has no stderr at all
+    # (None) where it was closed before we came.
+    with suppress(OSError, AttributeError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def refuse(text: str) -> ExitCode:
+    """Say why nothing was done; return the exit code for that."""
+    say(f"hindsight-async: {text}")
+    return ExitCode.USAGE
+
+
+def confirm(question: str, *, from_stdin: bool) -> bool:
+    """Ask the person at the terminal whether to go on.
+
+    Args:
+        question: What is about to happen, as a sentence.
+        from_stdin: Whether the input is read from stdin, which then has no answer to give.
+
+    Returns:
+        Whether they said yes; False also where nobody can be asked.
+
+    """
+    if from_stdin or not sys.stdin.isatty() or not sys.stderr.isatty():
+        say(f"{question} Nobody can be asked here: give --yes to go on.")
+        return False
+    sys.stderr.write(f"{question} Go on? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
