@@ -35,14 +35,20 @@ CREATE = Call(
     "/interviews",
 )
 UPDATE = Call(
-    Endpoint(method="PATCH", route="PATCH /interviews/{id}", reply_type=UpdatedInterview, repeatable=True),
+    Endpoint(
+        method="PATCH",
+        route="PATCH /interviews/{id}",
+        reply_type=UpdatedInterview,
+        repeatable=True,
+        status_suffices=True,
+    ),
     "/interviews/1",
-    interview_request_id=1,
+    known={"interview_request_id": 1},
 )
 GET = Call(
     Endpoint(method="GET", route="GET /interviews/{id}", reply_type=Interview, repeatable=True),
     "/interviews/1",
-    interview_request_id=1,
+    known={"interview_request_id": 1},
 )
 
 
@@ -177,7 +183,22 @@ def test_a_secret_is_hidden_in_what_was_received_however_deep_it_nests():
     assert error.received == pickle.loads(pickle.dumps(error)).received == copy.deepcopy(error).received
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"{}", b'{"interview_request_id":null}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"OK",
+        b"<html>",
+        b"null",
+        b"[]",
+        b'"done"',
+        b"[" * 100_000,
+        b'{"a":',
+        b"{}",
+        b'{"interview_request_id":null}',
+    ],
+)
 @pytest.mark.parametrize("status", [200, 204])
 def test_an_update_that_was_answered_carries_the_id_that_was_asked_for(status, body):
     """A 2xx says that it was done, and which interview it was is known."""

@@ -35,7 +35,7 @@ OWNED = {
     "aiohttp": ["call", "session.py", "emulator"],
     "aiolimiter": ["rate/token_bucket.py"],
     "aiosqlite": ["delivery/ledger"],
-    "cattrs": ["call/codec.py"],
+    "cattrs": ["call/converter.py"],
     "cyclopts": ["cli", "__main__.py"],
     "orjson": ["call/codec.py"],
     "pytest": ["testing.py"],

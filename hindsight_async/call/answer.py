@@ -55,8 +55,10 @@ def judge(call: Call[T], reply: Reply, wall_clock: Callable[[], datetime]) -> T 
     if reply.status not in _SUCCESS:
         return _error(call, reply, wall_clock())
     try:
-        return decode(reply.body, call.endpoint.reply_type, asked_id=call.interview_request_id)
+        return decode(reply.body, call.endpoint.reply_type, known=call.known)
     except DecodeError as error:
+        if call.endpoint.status_suffices:
+            return call.endpoint.reply_type(**call.known)
         error.method, error.path = call.endpoint.method, call.path
         if call.endpoint.repeatable:
             return error

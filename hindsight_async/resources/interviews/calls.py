@@ -33,7 +33,11 @@ _COLLECTION = "/interviews"
 _CREATE = Endpoint(method="POST", route="POST /interviews", reply_type=CreatedInterview, repeatable=False)
 _GET = Endpoint(method="GET", route="GET /interviews/{id}", reply_type=Interview, repeatable=True)
 _UPDATE = Endpoint(
-    method="PATCH", route="PATCH /interviews/{id}", reply_type=UpdatedInterview, repeatable=True
+    method="PATCH",
+    route="PATCH /interviews/{id}",
+    reply_type=UpdatedInterview,
+    repeatable=True,
+    status_suffices=True,
 )
 
 BULK_ROW_SECONDS = 3600.0
@@ -110,7 +114,8 @@ class Interviews:
         Interviews take hours: poll every 5 to 15 minutes. Raises TypeError or ValueError for what
         is no id, and HindsightError.
         """
-        call = Call(_GET, _item_path(interview_request_id), interview_request_id=interview_request_id)
+        known = {"interview_request_id": interview_request_id}
+        call = Call(_GET, _item_path(interview_request_id), known=known)
         return await self._executor.run(call, lane=lane, deadline=self._executor.deadline)
 
     async def update(
@@ -213,7 +218,7 @@ class Interviews:
         interview_request_id, request = update
         path = _item_path(interview_request_id)
         body = encode(_of_type(request, UpdateInterview))
-        call = Call(_UPDATE, path, body, request, interview_request_id)
+        call = Call(_UPDATE, path, body, request, {"interview_request_id": interview_request_id})
         return self._executor.run(call, lane=lane, deadline=deadline, hooks=hooks)
 
 

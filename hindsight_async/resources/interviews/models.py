@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from attrs import Attribute, field, frozen
 
+from hindsight_async.call.converter import NOT_ON_THE_WIRE
 from hindsight_async.resources.interviews.context import ContactContext, json_ready, sendable_text
 
 
@@ -160,7 +161,7 @@ class CreatedInterview:
     deal_id: str | None = None
     survey_url: str | None = field(default=None, repr=_without_query)
     survey_token: str | None = field(default=None, repr=False)
-    created_now: bool = True
+    created_now: bool = field(default=True, metadata=NOT_ON_THE_WIRE)
     extra: Mapping[str, Any] = field(factory=_nothing, repr=_names_only, hash=False)
 
 
