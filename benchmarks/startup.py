@@ -38,7 +38,7 @@ class Client:
 
 CLIENTS: Mapping[str, Client] = {
     "hindsight-async": Client("import hindsight_async", ["hindsight-async"]),
-    "hindsight-async[bulk]": Client("import hindsight_async.delivery.ledger", ["hindsight-async[bulk]"]),
+    "hindsight-async[bulk]": Client("from hindsight_async import Ledger", ["hindsight-async[bulk]"]),
     "aiohttp": Client("import aiohttp, json", ["aiohttp"]),
     "httpx": Client("import httpx", ["httpx"]),
     "slack_sdk": Client("import slack_sdk.web.async_client", ["slack-sdk", "aiohttp"]),

@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any
 from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.call.transport import Timeouts
 from hindsight_async.delivery.bulk import BulkRun
-from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
+from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
 from hindsight_async.errors import (
     APIError,
@@ -71,6 +71,7 @@ from hindsight_async.errors import (
     WrongEventLoopError,
 )
 from hindsight_async.rate import BudgetSnapshot, Lane, Plan, RateBudget
+from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.context import merge_context
 from hindsight_async.resources.interviews.models import (
     CreatedInterview,
@@ -106,11 +107,13 @@ __all__ = [
     "InternalServerError",
     "Interview",
     "InterviewStatus",
+    "Interviews",
     "Lane",
     "Ledger",
     "LedgerEntry",
     "LedgerError",
     "LedgerInUseError",
+    "LedgerRow",
     "LedgerRun",
     "LedgerStatus",
     "NotFoundError",
@@ -158,3 +161,7 @@ def __getattr__(name: str) -> Any:
         ) from error
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NEEDS_AN_EXTRA})

@@ -1,7 +1,9 @@
 """A small program that uses the package with full typing; the type checkers read it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import assert_type
 
 from hindsight_async import (
     CreatedInterview,
@@ -11,8 +13,16 @@ from hindsight_async import (
     HindsightSession,
     Interview,
     InterviewStatus,
+    Lane,
+    Ledger,
+    LedgerEntry,
+    LedgerRun,
+    LedgerStatus,
+    Outcome,
+    OutcomeStatus,
     OutcomeUnknownError,
     Plan,
+    RedisBudget,
     UpdatedInterview,
     UpdateInterview,
     merge_context,
@@ -52,3 +62,27 @@ async def enrich(
     if interview.status is InterviewStatus.COMPLETED and interview.transcript is not None:
         return interview.transcript.created_at, interview.transcript.content
     return interview.created_at, None
+
+
+async def enroll_once(requests: list[CreateInterview], lane: Lane) -> list[bool | None]:
+    """Keep a ledger, share the plan with other processes, and tell who was enrolled now."""
+    budget = RedisBudget("redis://localhost:6379/0", organisation="acme", plan=Plan.GROWTH)
+    async with HindsightSession(budget=budget) as hindsight, Ledger("deals.db").run() as ledger:
+        assert_type(ledger, LedgerRun)
+        return [
+            (await hindsight.interviews.create_once(request, ledger=ledger, lane=lane)).created_now
+            for request in requests
+        ]
+
+
+async def in_doubt(requests: AsyncIterator[CreateInterview], ledger: Ledger) -> list[LedgerEntry]:
+    """Run many, and list what a person has to look up."""
+    async with (
+        HindsightSession() as hindsight,
+        hindsight.interviews.create_many(requests, ledger=ledger) as run,
+    ):
+        async for outcome in run:
+            assert_type(outcome, Outcome[CreateInterview, CreatedInterview])
+            if outcome.status is OutcomeStatus.UNKNOWN:
+                assert_type(outcome.error, HindsightError | None)
+    return [entry async for entry in ledger.entries() if entry.status is LedgerStatus.UNKNOWN]

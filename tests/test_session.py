@@ -266,19 +266,6 @@ async def test_a_session_built_before_the_loop_works():
         assert entered is hindsight
 
 
-def test_importing_the_package_imports_neither_emulator_nor_command_line():
-    """What a user does not ask for is not loaded."""
-    code = (
-        "import sys, hindsight_async; print([name for name in sys.modules if name in "
-        "('cyclopts', 'rich', 'pytest', 'sqlalchemy') or name.startswith("
-        "('hindsight_async.emulator', 'hindsight_async.cli', 'hindsight_async.cli.demo', 'hindsight_async.testing'))])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert "[]" == done.stdout.strip()
-
-
 async def test_a_close_that_is_cancelled_again_and_again_ends_when_all_is_closed():
     """It waits no longer for those in flight, but the pool is closed and the budget has been left."""
     left = []

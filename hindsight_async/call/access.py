@@ -3,7 +3,7 @@
 import ipaddress
 import os
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -15,7 +15,18 @@ BASE_URL_VARIABLE = "HINDSIGHT_BASE_URL"
 
 DEFAULT_BASE_URL = "https://app.usehindsight.com/api/v1"
 
-USER_AGENT = f"hindsight-async/{version('hindsight-async')}"
+UNKNOWN_VERSION = "0+unknown"
+
+
+def _version() -> str:
+    try:
+        return version("hindsight-async")
+    except PackageNotFoundError:
+        # Copied or frozen into a program, without what an installer writes beside it.
+        return UNKNOWN_VERSION
+
+
+USER_AGENT = f"hindsight-async/{_version()}"
 
 
 @frozen

@@ -13,8 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
+try:
+    import aiosqlite  # noqa: F401  # pyright: ignore[reportUnusedImport]  missed by SQLAlchemy only when it connects
+    import sqlalchemy as sa
+    from sqlalchemy.ext.asyncio import AsyncConnection
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"{error.name} is not installed: a ledger needs pip install 'hindsight-async[bulk]'", name=error.name
+    ) from error
 
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
 from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work

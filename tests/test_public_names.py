@@ -1,0 +1,168 @@
+"""What users import, from where, and what comes along: looked at in processes that have imported nothing yet."""
+
+import ast
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hindsight_async
+from hindsight_async import emulator
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(hindsight_async.__file__).parent
+
+FOR_USERS = {"hindsight_async", "hindsight_async.emulator", "hindsight_async.testing"}
+ON_FIRST_USE = {"Ledger": "bulk", "LedgerRun": "bulk", "RedisBudget": "redis"}
+
+NOT_FOR_USERS = {"BudgetClient", "Timing", "Budget"}
+"""What a session asks of its budget, the seconds that tests make shorter, and what both budgets have in common."""
+
+MADE_BY_US = {"BulkRun", "Interviews", "LedgerRun"}
+"""Nobody else calls their constructors."""
+
+
+def run(code, *options):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *options, "-c", code],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert 0 == done.returncode, done.stderr
+    return json.loads(done.stdout)
+
+
+ONE_AFTER_THE_OTHER = """
+import json, sys
+import hindsight_async as package
+
+NOT_AT_ONCE = ["sqlalchemy", "aiosqlite", "asyncpg", "redis", "sqlite3", "_sqlite3", "cyclopts", "rich", "pytest"]
+NOT_AT_ONCE += [f"hindsight_async.{name}" for name in ("emulator", "testing", "cli", "rate.redis")]
+at_once = [name for name in NOT_AT_ONCE if name in sys.modules]
+names = [name for name in package.__all__ if name not in vars(package)]
+listed = [name for name in names if name in dir(package)]
+after_dir = [name for name in NOT_AT_ONCE if name in sys.modules]
+again = {name: getattr(package, name) is getattr(package, name) for name in names}
+unknown = hasattr(package, "Ledgers")
+print(json.dumps([at_once, sorted(names), sorted(listed), after_dir, again, unknown]))
+"""
+
+
+def test_what_needs_an_extra_is_listed_and_loaded_on_first_use():
+    """An import brings neither databases nor the emulator; the names are seen all the same, and each is one object."""
+    at_once, names, listed, after_dir, again, unknown = run(ONE_AFTER_THE_OTHER)
+    assert [] == at_once == after_dir
+    assert sorted(ON_FIRST_USE) == names == listed
+    assert dict.fromkeys(ON_FIRST_USE, True) == again
+    assert not unknown
+
+
+BARE = """
+import asyncio, json, sys
+sys.path.append({folder!r})
+sys.modules |= dict.fromkeys(["sqlalchemy", "aiosqlite", "redis", "sqlite3", "_sqlite3", "orjson"])
+import hindsight_async as package
+from hindsight_async.emulator import Emulator
+
+said = {{}}
+def hear(name, use):
+    try:
+        use()
+    except ImportError as error:
+        said[name] = str(error)
+
+request = package.CreateInterview(contact_email="jane@acme.example", sequence_id="seq_1")
+async def create():
+    async with Emulator() as emulator:
+        async with package.HindsightSession(emulator.api_key, base_url=emulator.base_url) as hindsight:
+            await hindsight.interviews.create(request)
+            hear("create_many", lambda: hindsight.interviews.create_many([request], ledger="unmade.db"))
+        return len(emulator.outbox), emulator.requests[0].headers["User-Agent"]
+
+sent, user_agent = asyncio.run(create())
+for name in {names!r}:
+    hear(name, lambda: getattr(package, name))
+print(json.dumps([sent, user_agent, said]))
+"""
+
+
+def without_metadata(folder):
+    """Put what is installed into a folder, but for what an installer wrote about this package."""
+    for installed in (place for place in sys.path if Path(place).name in {"site-packages", "dist-packages"}):
+        for path in Path(installed).iterdir():
+            if (
+                "hindsight_async" not in path.name
+                and path.suffix != ".pth"
+                and not (folder / path.name).exists()
+            ):
+                (folder / path.name).symlink_to(path)
+    (folder / "hindsight_async").symlink_to(PACKAGE)
+
+
+def test_with_nothing_but_the_core_it_works_and_says_what_is_missing(tmp_path):
+    """Without extras, SQLite and its own metadata it sends; what needs an extra names that, and the module."""
+    without_metadata(tmp_path)
+    code = BARE.format(folder=str(tmp_path), names=sorted(ON_FIRST_USE))
+    sent, user_agent, said = run(code, "-I", "-S")
+    assert 1 == sent
+    assert "hindsight-async/0+unknown" == user_agent
+    assert {*ON_FIRST_USE, "create_many"} == set(said)
+    for name, extra in {**ON_FIRST_USE, "create_many": "bulk"}.items():
+        assert re.match(
+            rf"(sqlalchemy|aiosqlite|redis)\S* is not installed: .* needs pip install 'hindsight-async\[{extra}\]'",
+            said[name],
+        )
+
+
+def classes_of_the_package():
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                yield node.name
+
+
+def annotations_of(name, value):
+    """Yield whatever annotates a public object: fields, and the arguments and results of public methods."""
+    if not inspect.isclass(value):
+        yield from getattr(value, "__annotations__", {}).values()
+        return
+    for cls in value.__mro__[:-1]:
+        yield from (kind for field, kind in inspect.get_annotations(cls).items() if not field.startswith("_"))
+        for member, method in vars(cls).items():
+            if not member.startswith("_") or (
+                member == "__init__" and cls is value and name not in MADE_BY_US
+            ):
+                function = getattr(method, "fget", None) or getattr(method, "__func__", method)
+                yield from getattr(function, "__annotations__", {}).values()
+
+
+@pytest.mark.parametrize("module", [hindsight_async, emulator], ids=lambda module: module.__name__)
+def test_what_a_public_signature_mentions_is_public(module):
+    """Who annotates a variable with what a method takes or returns finds the name where the others are."""
+    ours = set(classes_of_the_package())
+    for name in module.__all__:
+        for annotation in annotations_of(name, getattr(module, name)):
+            mentioned = ours & set(re.findall(r"\w+", str(annotation)))
+            assert {*module.__all__, *hindsight_async.__all__, *NOT_FOR_USERS} >= mentioned, name
+
+
+def imported(source):
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+def test_what_users_are_shown_imports_from_three_places():
+    """No example, and neither the typed program nor a changelog line, sends anybody inside the package."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    programs = [*blocks, (ROOT / "tests" / "consumer.py").read_text(encoding="utf-8")]
+    shown = {module for program in programs for module in imported(program)}
+    assert FOR_USERS >= {module for module in shown if module.startswith("hindsight_async")}
+    for name in ("README.md", "CHANGELOG.md"):
+        paths = re.findall(r"hindsight_async(?:\.[a-z_]+)*", (ROOT / name).read_text(encoding="utf-8"))
+        assert FOR_USERS >= set(paths)
