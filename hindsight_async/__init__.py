@@ -1,41 +1,141 @@
 """Async Python SDK for the Hindsight win-loss interview API.
 
-Each request goes out at most once unless it provably never happened, as fast as the plan allows and
-no faster, and the caller can always tell what became of it.
+Creating an interview emails a real person, and the API has no idempotency key, no list and no
+undo. So each request goes out at most once unless it provably never happened, as fast as the plan
+allows and no faster, and the caller can always tell what became of it.
 
-The rooms, in the order in which a call travels:
+Users import from here, from `hindsight_async.emulator` and from `hindsight_async.testing`, and from
+nowhere else. Inside, in reading order:
 
-    session       opens and closes the parts
-    interviews    typed arguments to a call
-    ledger        what was about to be sent, and what became of it, on disk
-    bulk          many requests: checked, written down, sent by a fixed set of workers
-    bulk_row      one row of it on its way to its verdict
-    journal       what a bulk run writes down about each row
-    outcomes      the verdict on one row
-    incoming      the rows of a bulk run as they come in
-    seen          which rows stood in the input before
-    addresses     who may be emailed, and when two rows mean the same
-    executor      the only loop: budget, send, judge, wait or return
-    retry         whether to send again, and after how long
-    budget        when a request may leave
-    transport     a call to a reply over aiohttp, at most once
-    pool          the connections: one event loop in one process at a time
-    connector     connections that carry no answer that nobody asked for
-    alarm         one timer for the deadlines of all requests
-    access        where requests go and with which key, read when a session opens
-    proxy         a proxy, out of its URL
-    call          the call, the reply, and what a reply means
-    codec         JSON to models and back, nothing coerced
-    models        requests and responses
-    context       a contact's notes
-    rate_headers  what the server's headers say about its limits
-    forks         what a child process does with the state of its parent
-    to_the_end    work that is finished also where its caller is cancelled
-    errors        the error tree
-    redaction     what stays out of error texts and logs
+    session.py                  opens and closes the parts that a call passes
+    resources/                  what the API does
+        interviews/             create, read and update, one or many
+            models.py           requests and responses
+            calls.py            typed arguments to calls, and to runs of many
+            recipients.py       who may be emailed, and when two rows mean the same interview
+            context.py          a contact's notes, merged
+    delivery/                   nobody is emailed twice
+        bulk.py                 a run of many: reads, plans, sends by a fixed set of workers
+        input.py                its rows as they come in
+        seen.py                 which of them stood in the input before
+        row.py                  one row on its way to its verdict
+        outcomes.py             the verdict on a row, and which verdicts end the run
+        ledger/                 what was about to be sent and what became of it, on disk
+            entries.py          what is known of a row, and which rows may be sent
+            ledger.py           opening one, reading it, resolving what is unknown
+            run.py              rows claimed, marked before they leave, and finished
+            group_commit.py     concurrent writes that share one transaction
+            tables.py           the tables and their statements
+            sqlite.py           a file that one run has to itself
+            postgres.py         a database in which several runs lease their rows
+    call/                       the way of one call
+        request.py              a call and a reply, as plain values
+        execute.py              the only loop: permit, send, judge, then wait or return
+        retry.py                whether to send again, and after how long
+        transport.py            sends at most once, and knows whether the bytes left
+        deadline_timer.py       one timer for the deadlines of all requests
+        connections.py          the connection pool, for one event loop in one process at a time
+        connector.py            connections that carry no answer that nobody asked for
+        proxy.py                a proxy out of its URL
+        access.py               where requests go and with which key
+        answer.py               what a reply means: a value or an error
+        codec.py                models to JSON and back, nothing coerced
+    rate/                       when a request may leave
+        plan.py                 the tiers
+        budget.py               the rate budget as users see it
+        client.py               a session's way to a permit
+        scheduler.py            hands permits to those who wait
+        wait_queue.py           who waits, and whose turn it is
+        limiter.py              what stands in a request's way
+        local_limiter.py        the same by this process's own count
+        window.py               N permits, each kept until 60 s after its answer; with the proof
+        other_clients.py        how much of it other programs use
+        cooldown.py             closed by a 429, opening behind a probe
+        token_bucket.py         the pace
+        limits.py               the limits that the server names
+        headers.py              what the server's headers say
+        redis/                  one budget for a whole fleet; with the proof
+            budget.py           the fleet's budget as users see it
+            limiter.py          what stands in a request's way, by the count in Redis
+            fleet_state.py      what this process has, knows and has yet to say
+            fleet_permits.py    the permits that it has
+            fleet_view.py       what it knows of the others
+            fleet_sync.py       what there is to say to Redis, and what the reply changes
+            sync_task.py        the one task that speaks to Redis
+            messages.py         one round trip, as plain values
+            sync.lua            the script, with the fleet's rules
+            connection.py       the connection
+            outage.py           what may be sent while Redis is away
+            timing.py           how long things last
+    after_fork.py               what a child process does with the state of its parent
+    shielding.py                work that is finished also where its caller is cancelled
+    errors.py                   the error tree
+    redaction.py                what stays out of error texts and logs
 
-Imports run downward only. Beside them, and imported by none of them: `emulator` and `testing`, `redis` (one
-rate budget for a whole fleet), and what the command line is made of (`cli`, `contacts`, `demo`).
+These import only what stands below them. On top of them, and imported by none of them:
+
+    emulator/                   a local Hindsight, with no code of resources, delivery and call
+        server.py               what it is told, what it shows, its life cycle
+        gateway.py              the way of one request through it
+        routes.py               from method, path and bytes to the true answer
+        bodies.py               which bodies are taken
+        answers.py              an answer and an error, as plain values
+        sending.py              how an answer leaves: whole, in part, or cut off
+        faults.py               what is scripted to go wrong
+        quota.py                the rate limit and the month
+        limits.py               the ways of counting
+        state.py                interviews, contacts, outbox
+    testing.py                  the pytest plugin
+    cli/                        the command line
+        enroll.py               `enroll`
+        update.py               `update`
+        records.py              `get` and `ledger`
+        demo.py                 `demo` and `emulate`
+        file_arguments.py       what `enroll` and `update` are given
+        preflight.py            what a file amounts to before anything is sent
+        file_run.py             the run over a file's rows
+        progress.py             how far it is
+        results.py              what became of each row, beside the row
+        exit_codes.py           how a command ends
+        contacts/               files of people
+            file_format.py      which kind of file it is
+            tables.py           its rows, with their line numbers
+            columns.py          which column feeds which field
+            rows.py             rows to requests
+        sample_contacts.csv     25 made-up contacts
+    __main__.py                 the `hindsight-async` command
+
+The way of one call:
+
+    1. `Interviews.create` in resources/interviews/calls.py checks what it is given.
+    2. `Executor.run` in call/execute.py takes it through the next four as often as that is safe.
+    3. `BudgetClient.acquire` in rate/client.py waits for a permit.
+    4. `Transport.send` in call/transport.py sends it once.
+    5. `judge` in call/answer.py turns the reply into a model or an error.
+    6. `BudgetClient.release` in rate/client.py lets go of the permit and learns from the headers.
+    7. `pause_before_next` in call/retry.py says, after an error, when to go on with 3, if at all.
+
+The way of one row of a bulk run:
+
+    1. `Interviews.create_many` in resources/interviews/calls.py makes the run.
+    2. `BulkRun` in delivery/bulk.py reads the row with others, once there is room for it.
+    3. `LedgerRun.claim` in delivery/ledger/run.py writes it down, or says what it became.
+    4. `RowDelivery.deliver` in delivery/row.py has it sent, in the way of one call.
+    5. `LedgerRun.sending` in delivery/ledger/run.py is on disk before its first byte leaves.
+    6. `LedgerRun.finished` in delivery/ledger/run.py writes down what became of it.
+    7. `BulkRun.__anext__` in delivery/bulk.py tells the caller.
+
+Three questions, and where each is answered:
+
+    When may a create be repeated?
+        call/transport.py (did it leave?), call/retry.py (in this call),
+        delivery/ledger/entries.py (in a later run)
+    When does a request leave?
+        rate/scheduler.py (whose turn it is), rate/local_limiter.py (what is in the way),
+        rate/window.py (the count, with the proof)
+    What is on disk before it leaves?
+        delivery/row.py (when), delivery/ledger/run.py (what),
+        delivery/ledger/group_commit.py (how it is made durable)
 """
 
 from importlib import import_module

@@ -1,6 +1,7 @@
 """The house rules that can be read off the source."""
 
 import ast
+import re
 import subprocess
 import tomllib
 from graphlib import TopologicalSorter
@@ -48,6 +49,14 @@ OWNED = {
 NEVER_FOR_THE_EMULATOR = {"resources", "delivery", "call"}
 """A wrong field name must fail against the emulator, so it may not read ours."""
 
+MERGING = {
+    f"delivery/ledger/{name}.py" for name in ("backend", "journal", "leases", "once", "place", "sole")
+} | {"cli/local.py"}
+"""Modules that are on their way into others, and not on the map any more."""
+
+MAP = hindsight_async.__doc__
+MAP_COLUMNS = 100
+MOST_FILES_FOR_AN_ANSWER = 3
 MOST_ROOT_MODULES = 8
 CODE_LINES = 300
 FUNCTION_LINES = 40
@@ -103,12 +112,66 @@ def test_no_imports_run_in_a_circle():
     assert names == set(TopologicalSorter(graph).static_order())
 
 
-def test_the_folders_are_those_on_the_map():
-    """The list above and the package's docstring name every folder, in reading order; few modules lie at the root."""
-    assert {folder(path) for path in sources()} == set(FOLDERS)
-    below = [name for name in FOLDERS if (PACKAGE / name).is_dir()]
-    assert all(f"\n    {name}/" in hindsight_async.__doc__ for name in below)
+def on_the_map():
+    """Yield the path of each folder and file that the package's docstring draws, with what it says of it."""
+    above = []
+    for line in MAP.splitlines():
+        drawn = re.fullmatch(r"( {4,})([a-z_]+(?:/|\.[a-z]+))(?: {2,}(.*))?", line)
+        if drawn:
+            depth = len(drawn[1]) // 4
+            above[depth - 1 :] = [drawn[2]]
+            yield "".join(above), drawn[3]
+
+
+def test_the_map_shows_each_folder_and_each_file():
+    """Whoever opens the package finds every file in the tree of its docstring, once, and none that is gone."""
+    drawn = [path for path, _ in on_the_map()]
+    there = {place(path) for path in PACKAGE.rglob("*.*") if path.suffix in {".py", ".lua", ".csv"}}
+    folders = {f"{path.rpartition('/')[0]}/" for path in there if "/" in path}
+    there = {path for path in there if not path.endswith("__init__.py")}
+    assert len(drawn) == len(set(drawn))
+    assert MERGING >= set(drawn) ^ (there | folders)
+
+
+def test_the_map_says_what_each_file_is_for():
+    """Each file has its line, which fits a screen."""
+    assert [] == [path for path, text in on_the_map() if not text]
+    assert MAP_COLUMNS >= max(len(line) for line in MAP.splitlines())
+
+
+def test_the_map_and_the_order_of_imports_agree():
+    """The folders stand in the order in which they import one another, those on top of a session apart."""
+    drawn = [
+        path.rstrip("/").removesuffix(".py")
+        for path, _ in on_the_map()
+        if path.count("/") <= path.endswith("/")
+    ]
+    inside = FOLDERS[FOLDERS.index("session") :]
+    assert inside == drawn[: len(inside)]
+    assert set(FOLDERS) == {*drawn, "__init__"}
     assert MOST_ROOT_MODULES >= len(list(PACKAGE.glob("*.py")))
+
+
+def test_the_ways_on_the_map_pass_what_is_there():
+    """Each function that the docstring sends a reader to is in the file that it names."""
+    steps = re.findall(r"`([\w.]+)` in ([\w/]+\.py)", MAP)
+    assert len(steps) == len(re.findall(r"^ {4}\d\. ", MAP, re.MULTILINE))
+    for name, path in steps:
+        body = ast.parse((PACKAGE / path).read_text(encoding="utf-8")).body
+        for part in name.split("."):
+            found = [node for node in body if getattr(node, "name", None) == part]
+            assert found, f"no {name} in {path}"
+            body = found[0].body
+
+
+def test_each_question_is_answered_within_three_files():
+    """What matters most is not spread over the package."""
+    answers = re.split(r"^ {4}W[^?]*\?", MAP.split("Three questions")[1], flags=re.MULTILINE)[1:]
+    assert 3 == len(answers)
+    for answer in answers:
+        files = re.findall(r"[\w/]+\.py", answer)
+        assert 1 <= len(files) <= MOST_FILES_FOR_AN_ANSWER
+        assert all((PACKAGE / file).exists() for file in files)
 
 
 def test_each_library_has_its_room():
