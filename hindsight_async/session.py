@@ -1,7 +1,6 @@
-"""The session: opens and closes the parts that a call passes."""
+"""The session: checks what it is given, puts together the parts that a call passes, opens and closes them."""
 
 import asyncio
-import os
 import random
 import warnings
 from collections.abc import Callable, Iterable
@@ -20,10 +19,8 @@ from hindsight_async.call.transport import Timeouts, Transport
 from hindsight_async.errors import OutcomeUnknownError
 from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
 from hindsight_async.resources.interviews.calls import Interviews
-from hindsight_async.resources.interviews.recipients import AllowedRecipients
+from hindsight_async.resources.interviews.recipients import allowed_here
 from hindsight_async.shielding import to_the_end
-
-ALLOWED_RECIPIENTS_VARIABLE = "HINDSIGHT_ALLOWED_RECIPIENTS"
 
 DEFAULT_MAX_IN_FLIGHT = 16
 DEFAULT_DEADLINE = 120.0
@@ -33,35 +30,42 @@ DEFAULT_DEADLINE = 120.0
 class HindsightSession:
     """One organisation's access to Hindsight: a connection pool, a rate budget, and the calls.
 
-    Use it with `async with`, or let it open itself on the first call and `await close()` it. It
-    may be built anywhere, also at import where no event loop runs.
+    Use it with `async with`, or let it open itself on the first call and `await close()` it. It may be built anywhere,
+    also at import where no event loop runs. It serves one event loop at a time, and starts afresh once that one is gone
+    or the process has forked; on a second one that runs, calls raise WrongEventLoopError. It opens each time that it
+    starts, and reads the key and the address then where they come from the environment.
 
-    - `api_key`: from the dashboard; else the variable HINDSIGHT_API_KEY, whenever the session opens.
-    - `plan`: the organisation's tier; else HINDSIGHT_PLAN (essentials, growth or enterprise), else `DEFAULT_PLAN`.
-    - `base_url`: else HINDSIGHT_BASE_URL, whenever the session opens, else `access.DEFAULT_BASE_URL`. Plain http is taken for this machine only.
-    - `max_in_flight`: how many requests may be under way at a time.
-    - `deadline`: seconds for one call with all its waiting; None for no end. Of a create, those until it leaves.
-    - `timeouts`: seconds that the network may take.
-    - `retry`: how often and how patiently a call is sent again.
-    - `budget`: one that several sessions of the organisation share, instead of one made for `plan`: a RateBudget in
-      this process, a `hindsight_async.rate.redis.RedisBudget` among many.
-    - `allowed_recipients`: patterns such as `*@ours.test`; a create to anyone else raises
-      RecipientNotAllowedError. The variable HINDSIGHT_ALLOWED_RECIPIENTS (comma-separated) must allow them too, both as
-      it was when the session was built and as it is when the create is made.
-    - `max_creates`: how many creates this session may make; one more raises CreateLimitReachedError.
-    - `proxy`: the URL of an HTTP proxy to the API, such as http://user:password@host:3128.
-    - `ssl`: an `ssl.SSLContext`, for a certificate authority of your own, say.
-    - `http`: an aiohttp session to borrow, with its own proxy and certificates; it is never closed here. On its
-      connections an answer that nobody asked for, such as the 408 with which a load balancer ends an idle connection,
-      is taken for the answer to the next call, and `timeouts` does not count the time that a proxy takes.
-    - `on_outcome_unknown`: called with an OutcomeUnknownError when a create is cancelled after it left, since
-      its caller hears nothing then; without it a warning is logged.
+    Args:
+        api_key: From the dashboard; else the variable HINDSIGHT_API_KEY.
+        plan: The organisation's tier; else HINDSIGHT_PLAN (essentials, growth or enterprise), else `DEFAULT_PLAN`.
+        base_url: Else HINDSIGHT_BASE_URL, else `access.DEFAULT_BASE_URL`. Plain http is taken for this machine only.
+        max_in_flight: How many requests may be under way at a time, at least 1.
+        deadline: Seconds for one call with all its waiting; None for no end. Of a create, those until it leaves.
+        timeouts: Seconds that the network may take.
+        retry: How often and how patiently a call is sent again.
+        budget: One that several sessions of the organisation share, instead of one made for `plan`: a RateBudget in
+            this process, a RedisBudget among many.
+        allowed_recipients: Patterns such as `*@ours.test`; a create to anyone else raises RecipientNotAllowedError. The
+            variable HINDSIGHT_ALLOWED_RECIPIENTS (comma-separated) must allow them too, both as it was when the
+            session was built and as it is when the create is made.
+        max_creates: How many creates this session may make; one more raises CreateLimitReachedError. None for no end.
+        proxy: The URL of an HTTP proxy to the API, such as http://user:password@host:3128.
+        ssl: For a certificate authority of your own, say; else the system's certificates count.
+        http: An aiohttp session to borrow, with its own proxy and certificates; it is never closed here. On its
+            connections an answer that nobody asked for, such as the 408 with which a load balancer ends an idle
+            connection, is taken for the answer to the next call, and `timeouts` does not count a proxy's time.
+        on_outcome_unknown: Called with an OutcomeUnknownError when a create is cancelled after it left, since its
+            caller hears nothing then; without it a warning is logged.
 
-    It serves one event loop at a time, and starts afresh once that one is gone or the process has forked; on a second
-    one that runs, calls raise WrongEventLoopError. It opens each time that it starts.
+    Attributes:
+        budget: The rate budget, as passed or made.
+        interviews: The calls.
 
-    Raises ValueError or TypeError, naming the argument or the variable, for a wrong value; for a missing key or a wrong
-    variable that is read when it opens, then, with nothing sent.
+    Raises:
+        TypeError: An argument is of the wrong type; the text names it.
+        ValueError: An argument or a variable has a wrong value; the text names it. A missing key and a wrong variable
+            that is read when the session opens are raised then, with nothing sent.
+
     """
 
     def __init__(
@@ -82,19 +86,20 @@ class HindsightSession:
         http: aiohttp.ClientSession | None = None,
         on_outcome_unknown: Callable[[OutcomeUnknownError], object] | None = None,
     ) -> None:
-        self.budget = _checked_budget(budget, plan)
         _check_whole_number("max_in_flight", max_in_flight, least=1)
         if max_creates is not None:
             _check_whole_number("max_creates", max_creates, least=0)
+        _check_deadline(deadline)
         _check_type("timeouts", timeouts, Timeouts)
         _check_type("retry", retry, RetryPolicy)
-        _check_connections(http, proxy, ssl)
         _check_type("base_url", base_url, (str, NoneType))
+        _check_connections(http, proxy, ssl)
         if on_outcome_unknown is not None and not callable(on_outcome_unknown):
             raise TypeError(f"on_outcome_unknown must be callable, not {type(on_outcome_unknown).__name__}")
-        _check_deadline(deadline)
+        _check_budget(budget, plan)
         via = None if proxy is None else parse_proxy(proxy)
         check_given(api_key, base_url, via)
+        self.budget = RateBudget.for_plan(plan_or_default(plan)) if budget is None else budget
         self._base_url = base_url
         self._transport = Transport(
             # Read when it opens, so that one built at import goes where the tests or the child process point it.
@@ -137,9 +142,14 @@ class HindsightSession:
     async def close(self, *, drain: float = 0.0) -> None:
         """Close the connections, unless they are borrowed; idempotent.
 
-        New calls, and those still waiting to be sent, raise SessionClosedError. Those in flight have `drain` seconds to
-        end; then they are cut off, and raise what is known of them. Cancelled, it waits for them no longer, and returns
-        when all is closed.
+        New calls, and those still waiting to be sent, raise SessionClosedError.
+
+        Args:
+            drain: Seconds that calls in flight have to end; then they are cut off, and raise what is known of them.
+
+        Raises:
+            CancelledError: The caller was cancelled: no call in flight is waited for then, and all is closed.
+
         """
         self._client.close()
         try:
@@ -160,19 +170,22 @@ class HindsightSession:
             warn(f"{self!r} was not closed: use 'async with' or await close()", ResourceWarning, source=self)
 
 
-def _checked_budget(budget: Budget | None, plan: Plan | None) -> Budget:
-    if budget is None:
-        return RateBudget.for_plan(plan_or_default(plan))
-    if not isinstance(budget, Budget):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"budget must be a RateBudget or a RedisBudget, not {type(budget).__name__}")
-    if plan is not None:
-        raise ValueError("give plan or budget, not both: a budget has its own limit")
-    return budget
+def _check_type(name: str, value: object, expected: type | tuple[type, ...]) -> None:
+    if not isinstance(value, expected) or isinstance(value, bool):
+        kinds = expected if isinstance(expected, tuple) else (expected,)
+        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+        raise TypeError(f"{name} must be {names}, not {type(value).__name__}")
 
 
 def _check_whole_number(name: str, value: object, *, least: int) -> None:
     if type(value) is not int or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}")
+
+
+def _check_deadline(deadline: object) -> None:
+    _check_type("deadline", deadline, (int, float, NoneType))
+    if isinstance(deadline, int | float) and not deadline > 0:
+        raise ValueError("deadline must be more than 0 seconds, or None for no end")
 
 
 def _check_connections(http: object, proxy: object, ssl: object) -> None:
@@ -185,42 +198,10 @@ def _check_connections(http: object, proxy: object, ssl: object) -> None:
         )
 
 
-def _check_deadline(deadline: object) -> None:
-    _check_type("deadline", deadline, (int, float, NoneType))
-    if isinstance(deadline, int | float) and not deadline > 0:
-        raise ValueError("deadline must be more than 0 seconds, or None for no end")
-
-
-def _check_type(name: str, value: object, expected: type | tuple[type, ...]) -> None:
-    if not isinstance(value, expected) or isinstance(value, bool):
-        kinds = expected if isinstance(expected, tuple) else (expected,)
-        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
-        raise TypeError(f"{name} must be {names}, not {type(value).__name__}")
-
-
-def allowed_here(given: Iterable[str] | None = None) -> AllowedRecipients:
-    """Return who may be emailed by `given` and by the variable HINDSIGHT_ALLOWED_RECIPIENTS, both of which must allow it.
-
-    Raises:
-        TypeError: `given` is one text, and no list of patterns.
-
-    """
-    # The variable keeps people safe, so it counts at either time: where it was set later, and where it was lost.
-    return AllowedRecipients(
-        {
-            "allowed_recipients": _patterns(given),
-            f"{ALLOWED_RECIPIENTS_VARIABLE}, as it was when the session was built,": _patterns_of_environment(),
-        },
-        at_each_create=lambda: {ALLOWED_RECIPIENTS_VARIABLE: _patterns_of_environment()},
-    )
-
-
-def _patterns(patterns: Iterable[str] | None) -> list[str] | None:
-    if isinstance(patterns, str):
-        raise TypeError("allowed_recipients must be a list of patterns such as ['*@ours.test'], not one text")
-    return None if patterns is None else list(patterns)
-
-
-def _patterns_of_environment() -> list[str] | None:
-    listed = os.environ.get(ALLOWED_RECIPIENTS_VARIABLE)
-    return None if listed is None else [pattern for pattern in listed.split(",") if pattern.strip()]
+def _check_budget(budget: object, plan: Plan | None) -> None:
+    if budget is None:
+        return
+    if not isinstance(budget, Budget):
+        raise TypeError(f"budget must be a RateBudget or a RedisBudget, not {type(budget).__name__}")
+    if plan is not None:
+        raise ValueError("give plan or budget, not both: a budget has its own limit")

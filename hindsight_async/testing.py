@@ -1,7 +1,8 @@
 """A pytest plugin for programs that use this library: an emulator as a fixture, and no way to the real API.
 
 Turn it on in a conftest.py with `pytest_plugins = ["hindsight_async.testing"]`, or with `-p hindsight_async.testing`.
-The emulator runs on a thread and an event loop of its own, so tests may be synchronous or run on any async plugin.
+The emulator runs on a thread and an event loop of its own, so tests may be synchronous or run on any async plugin;
+`serving` does the same for an emulator with other options.
 
 While the plugin is on, HINDSIGHT_BASE_URL and HINDSIGHT_API_KEY name a port of this machine that refuses every
 connection, whatever the shell had in them, unless it named an address of this machine.
@@ -37,17 +38,22 @@ def pytest_configure(config: pytest.Config) -> None:
     patch.setenv(API_KEY_VARIABLE, DEAD_API_KEY)
 
 
-@pytest.fixture
-def hindsight_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """Run an emulator of the Enterprise plan, and name it in HINDSIGHT_API_KEY and HINDSIGHT_BASE_URL meanwhile."""
-    with _on_a_thread(Emulator(plan=Plan.ENTERPRISE)) as emulator:
-        monkeypatch.setenv(API_KEY_VARIABLE, emulator.api_key)
-        monkeypatch.setenv(BASE_URL_VARIABLE, emulator.base_url)
-        yield emulator
-
-
 @contextmanager
-def _on_a_thread(emulator: Emulator) -> Generator[Emulator]:
+def serving(emulator: Emulator) -> Generator[Emulator]:
+    """Have an emulator serve from a thread and an event loop of its own, for code that has no loop or blocks it.
+
+    It ends with the block, and cuts off what is being answered then.
+
+    Args:
+        emulator: One that is not entered yet.
+
+    Yields:
+        The same emulator, which serves at its `base_url` and may be read and told from the caller's thread.
+
+    Raises:
+        OSError: Its port is taken.
+
+    """
     opened: Future[None] = Future()
     stop: Future[None] = Future()
 
@@ -64,4 +70,13 @@ def _on_a_thread(emulator: Emulator) -> Generator[Emulator]:
                 yield emulator
         finally:
             stop.set_result(None)
-            served.result()
+            served.result()  # which raises, instead of a block that is entered, why it could not open
+
+
+@pytest.fixture
+def hindsight_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """Run an emulator of the Enterprise plan, and name it in HINDSIGHT_API_KEY and HINDSIGHT_BASE_URL meanwhile."""
+    with serving(Emulator(plan=Plan.ENTERPRISE)) as emulator:
+        monkeypatch.setenv(API_KEY_VARIABLE, emulator.api_key)
+        monkeypatch.setenv(BASE_URL_VARIABLE, emulator.base_url)
+        yield emulator

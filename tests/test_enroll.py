@@ -18,7 +18,7 @@ from hindsight_async import Ledger
 from hindsight_async.cli.terminal import ExitCode
 from hindsight_async.emulator import Emulator
 from hindsight_async.rate import Plan
-from hindsight_async.testing import _on_a_thread
+from hindsight_async.testing import serving
 
 COMMAND = [sys.executable, "-W", "error", "-m", "hindsight_async"]
 CONTACTS = (
@@ -29,7 +29,7 @@ DUPLICATE = "JANE@acme.example,Jane S.,deal_1,\n"
 
 @pytest.fixture
 def emulator():
-    with _on_a_thread(Emulator(plan=Plan.ENTERPRISE)) as running:
+    with serving(Emulator(plan=Plan.ENTERPRISE)) as running:
         yield running
 
 
@@ -188,7 +188,7 @@ def test_a_person_is_asked_and_sees_the_progress(run, emulator, tmp_path, *, ans
 
 def test_rejected_rows_make_exit_code_1_and_are_summed_up(run, contacts):
     """What the API refused is listed with its line and what to do."""
-    with _on_a_thread(Emulator(deals=["deal_2"])) as strict:
+    with serving(Emulator(deals=["deal_2"])) as strict:
         variables = {"HINDSIGHT_BASE_URL": strict.base_url, "HINDSIGHT_API_KEY": strict.api_key}
         done = run("enroll", "contacts.csv", "--sequence", "seq_1", **variables)
     assert 1 == done.returncode
@@ -302,7 +302,7 @@ def test_get_prints_null_for_what_an_answer_lacks(run, emulator):
 @pytest.mark.slow
 def test_progress_in_a_pipe_is_a_plain_line(run, contacts):
     """While a run waits, a line every few seconds says how far it is and why it waits."""
-    with _on_a_thread(Emulator(plan=Plan.ENTERPRISE, latency=6.0)) as slow:
+    with serving(Emulator(plan=Plan.ENTERPRISE, latency=6.0)) as slow:
         variables = {"HINDSIGHT_BASE_URL": slow.base_url, "HINDSIGHT_API_KEY": slow.api_key}
         done = run("enroll", "contacts.csv", "--sequence", "seq_1", **variables)
     assert 0 == done.returncode
@@ -315,7 +315,7 @@ def test_progress_in_a_pipe_is_a_plain_line(run, contacts):
 )
 def test_interrupts_finish_what_is_in_flight_or_leave_at_once(run, contacts, signals, left_after):
     """The first Ctrl-C waits for the answers, the second does not; both print how to go on."""
-    with _on_a_thread(Emulator(plan=Plan.ENTERPRISE)) as slow:
+    with serving(Emulator(plan=Plan.ENTERPRISE)) as slow:
         slow.fail(
             "POST /interviews",
             how="slow",
@@ -355,7 +355,7 @@ def test_more_failures_than_fit_are_counted(run, tmp_path):
     (tmp_path / "many.csv").write_text(
         "Email\n" + "".join(f"c{number}@acme.example\n" for number in range(12))
     )
-    with _on_a_thread(Emulator(sequences=["seq_known"])) as strict:
+    with serving(Emulator(sequences=["seq_known"])) as strict:
         variables = {"HINDSIGHT_BASE_URL": strict.base_url, "HINDSIGHT_API_KEY": strict.api_key}
         done = run("enroll", "many.csv", "--sequence", "seq_1", **variables)
     assert 1 == done.returncode
@@ -456,7 +456,7 @@ def test_closed_ends_are_no_traceback(run, emulator, contacts):
 
 def test_an_interrupt_without_a_ledger_warns(run, contacts):
     """Nobody is told to run the same command again where nothing remembers who was sent."""
-    with _on_a_thread(Emulator(plan=Plan.ENTERPRISE)) as slow:
+    with serving(Emulator(plan=Plan.ENTERPRISE)) as slow:
         slow.fail("POST /interviews", how="slow", seconds=1.0, at="after_commit", times=None)
         variables = {"HINDSIGHT_BASE_URL": slow.base_url, "HINDSIGHT_API_KEY": slow.api_key}
         with subprocess.Popen(

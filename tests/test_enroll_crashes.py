@@ -14,7 +14,7 @@ from hindsight_async import Ledger
 from hindsight_async.delivery.ledger.entries import LedgerStatus
 from hindsight_async.emulator import Emulator
 from hindsight_async.session import DEFAULT_MAX_IN_FLIGHT
-from hindsight_async.testing import _on_a_thread
+from hindsight_async.testing import serving
 
 ROWS = 4000
 FAULTS = [
@@ -72,7 +72,7 @@ def test_whatever_is_killed_nobody_is_emailed_twice(contacts):
     """Over forty kills at random moments, with faults, each address gets one email at most and each row an end."""
     chance = random.Random(20)
     faults = kills = 0
-    with _on_a_thread(emulator(chance)) as server:
+    with serving(emulator(chance)) as server:
         for _ in range(40):
             how, at = chance.choice(FAULTS)
             faults += 1
@@ -103,7 +103,7 @@ def test_a_signal_leaves_nothing_unknown(contacts):
     """Over twenty interrupts at random moments every request that left has its answer in the ledger."""
     chance = random.Random(21)
     interrupted = 0
-    with _on_a_thread(emulator(chance)) as server:
+    with serving(emulator(chance)) as server:
         for number in range(20):
             process = start(contacts, server)
             strike(process, server, (signal.SIGINT, signal.SIGTERM)[number % 2], after=chance.randint(1, 200))

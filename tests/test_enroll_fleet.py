@@ -17,7 +17,7 @@ from hindsight_async.cli.terminal import ExitCode
 from hindsight_async.delivery.ledger.entries import LedgerStatus
 from hindsight_async.emulator import Emulator
 from hindsight_async.session import DEFAULT_MAX_IN_FLIGHT
-from hindsight_async.testing import _on_a_thread
+from hindsight_async.testing import serving
 from postgres_server import PASSWORD
 
 FLEET = 4
@@ -133,7 +133,7 @@ def finish(fleet):
 
 def enroll_with_strikes(folder, ledger, *, rows, strikes, stops, seed):
     chance = random.Random(seed)
-    with _on_a_thread(
+    with serving(
         Emulator(requests_per_minute=UNLIMITED, latency=lambda: chance.uniform(0.005, 0.03))
     ) as emulator:
         fleet = Fleet(folder, ledger, emulator, rows)
@@ -182,7 +182,7 @@ def command(tmp_path):
 
 def test_the_command_line_takes_a_database_for_its_ledger(command, ledger):
     """Enrolling, showing and resolving work with the URL, and its password is never shown."""
-    with _on_a_thread(Emulator()) as emulator:
+    with serving(Emulator()) as emulator:
         emulator.fail("POST /interviews", how="disconnect", at="after_commit")
         variables = {"HINDSIGHT_API_KEY": emulator.api_key, "HINDSIGHT_BASE_URL": emulator.base_url}
         enroll = ("enroll", "contacts.csv", "--sequence", "seq_1", "--ledger", ledger)
@@ -214,7 +214,7 @@ def test_rows_in_another_runs_hand_are_named(command, ledger, tmp_path):
     request = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_1")
     claimed = LedgerRow(key=interview_key(request), row_index=0, contact_email="jane@acme.example")
     enroll = ("enroll", "contacts.csv", "--sequence", "seq_1", "--ledger", ledger)
-    with _on_a_thread(Emulator()) as emulator:
+    with serving(Emulator()) as emulator:
         variables = {"HINDSIGHT_API_KEY": emulator.api_key, "HINDSIGHT_BASE_URL": emulator.base_url}
 
         async def enroll_beside_a_run():

@@ -11,7 +11,7 @@ import pytest
 
 from hindsight_async.emulator import Emulator
 from hindsight_async.rate import Plan
-from hindsight_async.testing import _on_a_thread
+from hindsight_async.testing import serving
 
 COMMAND = [sys.executable, "-W", "error", "-m", "hindsight_async"]
 ENROLL = ["enroll", "contacts.csv", "--sequence", "seq_1", "--yes", "--output", "results.csv"]
@@ -21,7 +21,7 @@ ROWS = 60
 
 @pytest.fixture
 def slow():
-    with _on_a_thread(Emulator(plan=Plan.ENTERPRISE)) as running:
+    with serving(Emulator(plan=Plan.ENTERPRISE)) as running:
         running.fail("POST /interviews", how="slow", seconds=SLOW_SECONDS, at="after_commit", times=None)
         yield running
 

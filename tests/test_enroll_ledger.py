@@ -13,7 +13,7 @@ from hindsight_async.cli import run
 from hindsight_async.delivery.ledger.entries import LedgerStatus
 from hindsight_async.emulator import Emulator
 from hindsight_async.rate import Plan
-from hindsight_async.testing import _on_a_thread
+from hindsight_async.testing import serving
 
 NOBODY = 65534
 ANN, BEN, CARL = (f"{name}@acme.example" for name in ("ann", "ben", "carl"))
@@ -21,7 +21,7 @@ ANN, BEN, CARL = (f"{name}@acme.example" for name in ("ann", "ben", "carl"))
 
 @pytest.fixture
 def emulator():
-    with _on_a_thread(Emulator(plan=Plan.ENTERPRISE)) as running:
+    with serving(Emulator(plan=Plan.ENTERPRISE)) as running:
         yield running
 
 

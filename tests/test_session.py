@@ -13,6 +13,7 @@ from hindsight_async import (
     CreateInterview,
     HindsightSession,
     Plan,
+    RateBudget,
     RetryPolicy,
     SessionClosedError,
     Timeouts,
@@ -22,7 +23,7 @@ from hindsight_async import (
 from hindsight_async.call.access import DEFAULT_BASE_URL
 from hindsight_async.emulator import Emulator
 from hindsight_async.session import DEFAULT_DEADLINE, DEFAULT_MAX_IN_FLIGHT
-from hindsight_async.testing import _on_a_thread
+from hindsight_async.testing import serving
 from raw_server import raw_server
 
 REQUEST = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_abc123")
@@ -107,7 +108,7 @@ def test_key_and_address_are_read_again_on_every_new_loop(monkeypatch):
     """A session built at import follows the variables from one test's emulator to the next one's, and is seen to."""
     hindsight = HindsightSession()
     for api_key in ("key_1", "key_2"):
-        with _on_a_thread(Emulator(api_key=api_key)) as emulator:
+        with serving(Emulator(api_key=api_key)) as emulator:
             monkeypatch.setenv("HINDSIGHT_API_KEY", api_key)
             monkeypatch.setenv("HINDSIGHT_BASE_URL", emulator.base_url)
             create_on_a_loop_of_its_own(hindsight)
@@ -266,35 +267,46 @@ async def test_a_session_built_before_the_loop_works():
         assert entered is hindsight
 
 
+class SlowToLeave:
+    """What a session asks of its budget, where leaving takes a few turns of the event loop, as telling a Redis does."""
+
+    def __init__(self, client, left):
+        self.acquire, self.release, self.close = client.acquire, client.release, client.close
+        self.left = left
+
+    async def leave(self):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self.left.append("the budget")
+
+
 async def test_a_close_that_is_cancelled_again_and_again_ends_when_all_is_closed():
-    """It waits no longer for those in flight, but the pool is closed and the budget has been left."""
+    """It waits no longer for those in flight, but their connections are closed and the budget has been left."""
     left = []
+    closed = asyncio.Event()
 
-    class SlowDoor:
-        def close(self):
-            """Turn nobody away."""
+    class Budget(RateBudget):
+        def join(self, max_in_flight):
+            return SlowToLeave(super().join(max_in_flight), left)
 
-        async def leave(self):
-            """Take a few turns of the event loop, as telling a Redis does."""
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            left.append("the budget")
+    async def never_answer(connection):
+        await connection.request()
+        assert b"" == await connection.reader.read()
+        closed.set()
 
-    async with Emulator(latency=5.0) as emulator:
-        hindsight = HindsightSession(emulator.api_key, base_url=emulator.base_url)
+    async with raw_server(never_answer) as server:
+        hindsight = HindsightSession("key", base_url=server.base_url, budget=Budget(60))
         waiting = asyncio.create_task(hindsight.interviews.get(1))
-        while not emulator.requests:
+        while not server.requests:
             await asyncio.sleep(0)
-        http = hindsight._transport._connections._own
-        hindsight._client = SlowDoor()
         closing = asyncio.create_task(hindsight.close(drain=60))
         await asyncio.sleep(0)
         while not closing.done():
             closing.cancel()
             await asyncio.sleep(0)
         assert closing.cancelled()
-        assert http.closed
         assert ["the budget"] == left
+        await closed.wait()
         with pytest.raises(SessionClosedError):
             await hindsight.interviews.get(1)
         waiting.cancel()

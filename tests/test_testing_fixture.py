@@ -9,9 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from hindsight_async import testing
+from hindsight_async import Plan, testing
 from hindsight_async.emulator import Emulator
-from hindsight_async.rate import Plan
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,7 +65,7 @@ def run_pytest(folder, source, *options, conftest=CONFTEST, shell=SHELL):
 PLAIN = """
     import threading
     import pytest
-    from hindsight_async.rate import Plan
+    from hindsight_async import Plan
     from hindsight_async.testing import DEAD_API_KEY, DEAD_BASE_URL
 
     def test_plain(hindsight_emulator):
@@ -219,7 +218,7 @@ async def test_a_start_that_fails_is_raised_in_the_test():
     """A taken port is the error itself, not a hang, and its thread is gone."""
     async with Emulator() as first:
         port = int(first.base_url.removesuffix("/api/v1").rsplit(":", 1)[1])
-        with pytest.raises(OSError, match="in use"), testing._on_a_thread(Emulator(port=port)):
+        with pytest.raises(OSError, match="in use"), testing.serving(Emulator(port=port)):
             pass
 
 

@@ -32,7 +32,8 @@ from hindsight_async.delivery.ledger.place import without_password
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.errors import HindsightError
 from hindsight_async.rate import Plan, plan_or_default
-from hindsight_async.session import ALLOWED_RECIPIENTS_VARIABLE, HindsightSession, allowed_here
+from hindsight_async.resources.interviews.recipients import ALLOWED_RECIPIENTS_VARIABLE, allowed_here
+from hindsight_async.session import HindsightSession
 
 CONFIRM_ABOVE = 25
 """So many people may be emailed without being asked."""

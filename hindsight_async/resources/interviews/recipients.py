@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -9,6 +10,8 @@ from fnmatch import fnmatchcase
 
 from hindsight_async.errors import RecipientNotAllowedError
 from hindsight_async.resources.interviews.models import CreateInterview
+
+ALLOWED_RECIPIENTS_VARIABLE = "HINDSIGHT_ALLOWED_RECIPIENTS"
 
 
 def normalised(address: str) -> str:
@@ -69,3 +72,31 @@ def _in_normal_form(lists: Mapping[str, Iterable[str] | None]) -> dict[str, tupl
     return {
         name: tuple(map(normalised, patterns)) for name, patterns in lists.items() if patterns is not None
     }
+
+
+def allowed_here(given: Iterable[str] | None = None) -> AllowedRecipients:
+    """Return who may be emailed by `given` and by the variable HINDSIGHT_ALLOWED_RECIPIENTS, both of which must allow it.
+
+    Raises:
+        TypeError: `given` is one text, and no list of patterns.
+
+    """
+    # The variable keeps people safe, so it counts at either time: where it was set later, and where it was lost.
+    return AllowedRecipients(
+        {
+            "allowed_recipients": _patterns(given),
+            f"{ALLOWED_RECIPIENTS_VARIABLE}, as it was when the session was built,": _patterns_of_environment(),
+        },
+        at_each_create=lambda: {ALLOWED_RECIPIENTS_VARIABLE: _patterns_of_environment()},
+    )
+
+
+def _patterns(patterns: Iterable[str] | None) -> list[str] | None:
+    if isinstance(patterns, str):
+        raise TypeError("allowed_recipients must be a list of patterns such as ['*@ours.test'], not one text")
+    return None if patterns is None else list(patterns)
+
+
+def _patterns_of_environment() -> list[str] | None:
+    listed = os.environ.get(ALLOWED_RECIPIENTS_VARIABLE)
+    return None if listed is None else [pattern for pattern in listed.split(",") if pattern.strip()]
