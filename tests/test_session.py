@@ -307,6 +307,7 @@ async def test_a_close_that_is_cancelled_again_and_again_ends_when_all_is_closed
         assert closing.cancelled()
         assert ["the budget"] == left
         await closed.wait()
+        assert Timeouts().read > asyncio.get_running_loop().time()
         with pytest.raises(SessionClosedError):
             await hindsight.interviews.get(1)
         waiting.cancel()
