@@ -27,10 +27,10 @@ QUICK_QUEUES = (10,)
 REPEATS = 5
 ROUNDS = 20_000
 QUICK_ROUNDS = 10
-GRANTS = 2_000
+PERMITS = 2_000
 TURNS = 20
 QUICK_TURNS = 1
-"""How often a queue is made anew, at most, to take so many grants out of it."""
+"""How often a queue is made anew, at most, to take so many permits out of it."""
 
 BATCH = 100
 """Callers that come, or give up, before the event loop gets its turn."""
@@ -62,7 +62,7 @@ class Crowd:
 
 @asynccontextmanager
 async def permit(client: BudgetClient) -> AsyncIterator[None]:
-    """WindowEntry a permit as long as the block lasts."""
+    """Take a permit for as long as the block lasts."""
     permit = await client.acquire(route=ROUTE)
     try:
         yield
@@ -109,7 +109,7 @@ async def uncontended(rounds: int) -> float:
     return await cpu_per_round(lambda: take_and_give_back(client), rounds)
 
 
-async def per_slot(queued: int, turns: int) -> float:
+async def per_permit(queued: int, turns: int) -> float:
     """Measure one permit out of a queue."""
     client = RateBudget(PLENTY).join(1)
     await take_and_give_back(client)
@@ -131,12 +131,12 @@ async def per_turn(
     queued: int,
     turns: int,
     use: Callable[[], Awaitable[None]],
-    hold: Callable[[], AbstractAsyncContextManager[object]],
+    occupy: Callable[[], AbstractAsyncContextManager[object]],
 ) -> float:
-    """Measure the CPU of one turn out of a queue of callers that all `use` what `hold` keeps from them."""
-    turns = min(turns, max(1, GRANTS // queued))
+    """Measure the CPU of one turn out of a queue of callers that all `use` what `occupy` keeps from them."""
+    turns = min(turns, max(1, PERMITS // queued))
     return statistics.mean(
-        [await turns_in_a_row(queued, min(queued, GRANTS), use, hold) for _ in range(turns)]
+        [await turns_in_a_row(queued, min(queued, PERMITS), use, occupy) for _ in range(turns)]
     )
 
 
@@ -144,7 +144,7 @@ async def turns_in_a_row(
     queued: int,
     wanted: int,
     use: Callable[[], Awaitable[None]],
-    hold: Callable[[], AbstractAsyncContextManager[object]],
+    occupy: Callable[[], AbstractAsyncContextManager[object]],
 ) -> float:
     """Measure the CPU of one of the first so many turns."""
     enough = asyncio.Event()
@@ -157,7 +157,7 @@ async def turns_in_a_row(
         if served == wanted:
             enough.set()
 
-    async with hold():
+    async with occupy():
         crowd = [asyncio.ensure_future(wait_for_turn()) for _ in range(queued)]
         await asyncio.sleep(0)
         gc.collect()
@@ -228,7 +228,7 @@ async def lag_while(queued: int, wait: Callable[[BudgetClient], Awaitable[None]]
 
 async def cost_of_a_crowd(queued: int, turns: int) -> Crowd:
     """Measure everything about so many callers."""
-    permit, lock_turn = await per_slot(queued, turns), await per_turn_at_a_lock(queued, turns)
+    permit, lock_turn = await per_permit(queued, turns), await per_turn_at_a_lock(queued, turns)
     lag, cancelling = await lag_while(queued, take_and_give_back)
     idle_lag, idle_cancelling = await lag_while(queued, idle)
     return Crowd(queued, permit, lock_turn, lag, idle_lag, cancelling, idle_cancelling)
@@ -286,23 +286,23 @@ def run(*, quick: bool) -> Report:
 def plot(crowds: Sequence[Crowd]) -> Figure:
     """Draw the cost of a permit and the loop's lag."""
     figure = Figure(figsize=(8, 3), layout="constrained")
-    grants, lags = figure.subplots(1, 2)
+    costs, lags = figure.subplots(1, 2)
     queued = [crowd.queued for crowd in crowds]
-    grants.plot(queued, [crowd.permit * MICROSECONDS for crowd in crowds], "o-", color=OURS, label="budget")
-    grants.plot(
+    costs.plot(queued, [crowd.permit * MICROSECONDS for crowd in crowds], "o-", color=OURS, label="budget")
+    costs.plot(
         queued,
         [crowd.lock_turn * MICROSECONDS for crowd in crowds],
         "s--",
         color=OTHERS,
         label="asyncio.Lock",
     )
-    grants.set(xscale="log", xlabel="callers queued", ylabel="CPU of one permit (us)")
+    costs.set(xscale="log", xlabel="callers queued", ylabel="CPU of one permit (us)")
     lags.plot(queued, [crowd.lag * MILLISECONDS for crowd in crowds], "o-", color=OURS, label="budget")
     lags.plot(
         queued, [crowd.idle_lag * MILLISECONDS for crowd in crowds], "s--", color=OTHERS, label="idle tasks"
     )
     lags.set(xscale="log", xlabel="callers queued", ylabel="loop lag at most (ms)")
-    for ax in (grants, lags):
+    for ax in (costs, lags):
         ax.set_ylim(bottom=0)
         ax.legend(frameon=False)
         ax.spines[["top", "right"]].set_visible(False)

@@ -23,13 +23,12 @@ QUICK = Timing(
     retry=0.02,
     recovery=0.2,
 )
+"""A window, and everything that goes with it, that does not keep anybody waiting."""
 
 LONG = Timing(heartbeat=0.05, impatience=0.05, call=0.3, retry=0.02, recovery=0.2)
 """Windows of a minute, so that none ends in a test; and no patience with a Redis that is away."""
-"""A window, and everything that goes with it, that does not keep anybody waiting."""
 
 LIMIT = Plan.ESSENTIALS.requests_per_minute
-
 
 PATIENCE = 30.0
 """Real seconds after which a test counts as hung."""
@@ -119,6 +118,25 @@ def key_of(server, part):
     return keys[2].decode() if len(keys) > 2 else ""
 
 
-def held(server):
+def permits_in(server):
     """Count the permits that Redis has."""
     return int(server.command("ZCARD", key_of(server, "permits") or "none")[1:])
+
+
+def numbers_in(server):
+    """Tell the numbers of the permits that Redis has, of all processes."""
+    members = server.command("ZRANGE", key_of(server, "permits"), "0", "-1").split(b"\r\n")[2::2]
+    return {int(member.split(b":")[1]) for member in members}
+
+
+def seconds_left(server):
+    """Tell for how long Redis will keep each permit, by its own clock."""
+    seconds, microseconds = server.command("TIME").split(b"\r\n")[2::2]
+    now = int(seconds) + int(microseconds) / 1e6
+    scored = server.command("ZRANGE", key_of(server, "permits"), "0", "-1", "WITHSCORES")
+    return [float(score) / 1000 - now for score in scored.split(b"\r\n")[4::4]]
+
+
+def knows_all_are_over(server, window):
+    """Tell whether Redis was told that no request is under way: no permit has more than a window left."""
+    return max(seconds_left(server)) < window + 1

@@ -71,7 +71,7 @@ class SimulatedServer:
         return Reply(200 if passed else 429, self._headers(now))
 
     def used(self, now: float) -> int:
-        """Count what the window holds now."""
+        """Count what is in the window now."""
         if self.model == "bucket":
             self._level = max(0.0, self._level - (now - self._level_at) * self.limit / MINUTE)
             self._level_at = now
@@ -128,7 +128,7 @@ def http_date(epoch: int) -> str:
 
 
 def most_in_any_minute(moments: list[float]) -> int:
-    """Count the most moments that any 60 seconds hold."""
+    """Count the most moments that any 60 seconds contain."""
     most, first = 0, 0
     for last, moment in enumerate(moments):
         while moments[first] <= moment - MINUTE:

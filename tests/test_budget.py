@@ -126,7 +126,7 @@ async def test_a_permit_comes_back_a_minute_after_the_answer():
 
 
 async def test_a_permit_comes_back_a_minute_after_a_failure():
-    """A request that fails or is cancelled after leaving may have counted, so its permit is held as long."""
+    """A request that fails or is cancelled after leaving may have counted, so its permit comes back as late."""
     client = make(1).join(1)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(7), PermitBlock(client, route=ROUTE):
@@ -143,7 +143,7 @@ async def test_the_place_in_flight_is_free_at_once():
 
 
 async def test_sessions_of_one_budget_share_the_window_and_not_the_places():
-    """A session with all its requests in flight entries up no other; the window counts for both."""
+    """A session with all its requests in flight keeps back no other; the window counts for both."""
     budget = make(5)
     slow, quick = budget.join(1), budget.join(10)
     await warm(quick)
@@ -218,8 +218,8 @@ async def test_the_turn_of_one_who_gave_up_goes_to_the_next():
     assert 1 == round(await second, 2)
 
 
-async def test_a_caller_cancelled_as_it_is_granted_a_permit_loses_none():
-    """Granted and cancelled in the same turn of the loop: the permit goes to the next at once."""
+async def test_a_caller_cancelled_as_it_is_served_loses_no_permit():
+    """Served and cancelled in the same turn of the loop: the permit goes to the next at once."""
     budget = make(60, burst=1)
     client = budget.join(1)
     await warm(client)
@@ -236,7 +236,7 @@ async def test_a_caller_cancelled_as_it_is_granted_a_permit_loses_none():
 
 
 async def test_a_queue_of_cancelled_callers_is_forgotten():
-    """Callers that come and give up while the cooldown is closed leave nothing behind and hold up nobody."""
+    """Callers that come and give up while the cooldown is closed leave nothing behind and keep back nobody."""
     budget = make()
     client = budget.join(500)
     await send(client, status=429, said=headers(Retry_After=30))
@@ -352,7 +352,7 @@ async def test_a_permit_that_frees_past_the_deadline_of_the_next_in_line_goes_to
     assert 6 == round(await patient, 3)
 
 
-async def test_a_closed_gate_turns_away_those_whose_deadline_is_earlier():
+async def test_a_cooldown_rejects_those_whose_deadline_is_earlier():
     """When a 429 closes the cooldown beyond the deadline of one in line, that one is told then and not later."""
     client = make().join(1)
     refused = asyncio.ensure_future(send(client, 1.0, status=429, said=headers(Retry_After=50)))
@@ -427,7 +427,7 @@ async def test_a_wait_beyond_the_longest_is_a_quota():
     assert 91 == round(await send(client), 3)
 
 
-async def test_a_429_closes_the_gate_until_the_named_reset():
+async def test_a_429_closes_the_cooldown_until_the_named_reset():
     """Nobody passes before the reset; then one probes alone, and its answer's headers let the rest follow."""
     budget = make()
     client = budget.join(10)
@@ -447,7 +447,7 @@ async def test_behind_a_probe_without_headers_the_rest_ramp_up():
     assert [10, 11, 11, 12, 12, 12, 12] == [round(moment, 3) for moment in left]
 
 
-async def test_the_gate_is_open_again_after_many_answers():
+async def test_the_cooldown_is_open_again_after_many_answers():
     """A ramp without headers ends: after some dozens of answers as many go at once as before."""
     client = make(1000).join(200)
     await send(client, 0.0, status=429, said=headers(Retry_After=1))
@@ -744,7 +744,7 @@ def test_one_loop_after_another_keeps_the_count():
 
 
 def test_a_loop_with_another_clock_starts_afresh():
-    """Where the new loop's clock stands before the old one's, nothing crashes and nothing is held."""
+    """Where the new loop's clock stands before the old one's, nothing crashes and all is free."""
     budget = make(2)
     client = budget.join(2)
 
@@ -762,7 +762,7 @@ def test_a_loop_with_another_clock_starts_afresh():
 
 
 def test_what_a_dead_loop_left_behind_is_of_no_consequence():
-    """A request cut off with its loop leaves the next loop's places and callers alone."""
+    """A request cut off with its loop leaves the next loop's permits and callers alone."""
     budget = make(60)
     client = budget.join(1)
     loop = asyncio.new_event_loop()
@@ -784,7 +784,7 @@ def test_what_a_dead_loop_left_behind_is_of_no_consequence():
 
 
 def test_a_loop_that_is_aborted_takes_no_permit_with_it():
-    """Calls that hold permits or wait are cut off with their loop; their 60 s later the whole plan is there again."""
+    """Calls that have permits or wait are cut off with their loop; their 60 s later the whole plan is there again."""
     budget = make(3)
     client = budget.join(2)
     aborted, next_one = VirtualTimeLoop(), VirtualTimeLoop()

@@ -90,7 +90,7 @@ def test_a_rival_beyond_the_siblings_is_left_its_part():
     assert refused <= 1
 
 
-async def test_a_closed_door_lets_nobody_in():
+async def test_a_closed_client_lets_nobody_in():
     """After close, those who wait and those who come later hear that the session is closed."""
     client = RateBudget(60).join(1)
     permit = PermitBlock(client, route=ROUTE)

@@ -67,7 +67,7 @@ def test_an_answer_reported_twice_counts_once():
 @pytest.mark.parametrize(
     ("ahead", "moment"), [(0, 0.0), (1, 10.0 + KEPT_AFTER_ANSWER), (2, 20.0 + KEPT_AFTER_ANSWER)]
 )
-def test_the_outlook_counts_those_ahead(ahead: int, moment: float):
+def test_the_estimate_counts_those_ahead(ahead: int, moment: float):
     """With one of three permits free, the next opens for the second newcomer, and so on."""
     window = Window(3)
     for at in (10.0, 20.0):
@@ -76,7 +76,7 @@ def test_the_outlook_counts_those_ahead(ahead: int, moment: float):
     assert 30.0 == window.opens_for(0, 30.0)
 
 
-def test_the_outlook_reaches_beyond_the_first_window():
+def test_the_estimate_reaches_beyond_the_first_window():
     """Whoever has more ahead than there are permits waits another round."""
     window = Window(2)
     window.end(window.take(0.0), 0.0)

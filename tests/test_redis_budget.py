@@ -31,9 +31,10 @@ from redis_fleet import (
     budget_of,
     depart,
     headers,
-    held,
     key_of,
     most_counted,
+    numbers_in,
+    permits_in,
     run,
     send,
     send_many,
@@ -58,7 +59,7 @@ def redis_with_password():
 
 
 def test_several_budgets_never_hold_more_than_the_limit_in_any_window(redis):
-    """Wherever a server counts them, no window ever holds more than the plan, and the plan is used."""
+    """Wherever a server counts them, no window ever has more than the plan, and the plan is used."""
     chance = random.Random(5)
     log, windows = [], 3
 
@@ -90,25 +91,25 @@ def test_several_budgets_never_hold_more_than_the_limit_in_any_window(redis):
 
 
 def test_a_killed_process_costs_its_permits_for_one_window(redis):
-    """What it held is free again after its lease and a window, and not before the window is over."""
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, redis.url], stdout=subprocess.PIPE)
-    with holder:
-        holder.stdout.readline()
-        assert LIMIT == held(redis)
-        holder.kill()
+    """What it had is free again after its lease and a window, and not before the window is over."""
+    killed = subprocess.Popen([sys.executable, "-c", TAKES_ALL, redis.url], stdout=subprocess.PIPE)
+    with killed:
+        killed.stdout.readline()
+        assert LIMIT == permits_in(redis)
+        killed.kill()
         killed_at = time.monotonic()
 
     async def main():
         client = budget_of(redis).join(LIMIT)
         requests = sorted(request.left for request in await send_many(client, LIMIT))
-        # The holder's first request was answered before its death.
+        # The killed process's first request was answered before its death.
         assert requests[1] - killed_at > QUICK.window
         await depart(client)
 
     run(main())
 
 
-HOLDER = f"""
+TAKES_ALL = f"""
 import asyncio, sys
 sys.path.insert(0, {FOLDER!r})
 from redis_fleet import LIMIT, ROUTE, budget_of
@@ -122,7 +123,7 @@ async def main():
         pass
     permits = [PermitBlock(client, route=ROUTE) for _ in range(LIMIT - 1)]
     await asyncio.gather(*(permit.__aenter__() for permit in permits))
-    print("holding", flush=True)
+    print("all taken", flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -137,11 +138,11 @@ def test_a_request_under_way_keeps_its_permit(redis):
         await send(client)
         slow = asyncio.ensure_future(send(client, 1.3 * (QUICK.lease + QUICK.window)))
         await asyncio.sleep(1.2 * (QUICK.lease + QUICK.window))
-        assert 1 == held(redis)
+        assert 1 == permits_in(redis)
         await slow
         await asyncio.sleep(QUICK.window / 2)
-        assert 1 == held(redis)
-        await until(lambda: held(redis) == 0)
+        assert 1 == permits_in(redis)
+        await until(lambda: permits_in(redis) == 0)
         await depart(client)
 
     run(main())
@@ -170,7 +171,7 @@ def test_a_higher_limit_is_believed_after_two_answers_that_agree(redis):
         clients = [budget.join(5) for budget in budgets]
         await send(clients[0])
         await send_many(clients[0], 3, seconds=0.02, said=headers(limit=300))
-        await until(lambda: held(redis) == 4)
+        await until(lambda: permits_in(redis) == 4)
         await asyncio.sleep(2 * QUICK.heartbeat)
         assert LIMIT == budgets[0].limit
         await send(clients[1], said=headers(limit=300))
@@ -259,7 +260,7 @@ def test_a_probe_that_dies_blocks_nobody_for_long(redis):
 
     async def probe():
         probing = asyncio.ensure_future(send(budget_of(redis).join(10), 60.0))
-        await until(lambda: held(redis) == 1)
+        await until(lambda: permits_in(redis) == 1)
         return probing, time.monotonic()
 
     async def go_on(since):
@@ -378,7 +379,7 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once(redis):
 
 @pytest.mark.parametrize("steps", range(0, 40, 3))
 def test_a_caller_that_is_cancelled_anywhere_takes_no_permit_along(redis, steps):
-    """Cancelled after any number of steps of the loop, what it was granted goes back unsent, and others pass."""
+    """Cancelled after any number of steps of the loop, what it was issued goes back unsent, and others pass."""
 
     async def main():
         budget = budget_of(redis)
@@ -390,8 +391,8 @@ def test_a_caller_that_is_cancelled_anywhere_takes_no_permit_along(redis, steps)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await send(client)
-        await until(lambda: held(redis) <= 2)
-        assert held(redis) <= 1 + sent
+        await until(lambda: permits_in(redis) <= 2)
+        assert permits_in(redis) <= 1 + sent
         await depart(client)
 
     run(main())
@@ -401,25 +402,17 @@ def test_a_permit_that_grew_too_old_is_not_used(redis):
     """A process that stood still for longer than the lease asks again before it sends."""
 
     async def main():
-        budget = budget_of(redis)
-        client = budget.join(5)
+        client = budget_of(redis).join(5)
         await send(client)
 
-        def number_of(permit):
-            return budget._scheduler.limiter.state.in_use[permit.permit].number
-
         async def stand_still():
-            async with PermitBlock(client, route=ROUTE) as permit:
+            async with PermitBlock(client, route=ROUTE):
                 time.sleep(1.5 * QUICK.lease)  # noqa: ASYNC251  nothing else may run meanwhile
-                return number_of(permit)
 
-        async def leave():
-            async with PermitBlock(client, route=ROUTE) as permit:
-                return number_of(permit)
-
-        numbers = await asyncio.gather(stand_still(), leave())
-        # Both were granted in one reply, with numbers that follow each other; the second asked again.
-        assert numbers[0] + 2 == numbers[1]
+        (before,) = numbers_in(redis)
+        await asyncio.gather(stand_still(), send(client))
+        # Two were issued in one reply; the second caller put back its own and asked for another.
+        assert {before + 1, before + 3} == numbers_in(redis) - {before}
         await depart(client)
 
     run(main())
@@ -441,7 +434,7 @@ def test_many_callers_share_a_round_trip(redis):
 
 
 def test_only_a_hash_of_the_organisation_is_stored_and_not_for_ever(redis):
-    """Keys name nobody, lie in one permit of a cluster, and lapse."""
+    """Keys name nobody, lie in one slot of a cluster, and lapse."""
 
     async def main():
         client = budget_of(redis, organisation="acme corporation").join(5)
@@ -487,7 +480,7 @@ def test_what_is_told_when_the_last_session_leaves(redis):
         await depart(clients[1])
         assert 1 == redis.command("CLIENT", "LIST").count(b" addr=/")
         assert 1 == len(asyncio.all_tasks())
-        assert 10 == held(redis)
+        assert 10 == permits_in(redis)
         with pytest.raises(SessionClosedError):
             await send(clients[1])
         anew = budget.join(5)
@@ -513,7 +506,7 @@ def test_one_loop_after_another(redis):
     client = budget.join(5)
     for sent in (5, 10):
         run(send_many(client, 5))
-        run(until(lambda expected=sent: held(redis) == expected))
+        run(until(lambda expected=sent: permits_in(redis) == expected))
 
 
 def test_two_loops_at_once_are_refused(redis):

@@ -1,4 +1,4 @@
-"""The script by itself: what it costs Redis as permits fill."""
+"""The script by itself: what it costs Redis as permits fill, and what it does not do."""
 
 import re
 
@@ -8,7 +8,7 @@ from attrs import define, evolve
 from hindsight_async.rate.redis.connection import Connection, keys_of
 from hindsight_async.rate.redis.messages import Renewal, SyncReply, SyncRequest, decoded
 from hindsight_async.rate.redis.timing import Timing
-from redis_fleet import run
+from redis_fleet import permits_in, run
 
 FEW, MANY = 10, 1000
 LIMIT = 2000
@@ -34,21 +34,24 @@ class Process:
     async def call(self, **changes) -> SyncReply:
         """Make one call."""
         self.request = evolve(self.request, call=self.request.call + 1, **changes)
-        keys = keys_of("acme", "p")
-        reply = decoded(await self.connection.call(keys, self.request.encoded(TIMING)))
+        reply = await self.send(self.request)
         plain = {"interactive": 0, "renewals": (), "unsent": ()}
         self.request = evolve(
             self.request, epoch=reply.epoch, first=self.request.first + reply.issued, **plain
         )
         return reply
 
+    async def send(self, request) -> SyncReply:
+        """Send this very request."""
+        return decoded(await self.connection.call(keys_of("acme", "p"), request.encoded(TIMING)))
+
     async def swap(self) -> None:
         """Give one permit back and take another, as in a window that is in use."""
         await self.call(unsent=[self.request.first - 1], interactive=1)
 
 
-async def holding(redis, permits, plan=LIMIT):
-    """Have one process hold so many permits."""
+async def with_permits(redis, permits, plan=LIMIT):
+    """Have one process take so many permits."""
     redis.command("FLUSHALL")
     process = Process(
         Connection(redis.url, TIMING), SyncRequest(process="p", call=0, epoch="", plan=plan, at=0.0, first=1)
@@ -81,20 +84,35 @@ async def work_of(redis, process, calls, **changes):
     }
 
 
-def test_the_script_does_the_same_however_many_permits_are_held(redis):
-    """With 1,000 permits held it issues the very commands that it does with 10, and none that looks at all of them."""
+def test_the_script_does_the_same_however_many_permits_are_taken(redis):
+    """With 1,000 permits taken it issues the very commands that it does with 10, and none that looks at all of them."""
 
     async def main():
         for options in ({}, {"interactive": 1}):
             seen = []
             for permits in (FEW, MANY):
                 # Without a swap the window is full, and the reply says when it will not be.
-                process = await holding(redis, permits, plan=permits if options else LIMIT)
+                process = await with_permits(redis, permits, plan=permits if options else LIMIT)
                 await process.swap()
                 seen.append(await work_of(redis, process, 20, **options))
                 await process.connection.close()
             assert seen[0] == seen[1]
             assert set(seen[0]) <= FLAT
+
+    run(main())
+
+
+def test_a_call_that_was_delayed_does_nothing(redis):
+    """What a process asked for before something newer is not issued any more."""
+
+    async def main():
+        process = await with_permits(redis, FEW)
+        delayed = evolve(process.request, call=process.request.call + 1, interactive=1)
+        process.request = delayed
+        assert 1 == (await process.call(interactive=1)).issued
+        assert SyncReply(moved=True) == await process.send(delayed)
+        assert FEW + 1 == permits_in(redis)
+        await process.connection.close()
 
     run(main())
 
@@ -107,7 +125,7 @@ def test_a_thousand_permits_cost_redis_less_than_twice_what_ten_do(redis):
         best = {FEW: float("inf"), MANY: float("inf")}
         for _ in range(ROUNDS):
             for permits in (FEW, MANY):
-                process = await holding(redis, permits)
+                process = await with_permits(redis, permits)
                 await process.swap()
                 commands(redis)
                 for _ in range(CALLS):
