@@ -19,7 +19,7 @@ DEFAULT_MAX_RATE_WAIT = 90.0
 
 @frozen
 class BudgetSnapshot:
-    """The budget at one moment, as far as this process has heard.
+    """The budget at one moment, as far as this process knows.
 
     Args:
         limit: Requests per minute.
@@ -70,7 +70,7 @@ class Budget:
         return BudgetClient(self._scheduler, max_in_flight)
 
     def snapshot(self) -> BudgetSnapshot:
-        """Tell how things stand, as far as this process has heard.
+        """Tell how things stand, as far as this process knows.
 
         Works with or without a running event loop, in the thread of that loop.
 

@@ -154,27 +154,32 @@ class LocalLimiter:
         """Take in what an answer says."""
         status = answer.status
         self._usual_limits.pop(permit.route, None)
-        said = parse_rate_headers(answer.headers, received_at=received_at)
-        warn_of_problems(said.problems, self._warned_of)
+        headers = parse_rate_headers(answer.headers, received_at=received_at)
+        warn_of_problems(headers.problems, self._warned_of)
         refused = status == _TOO_MANY_REQUESTS
         # An error that names no numbers may be a proxy's own: the server need not have counted the request.
-        if not refused and (status < _BAD_REQUEST or said.remaining is not None):
+        if not refused and (status < _BAD_REQUEST or headers.remaining is not None):
             for entry in permit.entries:
                 entry.window.confirm(entry, now)
-        self._adopt_limit(permit, said, now)
+        self._adopt_limit(permit, headers, now)
         # A Remaining is of the smallest limit that applies to the route, and so of the last window.
         entry = permit.entries[-1]
         window = entry.window
-        if said.limit is None or said.limit >= window.limit:
-            window.learn(entry, said, now)
+        if headers.limit is None or headers.limit >= window.limit:
+            window.learn(entry, headers, now)
         if not refused:
-            self.cooldown.confirm(permit.generation, said)
-            if status < _BAD_REQUEST and not said.problems and said.limit == self.limit and self.share == 1:
+            self.cooldown.confirm(permit.generation, headers)
+            if (
+                status < _BAD_REQUEST
+                and not headers.problems
+                and headers.limit == self.limit
+                and self.share == 1
+            ):
                 self._usual_limits[permit.route] = answer.headers[LIMIT]
             return
-        if said.remaining is None and permit.generation == self.cooldown.generation:
+        if headers.remaining is None and permit.generation == self.cooldown.generation:
             window.learn_bare_refusal(now)
-        self.cooldown.close(permit.generation, said, now)
+        self.cooldown.close(permit.generation, headers, now)
 
     def rebalance(self) -> None:
         """Give back what nobody wants: there is nobody to give it to."""
@@ -208,12 +213,12 @@ class LocalLimiter:
             return None
         return too_late(earliest - now)
 
-    def _adopt_limit(self, permit: Permit, said: RateHeaders, now: float) -> None:
+    def _adopt_limit(self, permit: Permit, headers: RateHeaders, now: float) -> None:
         whole = self.limits.whole
         before = whole.limit
-        if said.limit is not None:
-            said = evolve(said, limit=part_of(said.limit, self.share))
-        self.limits.learn(permit.route, permit.entries[0], said, now)
+        if headers.limit is not None:
+            headers = evolve(headers, limit=part_of(headers.limit, self.share))
+        self.limits.learn(permit.route, permit.entries[0], headers, now)
         if whole.limit != before:
             self.token_bucket = TokenBucket(whole.limit, self.burst)
             logger.warning("the server allows %d requests per minute, not %d", whole.limit, before)

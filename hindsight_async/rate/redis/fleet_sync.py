@@ -51,19 +51,19 @@ class FleetSync:
 
     def next_sync_at(self, now: float) -> float:
         """Name the moment at which the next request is due."""
-        state, seen, timing = self.state, self.state.view, self.timing
+        state, view, timing = self.state, self.state.view, self.timing
         if state.away or state.refused is not None:
             return state.reconnect_at
         waiting = tuple(count > 0 for count in state.scheduler.queue.demand())
         nobody_any_more = any(state.claimed) and not any(waiting)
         if state.urgent or state.permits.unsent or nobody_any_more:
             return now
-        moment = seen.synced_at + (timing.heartbeat if state.permits else timing.idle_heartbeat)
+        moment = view.synced_at + (timing.heartbeat if state.permits else timing.idle_heartbeat)
         if not any(waiting):
             return moment
         if any(new and not known for new, known in zip(waiting, state.claimed, strict=True)):
             return now
-        return min(moment, seen.synced_at + timing.impatience, seen.retry_at)
+        return min(moment, view.synced_at + timing.impatience, view.retry_at)
 
     def next_request(self, now: float, *, leaving: bool = False) -> SyncRequest:
         """Put together what is wanted and what there is to tell."""
@@ -92,12 +92,12 @@ class FleetSync:
         )
 
     def _within_bounds(self, had: int, now: float) -> tuple[int, int]:
-        seen = self.state.view
+        view = self.state.view
         interactive, bulk = self._waiting
         processes = self.expected_processes or self._fleet_before
-        if processes > 1 and now - seen.epoch_began < self.timing.window:
+        if processes > 1 and now - view.epoch_began < self.timing.window:
             # Redis began with nothing less than a window ago: it does not know what dead processes had sent.
-            room = max(0, seen.limit // processes - had)
+            room = max(0, view.limit // processes - had)
             interactive = min(interactive, room)
             bulk = min(bulk, room - interactive)
         return interactive, bulk
@@ -112,7 +112,7 @@ class FleetSync:
         if reply.moved:
             self._move(request, reply, now)
             return
-        state, seen = self.state, self.state.view
+        state, view = self.state, self.state.view
         state.permits.confirm(request.renewals, request.unsent, request.at)
         told = set(map(id, request.observations))
         state.observations = [
@@ -120,12 +120,12 @@ class FleetSync:
         ]
         self._returning = False
         self._resend_what_was_lost(reply, now)
-        was_fresh, was_open_from = seen.fresh(now), seen.opens_at
+        was_fresh, was_open_from = view.fresh(now), view.opens_at
         short = reply.issued < sum(self._waiting)
-        seen.learn(reply, now)
+        view.learn(reply, now)
         if short:
             retry = POLL_SECONDS if reply.issued == request.wanted else reply.retry
-            seen.retry_at = now + max(retry, self.timing.shortest_pause)
+            view.retry_at = now + max(retry, self.timing.shortest_pause)
         self._return()
         for number in range(request.first, request.first + reply.issued):
             permit = state.permits.take_issued(
@@ -137,24 +137,24 @@ class FleetSync:
         interactive, bulk = self._waiting
         state.claimed = (short and interactive > 0, short and bulk > 0)
         state.scheduler.pump()
-        if short and (not was_fresh or seen.opens_at > was_open_from):
+        if short and (not was_fresh or view.opens_at > was_open_from):
             state.scheduler.reject_hopeless()
 
     def _resend_what_was_lost(self, reply: SyncReply, now: float) -> None:
         """Tell everything again after Redis lost some of it, or its clock was set: its moments are off by as much."""
-        seen = self.state.view
-        clock_was_set = seen.clock and abs(reply.clock - seen.clock - now + seen.synced_at) > CLOCK_TOLERANCE
+        view = self.state.view
+        clock_was_set = view.clock and abs(reply.clock - view.clock - now + view.synced_at) > CLOCK_TOLERANCE
         if reply.lost or clock_was_set:
             self.state.permits.resend()
             self.state.urgent = True
 
     def _move(self, request: SyncRequest, reply: SyncReply, now: float) -> None:
         """Take in that Redis knows nothing of what this process told it before."""
-        state, seen = self.state, self.state.view
-        if seen.epoch and seen.epoch != reply.epoch:
+        state, view = self.state, self.state.view
+        if view.epoch and view.epoch != reply.epoch:
             self._returning = self._returning or bool(state.permits)
-            self._fleet_before = max(self._fleet_before, seen.fleet)
-        seen.epoch, seen.epoch_began, seen.clock = reply.epoch, request.at - reply.epoch_age, 0.0
+            self._fleet_before = max(self._fleet_before, view.fleet)
+        view.epoch, view.epoch_began, view.clock = reply.epoch, request.at - reply.epoch_age, 0.0
         state.permits.forgotten()
         # What they say of the fleet's generation and use of the window was relative to the data that is gone.
         state.observations = [

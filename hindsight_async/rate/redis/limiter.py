@@ -43,10 +43,10 @@ class FleetLimiter:
 
     def room(self, now: float) -> int:
         """Count the permits that may be taken now, as far as is known."""
-        seen, alone = self.state.view, self.state.alone
+        view, alone = self.state.view, self.state.alone
         if alone is not None:
             return alone.room(now)
-        return 0 if now < seen.opens_at or seen.opening else max(0, seen.free)
+        return 0 if now < view.opens_at or view.opening else max(0, view.free)
 
     def obstacle(self, now: float) -> str | None:
         """Say what is in everybody's way."""
@@ -118,19 +118,19 @@ class FleetLimiter:
         fleet_permit = state.in_use.get(permit)
         if fleet_permit is None:
             return
-        said = parse_rate_headers(answer.headers, received_at=received_at)
+        headers = parse_rate_headers(answer.headers, received_at=received_at)
         observation = _observation(
-            permit.route, fleet_permit, answer.status, said, now=now, jitter=state.random()
+            permit.route, fleet_permit, answer.status, headers, now=now, jitter=state.random()
         )
         state.note(observation)
         if state.alone is not None:
             state.alone.learn(permit, answer, now=now, received_at=received_at)
             return
-        warn_of_problems(said.problems, self._warned_of)
-        seen = state.view
+        warn_of_problems(headers.problems, self._warned_of)
+        view = state.view
         if observation.refused and observation.wait:
-            seen.close(now + observation.wait, observation.reset_at, quota=observation.quota)
-        if observation.refused or seen.opening or (observation.limit or seen.limit) != seen.limit:
+            view.close(now + observation.wait, observation.reset_at, quota=observation.quota)
+        if observation.refused or view.opening or (observation.limit or view.limit) != view.limit:
             state.urgent = True
             self._wake()
 
@@ -154,13 +154,13 @@ class FleetLimiter:
 
     def rejection(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
         """Make the error for a caller that would wait in vain; None for one that may wait."""
-        state, seen = self.state, self.state.view
+        state, view = self.state, self.state.view
         if state.alone is not None:
             return state.alone.rejection(deadline, earliest, now)
         if state.refused is not None and now < state.reconnect_at:
             return RedisRefusedError(state.refused)
-        if now < seen.opens_at and (seen.quota or seen.opens_at - now > state.max_rate_wait):
-            return closed_for_long(seen.reset_at, quota=seen.quota)
+        if now < view.opens_at and (view.quota or view.opens_at - now > state.max_rate_wait):
+            return closed_for_long(view.reset_at, quota=view.quota)
         return None if deadline is None or earliest <= deadline else too_late(earliest - now)
 
     def change_loop(self, now: float) -> None:
@@ -192,9 +192,9 @@ class FleetLimiter:
 
 
 def _observation(
-    route: str, permit: FleetPermit, status: int, said: RateHeaders, *, now: float, jitter: float
+    route: str, permit: FleetPermit, status: int, headers: RateHeaders, *, now: float, jitter: float
 ) -> Observation:
-    quota = said.usage_remaining == 0
+    quota = headers.usage_remaining == 0
     refused = status == HTTPStatus.TOO_MANY_REQUESTS
     return Observation(
         route=route,
@@ -202,12 +202,12 @@ def _observation(
         got_at=now,
         status=status,
         refused=refused,
-        limit=said.limit,
-        remaining=said.remaining,
+        limit=headers.limit,
+        remaining=headers.remaining,
         generation=permit.generation,
         freed=permit.freed,
-        wait=named_wait(said, quota=quota) or None if refused else None,
+        wait=named_wait(headers, quota=quota) or None if refused else None,
         quota=quota,
-        reset_at=said.usage_period_end if quota else said.reset_at,
+        reset_at=headers.usage_period_end if quota else headers.reset_at,
         jitter=jitter,
     )

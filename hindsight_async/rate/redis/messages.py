@@ -64,7 +64,7 @@ class Observation:
 
     def encoded(self, now: float) -> dict[str, Any]:
         """Put it as the script reads it, told at this moment."""
-        said = {
+        fields = {
             "route": self.route,
             "sent": (now - self.sent_at) * MILLISECONDS,
             "got": (now - self.got_at) * MILLISECONDS,
@@ -79,7 +79,7 @@ class Observation:
             "reset_at": None if self.reset_at is None else self.reset_at.isoformat(),
             "jitter": self.jitter,
         }
-        return {name: value for name, value in said.items() if value is not None}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 @frozen

@@ -107,14 +107,14 @@ local function close(observation)
   end
 end
 
--- The limits that the server names, one for each route; the smallest of those heard of lately holds for all.
+-- The limits that the server names, one for each route; the smallest of those named lately is for all.
 
 local function smallest_named()
   local smallest
   local named = redis.call('HGETALL', NAMED)
   for i = 1, #named, 2 do
-    local limit, heard = string.match(named[i + 1], '^(%S+) %S+ %S+ %S+ (%S+)$')
-    if tonumber(heard) < now - request.remember_route then
+    local limit, named_at = string.match(named[i + 1], '^(%S+) %S+ %S+ %S+ (%S+)$')
+    if tonumber(named_at) < now - request.remember_route then
       redis.call('HDEL', NAMED, named[i])
     else
       smallest = math.min(smallest or tonumber(limit), tonumber(limit))
