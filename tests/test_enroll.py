@@ -195,6 +195,7 @@ def test_rejected_rows_make_exit_code_1_and_are_summed_up(run, contacts):
     assert "1 created, 1 rejected" in done.stderr
     assert "1 rejected: correct them in the file" in done.stderr
     assert "line 2, key " in done.stderr
+    assert 80 >= max(len(line) for line in done.stderr.splitlines() if "hindsight-async ledger" not in line)
 
 
 def test_unknown_rows_make_exit_code_3_until_a_person_resolves_them(run, emulator, contacts):
@@ -434,7 +435,7 @@ def test_without_a_ledger_the_advice_is_another(run, emulator, contacts):
     emulator.fail("POST /interviews", how="disconnect", at="after_commit", times=1)
     done = run("enroll", "contacts.csv", "--sequence", "seq_1", "--no-ledger")
     assert 3 == done.returncode
-    assert "look them up in Hindsight before anybody\nsends them again" in done.stderr
+    assert "look them up in Hindsight\nbefore anybody sends them again" in done.stderr
     both = run("enroll", "contacts.csv", "--sequence", "seq_1", "--interview-type", "t")
     assert 2 == both.returncode
     assert "not both" in both.stderr
@@ -452,6 +453,39 @@ def test_closed_ends_are_no_traceback(run, emulator, contacts):
         assert code == done.returncode, done.stderr
         assert "Traceback" not in done.stderr
         assert "BrokenPipe" not in done.stderr
+
+
+def test_a_closed_stdout_is_no_end_of_a_run(run, emulator, contacts):
+    """What prints nothing needed is done; a run whose results would be nowhere sends nothing."""
+    enroll = "enroll contacts.csv --sequence s"
+    for words, code in (
+        (enroll, 2),
+        (f"{enroll} --output r.csv", 0),
+        ("get 1", 0),
+        (f"{enroll} --dry-run", 0),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", f"{' '.join(COMMAND)} {words} >&-"],
+            cwd=contacts.parent, env=run.environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert code == done.returncode, done.stderr
+        assert ("stdout is closed" in done.stderr) is (code == 2)
+    assert 2 == len(emulator.outbox)
+
+
+@pytest.mark.parametrize(
+    "words", ["enroll contacts.csv --sequence s --dry-run", "get 1", "demo --csv contacts.csv"]
+)
+def test_what_other_programs_read_is_utf_8(run, emulator, contacts, words):
+    """Whatever the locale, no character ends a command."""
+    contacts.write_text("Email,Full Name,Note\nzoë@acme.example,Zoë 🎉,🎉\n", encoding="utf-8")
+    emulator.fail("GET /interviews/{id}", how=200, body={"objective": "Zoë 🎉"})
+    done = subprocess.run(
+        [*COMMAND, *words.split()], cwd=contacts.parent, env={**run.environment, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert 0 == done.returncode, done.stderr
+    assert "zoë" in done.stdout.decode("utf-8").lower()
 
 
 def test_an_interrupt_without_a_ledger_warns(run, contacts):

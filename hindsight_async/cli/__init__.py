@@ -26,7 +26,7 @@ from typing import TextIO
 
 from cyclopts import App, CycloptsError
 
-from hindsight_async.cli.terminal import ExitCode, refuse
+from hindsight_async.cli.terminal import ExitCode, prepare_stdout, refuse
 from hindsight_async.errors import HindsightError
 
 app = App(
@@ -39,19 +39,21 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 # Named and not imported: each command loads what it needs when it is used.
-for name, function in {
+COMMANDS = {
     "enroll": "enroll:enroll",
     "update": "update:update",
     "get": "records:get",
     "ledger": "records:ledger_app",
     "demo": "demo:demo",
     "emulate": "emulate:emulate",
-}.items():
+}
+for name, function in COMMANDS.items():
     app.command(f"hindsight_async.cli.{function}", name=name)
 
 
 def run() -> int:
     """Run the command of `sys.argv`; return the exit code."""
+    prepare_stdout()
     code = _run_command()
     # Whoever read the output may have left: the interpreter must not try to flush the rest of it.
     if not _flush(sys.stdout):
@@ -61,8 +63,11 @@ def run() -> int:
 
 
 def _run_command() -> int:
+    words = sys.argv[1:]
     try:
-        code: int | None = app(sys.argv[1:])
+        if not words or words[0] in app.help_flags:
+            _load_all()
+        code: int | None = app(words)
     except CycloptsError:  # which it has printed itself
         return ExitCode.USAGE
     except (HindsightError, ValueError, ModuleNotFoundError) as error:
@@ -72,6 +77,12 @@ def _run_command() -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     return code or ExitCode.DONE
+
+
+def _load_all() -> None:
+    """Load every command: the list of them says by their docstrings what each is for."""
+    for name in COMMANDS:
+        _ = app[name]
 
 
 def _flush(stream: TextIO | None) -> bool:

@@ -55,11 +55,11 @@ set PGPASSWORD."""
 _WITHOUT_LEDGER = {
     OutcomeStatus.REJECTED: "correct them in the file, and run these alone",
     OutcomeStatus.NOT_SENT: """\
-nothing remembers the rows that were sent, so run these alone again,
-and not the whole file""",
+nothing remembers the rows that were sent, so run these
+alone again, and not the whole file""",
     OutcomeStatus.UNKNOWN: """\
-they may have been emailed: look them up in Hindsight before anybody
-sends them again""",
+they may have been emailed: look them up in Hindsight
+before anybody sends them again""",
     OutcomeStatus.CLAIMED: "run these alone again",
 }
 
@@ -71,18 +71,19 @@ def _advice(shown_ledger: str | None) -> dict[OutcomeStatus, str]:
     resolve = f"  hindsight-async ledger resolve {shlex.quote(shown_ledger)} KEY"
     return {
         OutcomeStatus.REJECTED: f"""\
-correct them in the file. Those whose contact, sequence and deal stay
-the same are sent again only after
+correct them in the file. Those whose contact, sequence and
+deal stay the same are sent again only after
 {resolve} --resend""",
         OutcomeStatus.NOT_SENT: "safe to run again: the same command sends these alone",
         OutcomeStatus.UNKNOWN: f"""\
-they may have been emailed: look them up in Hindsight, then, for each,
+they may have been emailed: look them up in Hindsight, then,
+for each,
 {resolve} --created ID
 or, where nothing was created,
 {resolve} --resend""",
         OutcomeStatus.CLAIMED: """\
-another run with this ledger is at them; should it end before its
-time, run this again""",
+another run with this ledger is at them; should it end
+before its time, run this again""",
     }
 
 
@@ -262,8 +263,8 @@ def _show_dry_run(preflight: Preflight, limit: int) -> None:
 def _say_how_to_go_on(ledger_at: str | None, shown: str | None) -> None:
     if shown is None:
         say("""\
-do not run this file again as it is: without a ledger nothing remembers who was sent;
-the results do""")
+do not run this file again as it is: without a ledger nothing remembers who was
+sent; the results do""")
         return
     # The words as they were typed, quoted anew for a shell, and without a password.
     again = [word.replace(ledger_at, shown) if ledger_at else word for word in sys.argv[1:]]

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import attrs
-from cyclopts import App, Parameter
+from cyclopts import App
 
+from hindsight_async.cli.file_arguments import Flag
 from hindsight_async.cli.terminal import ExitCode, refuse, say
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
@@ -39,7 +40,10 @@ def get(*ids: int, plan: Plan | None = None) -> int:
 
 @ledger_app.command
 def show(ledger: str, /, *, status: LedgerStatus | None = None) -> int:
-    """Print a ledger's rows as tab-separated lines: key, row, address, status, id, error code (else HTTP status), attempts, when.
+    """Print a ledger's rows as tab-separated lines.
+
+    They have the key, the row's number in its input, the contact's address, the status, the interview's id, the
+    error code (else the HTTP status), the attempts, and when it was last touched.
 
     Parameters
     ----------
@@ -59,7 +63,7 @@ def resolve(
     /,
     *,
     created: int | None = None,
-    resend: Annotated[bool, Parameter(negative=())] = False,
+    resend: Annotated[bool, Flag] = False,
 ) -> int:
     """Say what became of a row whose outcome is unknown, or have a rejected one sent again.
 

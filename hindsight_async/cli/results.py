@@ -13,7 +13,7 @@ from typing import Any, TextIO, cast
 
 from attrs import field, frozen
 
-from hindsight_async.cli.terminal import say
+from hindsight_async.cli.terminal import NOWHERE, say
 from hindsight_async.delivery.ledger.sqlite import open_for_owner
 
 JSON_LINES_SUFFIXES = (".jsonl", ".json", ".ndjson")
@@ -51,7 +51,7 @@ class ResultsFile:
         apart_from: The files that the run reads or keeps its memory in.
 
     Raises:
-        ValueError: `output` is one of those.
+        ValueError: `output` is one of those, or stdout is closed.
 
     """
 
@@ -61,6 +61,8 @@ class ResultsFile:
         self._file: TextIO | None = None  # what is ours to close: stdout is not
         self._results: CsvResults | JsonLinesResults | None = None  # None before `begin`
         self._failure: OSError | None = None  # what ended the writing
+        if output is None and sys.stdout is NOWHERE:
+            raise ValueError("stdout is closed, and the results' links are nowhere else: give --output FILE")
         for other in apart_from:
             if output is not None and os.path.realpath(output) == os.path.realpath(other):
                 raise ValueError(f"{output} cannot be the output too: it would be overwritten")

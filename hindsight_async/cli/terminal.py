@@ -1,11 +1,13 @@
 """What a person at the terminal is told and asked, and the code with which a command ends.
 
-Everything here goes to stderr: stdout belongs to the results, which other programs read.
+What is said goes to stderr: stdout belongs to the results, which other programs read.
 """
 
+import io
 import sys
 from contextlib import suppress
 from enum import IntEnum
+from typing import cast
 
 
 class ExitCode(IntEnum):
@@ -20,6 +22,26 @@ class ExitCode(IntEnum):
     """Somebody may have been emailed without a record of it: a person has to look."""
     INTERRUPTED = 130
     """By a signal; what shells use for Ctrl-C (128 + SIGINT)."""
+
+
+class _Nowhere(io.TextIOBase):
+    def write(self, text: str, /) -> int:
+        return len(text)
+
+
+NOWHERE = _Nowhere()
+"""What stands for stdout where it was closed before we came, as by `>&-`; Python itself has None then."""
+
+
+def prepare_stdout() -> None:
+    """Let neither a closed stdout nor a character that it cannot take end a command whose requests are out."""
+    stdout = sys.stdout
+    if not stdout:
+        sys.stdout = NOWHERE
+    elif isinstance(stdout, io.TextIOWrapper):
+        # What another program reads is JSON or CSV, which are UTF-8 wherever that program runs.
+        encoding = None if stdout.isatty() else "utf-8"
+        cast("io.TextIOWrapper", stdout).reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def say(text: str) -> None:
