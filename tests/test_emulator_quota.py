@@ -61,7 +61,7 @@ async def test_an_allowance_of_its_own_overrules_the_plan():
         assert [404, 404, 429] == [(await probe(http)).status for _ in range(3)]
 
 
-async def test_the_headers_of_a_sliding_window_tell_when_it_is_whole_and_when_the_next_slot_frees():
+async def test_the_headers_of_a_sliding_window_tell_when_it_is_whole_and_when_the_next_request_passes():
     """Milliseconds of the server's wall clock, on answers of every kind."""
     async with served(requests_per_minute=2) as (_, http):
         assert (2, 1, epoch_ms(60)) == pytest.approx(rate(await probe(http)), abs=5)

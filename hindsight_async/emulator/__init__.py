@@ -5,16 +5,19 @@
 
 It speaks the wire format by itself and shares no model with the client, so that a wrong field name fails here too.
 
-    server    the emulator: what it is told, what it shows, its life cycle
-    gateway   the way of one request: the key, the quota, a fault if one is due, the answer
-    sending   how an answer leaves: whole, in part, or as a cut connection
-    routes    from method, path and bytes to the true answer
-    bodies    which bodies are taken
-    faults    what is scripted to go wrong
-    quota     rate limit, month, and the headers that tell
-    limits    the ways of counting, pure
-    state     interviews, contacts, outbox
-    answers   an answer as plain values, the error envelope
+The modules, in the order in which a request passes:
+
+    server      the emulator: what it is told, what it shows, its life cycle
+    listener    the open port
+    gateway     the way of one request: the key, the quota, a fault if one is due, the answer
+    faults      what is scripted to go wrong
+    quota       rate limit, month, and the headers that tell
+    limits      the ways of counting requests, pure
+    routes      from method, path and bytes to the true answer
+    validation  which bodies are taken
+    state       interviews, contacts, outbox
+    answers     an answer as plain values, the error envelope
+    wire        how an answer leaves: whole, in part, or as a cut connection
 """
 
 from hindsight_async.emulator.gateway import ReceivedRequest

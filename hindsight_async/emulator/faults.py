@@ -1,4 +1,11 @@
-"""Scripted faults: which request goes wrong, when, and what is answered instead. Pure; the server carries them out.
+"""Scripted faults: which request goes wrong, when, and what is answered instead. Pure; the gateway carries them out.
+
+What matters to a client is whether the server has acted, the commit: before it a request may be sent again, after it
+a second one emails the person twice, and from outside the two often look the same. So every fault has its moment:
+
+    before_commit   the server did nothing: no interview, no email
+    after_commit    it has acted, and the caller learns nothing, or something wrong
+    mid_body        it has acted, and the answer begins well: its status and headers are out, and half of its body
 
 A fault is met by requests that carry the right key and that the plan still has room for: what the server answers
 with its own 401 or 429 uses up no fault. It counts against the plan like any other request, save one that is
@@ -39,6 +46,7 @@ HTML_PAGE = b"<!doctype html>\n<html><body><h1>Something went wrong</h1></body><
 """What a proxy shows instead of JSON."""
 
 _PLAIN_STATUS = "a status"
+"""The kind of a fault that is scripted by a status alone."""
 
 _OPTIONS: Mapping[str, frozenset[str]] = {
     "disconnect": frozenset(),
@@ -52,27 +60,37 @@ _OPTIONS: Mapping[str, frozenset[str]] = {
 }
 """The kinds of fault, and the options that mean something for each."""
 
+# The others replace the whole answer, so there is no middle of a true one.
 _MID_BODY = frozenset({"disconnect", "reset", "slow", "truncated"})
 _DROPS = frozenset({"disconnect", "reset"})
-_STATUSES = range(200, 600)
+_STATUSES = range(200, 600)  # 1xx are no final answers
 _REDIRECTS = range(300, 400)
-_REFUSALS = range(400, 500)
+_REFUSALS = range(400, 500)  # by which a server says that it did not act
 
 
 @frozen
 class Fault:
-    """One kind of trouble on one route; `times` None is for ever."""
+    """One kind of trouble on one route."""
 
     route: str
+    """One of ROUTES, or ANY_ROUTE."""
     kind: str
+    """A key of _OPTIONS."""
     at: At
     times: int | None
+    """How many requests meet it; None is for ever."""
     seconds: float = 0.0
+    """How long a slow one waits, at its moment."""
     status: int | None = None
+    """The status of the answer; None for that of the true one."""
     to: str = REDIRECT_TARGET
+    """Where a redirect points."""
     body: Any = None
+    """The body of a plain status: bytes as they are, anything else as JSON, None for the error envelope."""
     headers: Mapping[str, str] = field(factory=dict[str, str])
+    """Headers of the answer, which win over the usual ones."""
     retry_after: float | str | None = None
+    """The Retry-After header: seconds, or any text."""
 
     @property
     def drops(self) -> bool:
@@ -87,6 +105,7 @@ class Fault:
     @property
     def commits(self) -> bool:
         """Whether the server acts on the request."""
+        # A slow one that waits before the commit acts after the wait, if the caller is still there.
         return self.at != "before_commit" or self.kind == "slow"
 
     @property
@@ -102,7 +121,10 @@ class Fault:
 
     @property
     def closed_for(self) -> float | None:
-        """For how many seconds a 429 claims to be closed, 0 where it does not say; None for every other fault."""
+        """For how many seconds a 429 claims to be closed, 0 where it does not say; None for every other fault.
+
+        X-RateLimit-Reset then agrees with Retry-After, as a true server's headers do.
+        """
         if self.status != HTTPStatus.TOO_MANY_REQUESTS:
             return None
         return 0.0 if self.retry_after is None or isinstance(self.retry_after, str) else self.retry_after
@@ -134,6 +156,7 @@ class Fault:
 class _Pending:
     fault: Fault
     left: float
+    """How many more times it is met; infinity is for ever."""
 
 
 class FaultScript:
@@ -169,7 +192,19 @@ class FaultScript:
 def scripted_fault(
     route: str, how: How | int, at: At | None, times: int | None, options: Mapping[str, Any]
 ) -> Fault:
-    """Return the fault these words describe. Raises ValueError that names what makes no sense."""
+    """Return the fault these words describe.
+
+    Args:
+        route: As in `Emulator.fail`, like everything else.
+        how: What happens.
+        at: When; None for the usual moment of its kind.
+        times: How often; None for ever.
+        options: The other arguments of `Emulator.fail`; those that are None were not given.
+
+    Raises:
+        ValueError: It makes no sense; the text names what.
+
+    """
     if route not in (*ROUTES, ANY_ROUTE):
         raise ValueError(f"route must be one of {', '.join(ROUTES)} or {ANY_ROUTE}, not {route!r}")
     if times is not None and times < 1:

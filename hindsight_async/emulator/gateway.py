@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 from attrs import define, evolve, field
 
-from hindsight_async.emulator import sending
+from hindsight_async.emulator import wire
 from hindsight_async.emulator.answers import Answer, error_answer, overlay
 from hindsight_async.emulator.faults import Fault, FaultScript
 from hindsight_async.emulator.quota import Clock, Quota
@@ -18,25 +18,39 @@ from hindsight_async.emulator.routes import Route, route_of
 
 @define(eq=False)
 class ReceivedRequest:
-    """A request that arrived: `path` as sent, `body` parsed where it is JSON, else the bytes, None without any.
-
-    `status` is None until it is answered, and stays None where the connection was dropped or the caller hung up.
-    `arrived_at` is a moment of the loop's clock in seconds; `peer_port` tells connections apart.
-    Headers stay out of the repr, since they carry the key.
-    """
+    """A request that arrived, whatever became of it."""
 
     method: str
+    """The HTTP method, such as `POST`."""
     path: str
+    """The path as it was sent, with its query."""
     route: str | None
+    """What faults on it are scripted under, such as `GET /interviews/{id}`; None where nothing is served."""
     headers: Mapping[str, str] = field(repr=False)
+    """The headers, of which case does not count. They stay out of the repr, since they carry the key."""
     arrived_at: float
+    """When its headers were in, in seconds of the event loop's clock."""
     peer_port: int
+    """The caller's TCP port, which tells connections apart."""
     body: Any = None
+    """Its body, parsed where it is JSON, else the bytes; None without any, or before it is in."""
     status: int | None = None
+    """The status of the answer; None before there is one, where the connection was dropped, or the caller hung up."""
 
 
 class Gateway:
-    """Takes requests in and sends answers out; what arrives is written down in `log`, what is let in goes to `act`."""
+    """Takes requests in and sends answers out.
+
+    Args:
+        api_key: The one key that is let in.
+        clock: The server's clocks.
+        quota: Counts what is let in.
+        faults: What is scripted to go wrong.
+        latency: Seconds from acting to answering, or a function that returns them.
+        act: Does what a request that was let in asks for, and returns the true answer.
+        log: Where each request that arrives is written down.
+
+    """
 
     def __init__(
         self,
@@ -56,7 +70,7 @@ class Gateway:
         self._latency = latency
         self._act = act
         self._log = log
-        self._in_flight: set[asyncio.Task[Any]] = set()
+        self._in_flight: set[asyncio.Task[Any]] = set()  # aiohttp's handlers, to be cancelled on `close`
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Take one request through; this is what aiohttp.web calls."""
@@ -80,12 +94,15 @@ class Gateway:
         received.body = _parsed(raw)
         if request.headers.get("Authorization") != self._authorization:
             return await self._answer(received, error_answer(401), self.quota.headers())
+        # Used up only once the quota has let the request in: a script of n faults meets n requests, however many
+        # true 429s lie between them.
         fault = self._faults.next_for(route.name)
         if (fault is None or fault.counts) and not self.quota.admit():
             return await self._answer(received, error_answer(429), self.quota.headers())
         if fault is None:
             return await self._answer(received, self._act(route, raw), self.quota.headers())
         self._faults.use_up(route.name)
+        # Before anything is waited for: they say what was left when this request was counted.
         headers = self.quota.headers(closed_for=fault.closed_for)
         return await self._go_wrong(request, received, fault, headers, lambda: self._act(route, raw))
 
@@ -94,7 +111,7 @@ class Gateway:
     ) -> web.StreamResponse:
         await self._linger()
         received.status = answer.status
-        return sending.whole(self._complete(answer, headers))
+        return wire.whole(self._complete(answer, headers))
 
     async def _go_wrong(
         self,
@@ -104,6 +121,8 @@ class Gateway:
         headers: Mapping[str, str],
         act: Callable[[], Answer],
     ) -> web.StreamResponse:
+        # A caller that hangs up in this sleep cancels the handler (see `start`), so nothing is acted on, and in the next
+        # one it was: the two that a client cannot tell apart.
         if fault.at == "before_commit":
             await asyncio.sleep(fault.seconds)
         answer = fault.answer(act() if fault.commits else None)
@@ -113,7 +132,7 @@ class Gateway:
             return await self._cut_body(request, received, fault, answer, headers)
         if fault.drops:
             await self._linger()
-            return sending.drop(request, reset=fault.resets)
+            return wire.drop(request, reset=fault.resets)
         return await self._answer(received, answer, headers)
 
     async def _cut_body(
@@ -125,15 +144,16 @@ class Gateway:
         headers: Mapping[str, str],
     ) -> web.StreamResponse:
         await self._linger()
-        response = await sending.first_half(request, self._complete(answer, headers))
+        response = await wire.first_half(request, self._complete(answer, headers))
         if fault.drops:
-            return sending.drop(request, reset=fault.resets)
+            return wire.drop(request, reset=fault.resets)
         received.status = answer.status
         if fault.kind == "truncated":
+            # Kept alive, the connection would leave the client waiting for the rest.
             response.force_close()
             return response
         await asyncio.sleep(fault.seconds)
-        return await sending.second_half(response, answer)
+        return await wire.second_half(response, answer)
 
     async def _linger(self) -> None:
         latency = self._latency() if callable(self._latency) else self._latency

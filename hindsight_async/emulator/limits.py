@@ -43,7 +43,7 @@ class SlidingWindow:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._free_again_at: deque[float] = deque()
+        self._free_again_at: deque[float] = deque()  # when each counted request is forgotten, oldest first
 
     def take(self, now: float) -> bool:
         """Count a request and return True, or return False and count nothing."""
@@ -70,7 +70,7 @@ class FixedWindow:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._ends_at = float("-inf")
+        self._ends_at = float("-inf")  # of the open window, or of the last one
         self._used = 0
 
     def take(self, now: float) -> bool:
@@ -96,8 +96,8 @@ class AlignedWindow:
 
     def __init__(self, limit: int, wall_offset: float = 0.0) -> None:
         self.limit = limit
-        self._phase = wall_offset % WINDOW_SECONDS
-        self._minute: int = 0
+        self._phase = wall_offset % WINDOW_SECONDS  # seconds into a wall-clock minute at which `now` is 0
+        self._minute: int = 0  # the minute that `_used` counts
         self._used = 0
 
     def take(self, now: float) -> bool:
@@ -128,7 +128,7 @@ class TokenBucket:
         self.limit = limit
         self._per_second = limit / WINDOW_SECONDS
         self._tokens = float(limit)
-        self._counted_at = float("-inf")
+        self._counted_at = float("-inf")  # when there were so many tokens
 
     def take(self, now: float) -> bool:
         """Count a request and return True, or return False and count nothing."""
@@ -153,8 +153,14 @@ class TokenBucket:
 def rate_limit(window: Window, requests_per_minute: int, *, wall_offset: float = 0.0) -> RateLimit:
     """Return a fresh limit that counts this way.
 
-    `wall_offset`: seconds to add to `now` to get the wall clock; only "aligned" asks.
-    Raises ValueError for fewer than one request per minute or an unknown window.
+    Args:
+        window: The way of counting.
+        requests_per_minute: How many pass, at least 1.
+        wall_offset: Seconds to add to `now` to get the wall clock; only "aligned" asks.
+
+    Raises:
+        ValueError: Fewer than one request per minute, or an unknown window.
+
     """
     if requests_per_minute < 1:
         raise ValueError(f"requests_per_minute must be at least 1, not {requests_per_minute}")

@@ -26,7 +26,15 @@ class Clock:
 
 
 class Quota:
-    """Counts the requests of the organisation; `resets_per_second` is the unit of X-RateLimit-Reset, None for none."""
+    """Counts the requests of the organisation.
+
+    Args:
+        limit: How many pass in a minute, and how they are counted.
+        monthly: How many pass in a month; None counts none.
+        clock: The server's clocks.
+        resets_per_second: The unit of X-RateLimit-Reset, 1000 or 1; None leaves X-RateLimit-* out.
+
+    """
 
     def __init__(
         self,
@@ -43,6 +51,7 @@ class Quota:
 
     def admit(self) -> bool:
         """Count a request and return True, or return False and count nothing."""
+        # The month is looked at first and counted last: what the minute refuses uses up none of it.
         if self._monthly is not None and not self._monthly.remaining(self._clock.wall()):
             return False
         if not self._limit.take(self._clock.now()):
@@ -57,7 +66,9 @@ class Quota:
     def headers(self, *, closed_for: float | None = None) -> dict[str, str]:
         """Return the headers that tell the truth now.
 
-        `closed_for`: pretend that nothing is left, for that many seconds or, if 0, until the true reset.
+        Args:
+            closed_for: Pretend that nothing is left, for that many seconds or, if 0, until the true reset.
+
         """
         return self._rate_headers(closed_for) | self._usage_headers()
 

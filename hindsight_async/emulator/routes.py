@@ -7,8 +7,8 @@ from datetime import datetime
 from attrs import frozen
 
 from hindsight_async.emulator.answers import Answer, RefusedError, error_answer, json_answer, refusal
-from hindsight_async.emulator.bodies import DeclaredIds, check_create, check_update, parse_object
 from hindsight_async.emulator.state import Organisation
+from hindsight_async.emulator.validation import DeclaredIds, check_create, check_update, parse_object
 
 ROOT = "/api/v1"
 """The path below which the API lives."""

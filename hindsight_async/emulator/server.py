@@ -1,23 +1,21 @@
 """The emulator itself: what it is told, what it shows, and its life cycle."""
 
 import asyncio
-import ipaddress
 import secrets
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from aiohttp import web
-
 from hindsight_async.emulator.answers import Answer
-from hindsight_async.emulator.bodies import DeclaredIds
 from hindsight_async.emulator.faults import At, FaultScript, How, scripted_fault
 from hindsight_async.emulator.gateway import Gateway, ReceivedRequest
 from hindsight_async.emulator.limits import MonthlyAllowance, Window, rate_limit
+from hindsight_async.emulator.listener import Listener, is_loopback, listen
 from hindsight_async.emulator.quota import Clock, Quota
 from hindsight_async.emulator.routes import ROOT, Route, true_answer
 from hindsight_async.emulator.state import Contact, Email, InterviewRecord, Organisation
+from hindsight_async.emulator.validation import DeclaredIds
 from hindsight_async.rate import Plan
 
 ResetUnit = Literal["milliseconds", "seconds"]
@@ -25,28 +23,37 @@ ResetUnit = Literal["milliseconds", "seconds"]
 
 _RESETS_PER_SECOND: Mapping[str, int] = {"milliseconds": 1000, "seconds": 1}
 
-KEEP_ALIVE_SECONDS = 5.0
-"""How long an idle connection stays open: what servers built on Node do by default."""
-
-SHUTDOWN_SECONDS = 1.0
-"""How long `close` waits for connections whose requests it has cancelled already."""
-
 
 class Emulator:
     """A local Hindsight over real HTTP on a loopback address; use `async with`, or `start` and `close`.
 
-    plan: the tier whose requests per minute are enforced over all routes together; `requests_per_minute` overrules it.
-    window: how they are counted: "sliding", "fixed" (opened by the first request), "bucket", or "aligned" (to the
-    minutes of the wall clock).
-    api_key: the one key that is let in; made up where None. host, port: a loopback address, and 0 for any free port.
-    sequences, interview_types, deals: the ids that exist; None takes any.
-    reset_unit: "milliseconds" or "seconds", for X-RateLimit-Reset. rate_headers: False leaves out X-RateLimit-*.
-    monthly_limit: requests per calendar month, reported in X-Usage-*; None counts none.
-    latency: seconds from acting to answering, a number or a function that returns one.
-    email_delay: seconds until an email is out, until when a GET says `created`.
-    started_at: what the server's wall clock shows at `start` (now); clock_skew: seconds it is ahead of that.
+    Args:
+        plan: The tier whose requests per minute are enforced, over all routes together.
+        requests_per_minute: Another number of them, at least 1; None for the plan's.
+        window: How they are counted: "sliding", "fixed" (a minute from the first request), "bucket" (refilled evenly),
+            or "aligned" (to the minutes of the wall clock).
+        api_key: The one key that is let in; None makes one up.
+        host: A loopback address.
+        port: A TCP port; 0 takes any free one.
+        sequences: The sequence ids that exist; None takes any.
+        interview_types: The interview type ids that exist; None takes any.
+        deals: The deal ids that exist; None takes any.
+        reset_unit: The unit of X-RateLimit-Reset, "milliseconds" or "seconds".
+        rate_headers: Whether answers carry X-RateLimit-*.
+        monthly_limit: Requests per calendar month (UTC), told in X-Usage-*; None counts none.
+        latency: Seconds from acting to answering, or a function that returns them.
+        email_delay: Seconds until an email is out, until when a GET says `created`.
+        started_at: What the server's wall clock shows at the first `start`, aware; None for now.
+        clock_skew: Seconds by which that clock is ahead.
 
-    Raises ValueError for a host that is not loopback, an unknown window or reset unit, or a limit below 1.
+    Attributes:
+        plan: The tier.
+        api_key: The key to give a client.
+        requests: What arrived, in order; yours to clear.
+
+    Raises:
+        ValueError: A host that is not loopback, an unknown window or reset unit, or a limit below 1.
+
     """
 
     def __init__(
@@ -69,7 +76,7 @@ class Emulator:
         started_at: datetime | None = None,
         clock_skew: float = 0.0,
     ) -> None:
-        if not _is_loopback(host):
+        if not is_loopback(host):
             raise ValueError(f"host must be a loopback address such as 127.0.0.1, not {host!r}")
         if reset_unit not in _RESETS_PER_SECOND:
             raise ValueError(f"reset_unit must be milliseconds or seconds, not {reset_unit!r}")
@@ -89,8 +96,8 @@ class Emulator:
         self._started_at, self._clock_skew = started_at, clock_skew
         self._organisation = Organisation(email_delay=email_delay)
         self._faults = FaultScript()
-        self._gateway: Gateway | None = None
-        self._runner: web.ServerRunner | None = None
+        self._gateway: Gateway | None = None  # from the first `start` on, with its clock and its count
+        self._listener: Listener | None = None  # between `start` and `close`
 
     def __repr__(self) -> str:
         return f"<Emulator {self.base_url if self._gateway else 'not started'} {self.plan.name}>"
@@ -107,54 +114,44 @@ class Emulator:
     async def start(self) -> None:
         """Open the port. After `close` it opens the same port again, with all that was there, on the same loop.
 
-        Raises RuntimeError where it is open already or was started on another loop, OSError where the port is taken.
+        Raises:
+            RuntimeError: It is open already, or was started on another event loop, whose clock is its clock.
+            OSError: The port is taken.
+
         """
         loop = asyncio.get_running_loop()
-        if self._runner is not None:
+        if self._listener is not None:
             raise RuntimeError("the emulator is started already")
         if self._gateway is None:
             self._gateway = self._new_gateway(loop)
         elif self._gateway.clock.loop is not loop:
             raise RuntimeError("the emulator cannot move to another event loop: build a new one")
-        server = web.Server(
-            self._gateway.handle,
-            handler_cancellation=True,
-            access_log=None,
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
-        )
-        runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
-        listening = asyncio.ensure_future(self._listen(runner))
-        try:
-            await asyncio.shield(listening)
-        except BaseException:
-            # Cut off halfway, the open port would be nobody's to close.
-            await asyncio.wait([listening])
-            await runner.cleanup()
-            raise
-        self._port = runner.addresses[0][1]
-        self._runner = runner
-
-    async def _listen(self, runner: web.ServerRunner) -> None:
-        await runner.setup()
-        await web.TCPSite(runner, self._host, self._port).start()
+        self._listener = await listen(self._gateway.handle, self._host, self._port)
+        # Kept, so that a second `start` opens the same one: a client that pointed at it finds it again.
+        self._port = self._listener.port
 
     async def close(self) -> None:
         """Close the port and every connection; what is in flight is cancelled. May be called again."""
-        runner, self._runner = self._runner, None
-        if runner is None:
+        listener, self._listener = self._listener, None
+        if listener is None:
             return
         self._opened.cancel_all()
-        await runner.cleanup()
+        await listener.close()
 
     @property
     def base_url(self) -> str:
-        """What to give a client as its base URL. Raises RuntimeError before `start`."""
-        self._opened  # noqa: B018
+        """What to give a client as its base URL.
+
+        Raises:
+            RuntimeError: It was not started yet.
+
+        """
+        _ = self._opened
         return f"{self._origin()}{ROOT}"
 
     @property
     def interviews(self) -> dict[int, InterviewRecord]:
-        """The interviews by id."""
+        """The interviews by `interview_request_id`."""
         self._send_due_emails()
         return self._organisation.interviews
 
@@ -170,11 +167,32 @@ class Emulator:
         return self._organisation.outbox
 
     def complete(self, interview_id: int, transcript: str = "**Paige:** Thank you for your time.") -> None:
-        """Let an interview have taken place. Raises KeyError for an unknown id."""
+        """Let an interview have taken place.
+
+        Args:
+            interview_id: Its `interview_request_id`.
+            transcript: What was said in it, in Markdown.
+
+        Raises:
+            KeyError: There is no such interview.
+            RuntimeError: The emulator was not started yet.
+
+        """
         self._organisation.complete(interview_id, transcript, self._opened.clock.wall())
 
     def spend(self, requests: int) -> int:
-        """Use up requests of the plan as another program of the organisation would; return how many passed."""
+        """Use up requests of the plan, as another program of the organisation would.
+
+        Args:
+            requests: How many it sends, all at this moment.
+
+        Returns:
+            How many of them passed; the others found the plan used up.
+
+        Raises:
+            RuntimeError: The emulator was not started yet.
+
+        """
         return self._opened.quota.spend(requests)
 
     def fail(
@@ -193,15 +211,24 @@ class Emulator:
     ) -> None:
         """Let the next requests on a route fail; several faults on it happen in the order they were scripted.
 
-        route: "POST /interviews", "GET /interviews/{id}", "PATCH /interviews/{id}", or "*" for every request.
-        how: "disconnect"; "reset" (the same by TCP reset); a status (`body`: bytes or JSON instead of the standard
-        envelope); "slow" (`seconds` later; one scripted before the commit is not acted on if the caller hangs up);
-        "html"; "truncated" (more bytes promised than sent); "redirect" (to `to`); "empty" (no body). The last four
-        but "truncated" take a `status`, and like a status `headers` and `retry_after`.
-        at: "before_commit" (the default: nothing happened), "after_commit", or "mid_body" (default of "truncated").
-        times: how often; None for ever.
+        Args:
+            route: "POST /interviews", "GET /interviews/{id}", "PATCH /interviews/{id}", or "*" for every request.
+            how: A status; "disconnect"; "reset" (the same by TCP reset); "slow"; "truncated" (more bytes promised
+                than sent); or, instead of the answer, "html", "redirect" or "empty" (no body).
+            at: "before_commit" (the default: nothing happened), "after_commit" (it did), or "mid_body" (it did, and
+                half of the answer is out; the default of "truncated").
+            times: How many requests meet it; None for ever.
+            seconds: How much later a slow one is answered. One that waits before the commit is not acted on if the
+                caller hangs up meanwhile.
+            status: The status of "html" (else 502), "redirect" (else 307) or "empty" (else that of the true answer).
+            to: Where a redirect points.
+            body: With a status: bytes, or a document for JSON, instead of the standard error envelope.
+            headers: With a status, "html", "redirect" or "empty": headers that win over the usual ones.
+            retry_after: With a status, "html" or "empty": the Retry-After header, in seconds or as a text.
 
-        Raises ValueError that names what makes no sense.
+        Raises:
+            ValueError: It makes no sense; the text names what.
+
         """
         options = {
             "seconds": seconds,
@@ -255,10 +282,3 @@ class Emulator:
     def _send_due_emails(self) -> None:
         if self._gateway is not None:
             self._organisation.send_due_emails(self._gateway.clock.wall())
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -13,12 +13,16 @@ from attrs import define, field, frozen
 
 @define
 class Contact:
-    """A person, one per email address; `notes` is the latest context, JSON text where an object was sent."""
+    """A person, one per email address."""
 
     contact_id: str
+    """Such as `contact_000001`."""
     email: str
+    """The address, trimmed and in lower case: by it two requests mean the same person."""
     name: str | None = None
+    """The name that was sent last."""
     notes: str | None = None
+    """The context that was sent last, which replaces earlier notes; JSON text where an object was sent."""
 
 
 @frozen
@@ -26,25 +30,35 @@ class Transcript:
     """What was said in a completed interview."""
 
     document_id: str
+    """Such as `doc_000001`."""
     content: str
+    """The text, in Markdown."""
     created_at: datetime
+    """When it was completed, on the server's wall clock; aware, UTC."""
 
 
 @define
 class InterviewRecord:
-    """An interview as the server keeps it; a sequence is what makes it send an email."""
+    """An interview as the server keeps it."""
 
     interview_request_id: int
+    """From 1, in the order of creation."""
     contact: Contact
     created_at: datetime
+    """When the server acted, on its wall clock; aware, UTC."""
     sequence_id: str | None
+    """What makes the server email the contact; None for a link only."""
     interview_type_id: str | None
     deal_id: str | None
     objective: str | None
     survey_token: str = field(repr=False)
+    """Opens the interview without a login, so it stays out of the repr."""
     survey_url: str = field(repr=False)
+    """The page of the interview, with the token in it."""
     email_sent_at: datetime | None = None
+    """When the email was out, aware, UTC; None before, and for a link only."""
     transcript: Transcript | None = None
+    """What was said; None until it is completed."""
 
     @property
     def status(self) -> str:
@@ -59,19 +73,27 @@ class Email:
     """An email that a real person would have got."""
 
     address: str
+    """The contact's address, trimmed and in lower case."""
     interview_request_id: int
+    """The interview that it invites to."""
     sent_at: datetime
+    """When it was out, on the server's wall clock; aware, UTC."""
 
 
 class Organisation:
-    """Everything one organisation has on the server."""
+    """Everything one organisation has on the server.
+
+    Args:
+        email_delay: Seconds from the creation of an interview until its email is out.
+
+    """
 
     def __init__(self, *, email_delay: float) -> None:
         self.interviews: dict[int, InterviewRecord] = {}
         self.contacts: dict[str, Contact] = {}
         self.outbox: list[Email] = []
         self._email_delay = timedelta(seconds=email_delay)
-        self._queued: deque[Email] = deque()
+        self._queued: deque[Email] = deque()  # emails to be sent, the next one first
         self._numbers = itertools.count(1)
 
     def create(self, body: Mapping[str, Any], now: datetime, survey_page: str) -> dict[str, Any]:

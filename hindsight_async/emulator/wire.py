@@ -7,8 +7,13 @@ from aiohttp import web
 
 from hindsight_async.emulator.answers import Answer
 
-# struct linger: on, for no time; a close then sends a reset instead of an orderly end.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""`struct linger`: on, for no seconds.
+
+A close alone ends a connection in order (FIN), and the client reads its end. Only with SO_LINGER at zero the kernel
+throws away what is not sent yet and sends a reset (RST), as a load balancer or a host that came back does, and the
+client's socket raises instead. Clients tell the two apart, so both have to be tried.
+"""
 
 
 def whole(answer: Answer) -> web.StreamResponse:
@@ -17,7 +22,10 @@ def whole(answer: Answer) -> web.StreamResponse:
 
 
 async def first_half(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-    """Send the headers, which promise the whole body, and half of the body."""
+    """Send the headers, which promise the whole body, and half of the body.
+
+    A client that believes the status alone takes this answer for whole.
+    """
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
     response.content_length = len(answer.body)
     await response.prepare(request)
@@ -33,6 +41,7 @@ async def second_half(response: web.StreamResponse, answer: Answer) -> web.Strea
 
 def drop(request: web.BaseRequest, *, reset: bool) -> web.StreamResponse:
     """Drop the connection at once, with a TCP reset where asked; what is returned goes nowhere."""
+    # abort and not close: that would first send what is buffered.
     transport = request.transport
     assert transport is not None  # noqa: S101  # else the handler would have been cancelled
     if reset:
