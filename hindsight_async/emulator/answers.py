@@ -29,15 +29,21 @@ ERROR_MESSAGES = {
 
 @frozen
 class Answer:
-    """A status, headers and the bytes of a body. The body stays out of the repr: it may hold a survey token."""
+    """What the server answers, before it is put on the wire."""
 
     status: int
     body: bytes = field(default=b"", repr=False)
+    """Out of the repr, since it may hold a survey token."""
     headers: Mapping[str, str] = {}
 
 
 class RefusedError(Exception):
-    """The request is wrong; `answer` says why."""
+    """The request is wrong.
+
+    Args:
+        answer: Says why, to the caller.
+
+    """
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer)

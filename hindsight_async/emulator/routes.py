@@ -14,6 +14,7 @@ ROOT = "/api/v1"
 """The path below which the API lives."""
 
 _INTERVIEW_PATH = re.compile(r"/interviews/([^/]+)")
+# Fewer digits than 64 bits have: a longer one is no id, and int() of a very long one is slow.
 _INTERVIEW_ID = re.compile(r"[1-9][0-9]{0,17}")
 
 _METHODS: Mapping[str, tuple[str, ...]] = {"/interviews": ("POST",), "/interviews/{id}": ("GET", "PATCH")}
@@ -21,11 +22,13 @@ _METHODS: Mapping[str, tuple[str, ...]] = {"/interviews": ("POST",), "/interview
 
 @frozen
 class Route:
-    """What a request is aimed at: the template of its path (None: there is nothing), and the id in it."""
+    """What a request is aimed at."""
 
     method: str
     template: str | None
+    """The path below ROOT, with `{id}` in place of an id; None where there is nothing."""
     interview_id: str = ""
+    """The text in place of `{id}`, which may be no id at all."""
 
     @property
     def name(self) -> str | None:
@@ -57,7 +60,20 @@ def true_answer(
     now: datetime,
     survey_page: str,
 ) -> Answer:
-    """Do what the request asks and return the answer, an error envelope where it is wrong."""
+    """Do what a request asks.
+
+    Args:
+        route: What it is aimed at.
+        raw: Its body.
+        organisation: What it reads or changes.
+        declared: The ids that exist.
+        now: The server's wall clock, aware.
+        survey_page: The URL below which survey links lead.
+
+    Returns:
+        The answer, an error envelope where the request is wrong.
+
+    """
     if route.template is None:
         return error_answer(404)
     if route.name is None:

@@ -154,7 +154,12 @@ class Organisation:
         return {"interview_request_id": interview_id}
 
     def complete(self, interview_id: int, transcript: str, now: datetime) -> None:
-        """Let the interview have taken place. Raises KeyError for an unknown id."""
+        """Let the interview have taken place.
+
+        Raises:
+            KeyError: There is no such interview.
+
+        """
         self.interviews[interview_id].transcript = Transcript(f"doc_{interview_id:06}", transcript, now)
 
     def send_due_emails(self, now: datetime) -> None:

@@ -30,6 +30,7 @@ UPDATE_FIELDS: Mapping[str, tuple[type, ...]] = {
 }
 """The fields of `PATCH /interviews/{id}` and their types."""
 
+# Loose on purpose: no rule of the real server is documented, and whatever it takes a client may send.
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
 
 
@@ -55,7 +56,12 @@ class DeclaredIds:
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """Return the JSON object these bytes hold. Raises RefusedError (400) for anything else."""
+    """Return the JSON object these bytes hold.
+
+    Raises:
+        RefusedError: They hold anything else (400).
+
+    """
     try:
         document = json.loads(raw, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -66,7 +72,12 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def check_create(body: Mapping[str, Any], declared: DeclaredIds) -> None:
-    """Raise RefusedError (400) unless this body may create an interview."""
+    """Check a body that is to create an interview.
+
+    Raises:
+        RefusedError: It may not (400); the details name the fields.
+
+    """
     _check_fields(body, CREATE_FIELDS)
     missing = [] if body.get("contact_email") else ["contact_email"]
     if not (body.get("sequence_id") or body.get("interview_type_id")):
@@ -84,7 +95,12 @@ def check_create(body: Mapping[str, Any], declared: DeclaredIds) -> None:
 
 
 def check_update(body: Mapping[str, Any]) -> None:
-    """Raise RefusedError (400) unless this body changes something that can be changed."""
+    """Check a body that is to change an interview.
+
+    Raises:
+        RefusedError: It changes nothing, or what cannot be changed (400); the details name the fields.
+
+    """
     _check_fields(body, UPDATE_FIELDS)
     if not body:
         names = list(UPDATE_FIELDS)

@@ -1,11 +1,14 @@
-"""Contact files: CSV, TSV and JSON Lines, as CRMs write them, to requests.
+"""Contact files: CSV, TSV and JSON Lines, as CRMs and spreadsheets write them, to requests.
 
-    rows          which column feeds which field, and what is wrong with a row
-    columns       headings and their mapping
-    tables        rows of a file, streaming
-    file_format   delimiter and encoding
+The modules, in the order in which a file passes:
 
-The command line and the demo read their files here.
+    file_format  which kind of file it is, its delimiter and encoding
+    tables       its rows, streamed, each with its line number
+    columns      headings, and which field of the API each one feeds
+    rows         a row to a request, or what is wrong with it
+
+Every file is read as a stream and more than once, so nothing here keeps rows. An address is never repeated in an error
+text; a row is named by its line.
 """
 
 from hindsight_async.cli.contacts.columns import REST, ColumnMapping

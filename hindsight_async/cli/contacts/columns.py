@@ -54,19 +54,22 @@ _RIVALS = {
 }
 
 _COLUMNS_SHOWN = 20
-_SHORTEST_TELLING_HEADING = 4
+_SHORTEST_TELLING_HEADING = 4  # a shorter one is part of too many words to suggest what a column is
 _NAME_LENGTH_SHOWN = 60
 
+# What word processors, web pages and right-to-left text leave around a copied address, where nobody sees it.
 _ZERO_WIDTH = "\u00ad\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
 _TRIMMED = _ZERO_WIDTH + "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 
 
 @frozen(kw_only=True)
 class ColumnMapping:
-    """Which column feeds which field, and which columns go into the contact's context under their own names."""
+    """What becomes of each column."""
 
     fields: Mapping[str, str]
+    """The column that feeds a field, by the field's name."""
     context: Sequence[str] = ()
+    """The columns that go into the contact's context, under their own names."""
 
 
 def trimmed(text: str) -> str:
@@ -84,10 +87,13 @@ def shown(name: str) -> str:
 def column_names(header: Sequence[str], line: int) -> tuple[str, ...]:
     """Return the names in the header on that line; an unnamed column is called by its place, from 1.
 
-    Raises ContactFileError where they look like data, stand there twice, or are too many.
+    Raises:
+        ContactFileError: They look like data, stand there twice, or are too many.
+
     """
     cells = [trimmed(cell) for cell in header]
     refuse_many(cells, line)
+    # An address where a name should be: without a header, the first person would be lost as one.
     if any("." in cell.partition("@")[2] for cell in cells):
         raise ContactFileError("the first line looks like data, not column names: add a header", line=line)
     while not cells[-1]:
@@ -106,7 +112,12 @@ def repeated(names: Sequence[str]) -> str:
 
 
 def refuse_many(names: Sequence[str] | Mapping[str, None], line: int) -> None:
-    """Raise ContactFileError for more than COLUMN_LIMIT names."""
+    """Refuse more than COLUMN_LIMIT names.
+
+    Raises:
+        ContactFileError: There are more.
+
+    """
     if len(names) > COLUMN_LIMIT:
         raise ContactFileError(f"more than {COLUMN_LIMIT:,} columns", line=line)
 
@@ -114,9 +125,17 @@ def refuse_many(names: Sequence[str] | Mapping[str, None], line: int) -> None:
 def map_columns(
     columns: Sequence[str], fields: Sequence[str], mapping: Mapping[str, str], context: Sequence[str]
 ) -> ColumnMapping:
-    """Find the columns of `fields`, the first of which is required: `mapping` first, then headings.
+    """Find out which column feeds which field.
 
-    Raises ContactFileError for a name that is not there or not clear, and suggests the nearest.
+    Args:
+        columns: The file's columns.
+        fields: The fields to be fed, the first of which is required.
+        mapping: What a person said: columns, by field. It goes before what the headings say.
+        context: The columns that make up the contact's context; REST for all that feed no field.
+
+    Raises:
+        ContactFileError: A name is not there or not clear; the text suggests the nearest.
+
     """
     found: dict[str, str] = {}
     for name, column in mapping.items():

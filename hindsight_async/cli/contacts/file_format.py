@@ -11,7 +11,7 @@ SAMPLE_SIZE = 65_536
 """Bytes at the beginning of a file by which its kind is told."""
 
 DELIMITERS = (",", ";", "\t", "|")
-
+"""What may stand between cells; where two make as many of the header, the first."""
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -32,7 +32,13 @@ _JSON_ARRAY = re.compile(r"\[\s*[{\]]")
 
 
 class ContactFileError(ValueError):
-    """The file as a whole cannot be used; `line` is where that showed, None where no line is at fault."""
+    """The file as a whole cannot be used.
+
+    Args:
+        problem: What is wrong, and what to do.
+        line: Where that showed, from 1; None where no line is at fault.
+
+    """
 
     def __init__(self, problem: str, *, line: int | None = None) -> None:
         super().__init__(problem if line is None else f"line {line}: {problem}")
@@ -41,18 +47,22 @@ class ContactFileError(ValueError):
 
 @frozen(kw_only=True)
 class FileFormat:
-    """JSON Lines, or CSV with this delimiter, perhaps after Excel's line `sep=;`."""
+    """JSON Lines or CSV, and what is to be known about it."""
 
     json_lines: bool = False
     delimiter: str = ","
+    """Between the cells of CSV; one of DELIMITERS."""
     separator_line: bool = False
+    """Whether Excel's line `sep=;` stands before the header."""
 
 
 def sniff(sample: bytes) -> FileFormat:
-    """Tell the kind of a file by its first bytes.
+    """Tell the kind of a file by its first SAMPLE_SIZE bytes.
 
-    Raises ContactFileError, saying what to do, for an encoding other than UTF-8 that shows at the
-    beginning, a workbook, an archive or a JSON array.
+    Raises:
+        ContactFileError: It is in an encoding other than UTF-8 that shows at the beginning, a workbook, an archive
+            or a JSON array; the text says what to do.
+
     """
     for mark, encoding in _ENCODING_MARKS.items():
         if sample.startswith(mark):
@@ -85,5 +95,10 @@ def _delimiter(text: str) -> str:
 
 
 def refuse_encoding(name: str, line: int | None = None) -> NoReturn:
-    """Raise ContactFileError for text in the encoding of that name, with what to do about it."""
+    """Refuse text in the encoding of that name, with what to do about it.
+
+    Raises:
+        ContactFileError: Always.
+
+    """
     raise ContactFileError(f"the text is not UTF-8, it looks like {name}: {_HOW_TO_CONVERT}", line=line)

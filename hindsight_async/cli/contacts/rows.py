@@ -29,21 +29,27 @@ _JSON_KINDS = {bool: "true or false", int: "a number", float: "a number", list: 
 
 @frozen(kw_only=True)
 class ContactRow:
-    """A row to enroll: its line (from 1), its cells as read, and the request they make."""
+    """A row to enroll."""
 
     line: int
+    """Where it starts in the file, from 1."""
     cells: Mapping[str, Any] = field(repr=False)
+    """Its cells as read, by column."""
     request: CreateInterview
+    """What they ask for."""
 
 
 @frozen(kw_only=True)
 class UpdateRow:
-    """A row to update: its line (from 1), its cells as read, the interview and what changes."""
+    """A row to update."""
 
     line: int
+    """Where it starts in the file, from 1."""
     cells: Mapping[str, Any] = field(repr=False)
+    """Its cells as read, by column."""
     interview_request_id: int
     update: UpdateInterview
+    """What changes."""
 
 
 CheckedRow = TypeVar("CheckedRow", bound=ContactRow | UpdateRow)
@@ -51,10 +57,15 @@ CheckedRow = TypeVar("CheckedRow", bound=ContactRow | UpdateRow)
 
 @final
 class CheckedRows(Generic[CheckedRow]):
-    """The rows of a file, each ready to send or a BadRow; every iteration reads the file anew, streaming.
+    """The rows of a file, each ready to send or a BadRow; every iteration reads the file anew, one at a time.
 
-    `columns` are the file's columns, `mapping` says what feeds what. Only one iteration at a time.
     Iterating raises ContactFileError where the file breaks off being readable.
+
+    Args:
+        table: The file's rows.
+        mapping: What feeds what.
+        check: Makes a row ready to send, or raises TypeError or ValueError that says what is wrong with it.
+
     """
 
     def __init__(
@@ -84,13 +95,18 @@ def read_contacts(
     mapping: Mapping[str, str] | None = None,
     context: Sequence[str] = (),
 ) -> CheckedRows[ContactRow]:
-    """Return the contacts in a CSV or JSON Lines file: binary, seekable, and the caller's to close.
+    """Return the contacts in a CSV or JSON Lines file.
 
-    `sequence_id` and `interview_type_id` are for rows that name neither. `mapping` says by field which
-    column feeds it, before any heading is guessed. `context` names the columns that make up the
-    contact's context; REST takes all that are left.
+    Args:
+        file: Binary, seekable, and the caller's to close.
+        sequence_id: For rows that name neither a sequence nor an interview type.
+        interview_type_id: For the same rows, instead.
+        mapping: Which column feeds a field, by the field's name, before any heading is guessed.
+        context: The columns that make up the contact's context; REST takes all that are left.
 
-    Raises ContactFileError for a file, a mapping or a context that cannot be used.
+    Raises:
+        ContactFileError: The file, the mapping or the context cannot be used.
+
     """
     given = {"sequence_id": sequence_id, "interview_type_id": interview_type_id}
     defaults = {name: value for name, value in given.items() if value}
@@ -126,12 +142,19 @@ def read_contacts(
 def read_updates(
     file: BinaryIO, *, mapping: Mapping[str, str] | None = None, context: Sequence[str] = ()
 ) -> CheckedRows[UpdateRow]:
-    """Return the updates in a CSV or JSON Lines file: binary, seekable, and the caller's to close.
+    """Return the updates in a CSV or JSON Lines file.
 
     A column interview_request_id (or Interview ID) says which interview, and one that is only called ID does
-    not: it must be mapped. `mapping` and `context` are as in `read_contacts`.
+    not: it must be mapped.
 
-    Raises ContactFileError for a file, a mapping or a context that cannot be used.
+    Args:
+        file: As in `read_contacts`, like everything else.
+        mapping: Which column feeds a field.
+        context: The columns that make up the contact's context.
+
+    Raises:
+        ContactFileError: The file, the mapping or the context cannot be used.
+
     """
 
     def check(row: TableRow, columns: ColumnMapping) -> UpdateRow:

@@ -35,29 +35,33 @@ _BYTE_ONLY_IN_WINDOWS_1252 = re.compile("[\udc80-\udc9f]")
 
 @frozen(kw_only=True)
 class TableRow:
-    """One row: the line on which it starts (from 1), and its cells by column name, untrimmed.
-
-    In CSV every cell is text; in JSON Lines it is any JSON value, and absent keys have no cell.
-    """
+    """One row, as it was read."""
 
     line: int
+    """Where it starts in the file, from 1."""
     cells: Mapping[str, Any] = field(repr=False)
+    """Its cells by column, untrimmed. In CSV each is text; in JSON Lines any JSON value, and absent keys have none."""
 
 
 @frozen(kw_only=True)
 class BadRow:
-    """A row that cannot be used: the line on which it starts, what could be read, and what is wrong.
-
-    `problem` is a text that repeats no address.
-    """
+    """A row that cannot be used."""
 
     line: int
+    """Where it starts in the file, from 1."""
     cells: Mapping[str, Any] = field(repr=False)
+    """What could be read of it, by column."""
     problem: str
+    """What is wrong, without repeating an address."""
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """Return the JSON object in `text`; raise ValueError, without an address in it, for anything else."""
+    """Return the JSON object in `text`.
+
+    Raises:
+        ValueError: It is anything else; the text repeats no address.
+
+    """
     try:
         value: object = _JSON.decode(text.strip())
     except json.JSONDecodeError as error:
@@ -110,10 +114,10 @@ class _Lines:
 
     def __init__(self, text: io.TextIOWrapper) -> None:
         self._text = text
-        self._number = 0
-        self.row_line = 1
-        self.row_length = 0
-        self.ended = False
+        self._number = 0  # of the line that was read last, from 1
+        self.row_line = 1  # where the row begins that is being read: a quoted cell may go on over many lines
+        self.row_length = 0  # characters of that row so far
+        self.ended = False  # whether the file is read to its end
 
     def begin_row(self) -> None:
         self.row_line = self._number + 1
@@ -156,8 +160,14 @@ def _lines_of(file: BinaryIO) -> Generator[_Lines, None, None]:
 class Table:
     """The rows of a CSV or JSON Lines file, streamed; each iteration reads the file from its beginning.
 
-    `file` is binary and seekable, and stays the caller's to close; one iteration at a time.
-    Construction reads the column names. Both raise ContactFileError for what makes the whole file unusable.
+    Construction reads the column names, and only one iteration may go on at a time.
+
+    Args:
+        file: Binary, seekable, and the caller's to close.
+
+    Raises:
+        ContactFileError: The whole file is unusable; iterating raises it too.
+
     """
 
     def __init__(self, file: BinaryIO) -> None:
