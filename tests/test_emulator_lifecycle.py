@@ -18,7 +18,7 @@ def authorized(emulator):
     )
 
 
-async def settled():
+async def tasks_left():
     for _ in range(10):
         await asyncio.sleep(0)
     return asyncio.all_tasks() - {asyncio.current_task()}
@@ -35,7 +35,7 @@ async def test_close_leaves_no_task_and_no_connection_and_may_be_called_twice():
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         await emulator.close()
         await emulator.close()
-        assert set() == await settled()
+        assert set() == await tasks_left()
         assert b"" == await reader.read()
         writer.close()
         with pytest.raises(aiohttp.ClientConnectorError):
@@ -64,7 +64,7 @@ async def test_a_slow_answer_in_flight_is_cancelled_when_the_emulator_closes(at)
             await call
         assert loop.time() - before < 0.5
         assert emulator.requests[0].status == (201 if at == "mid_body" else None)
-    assert set() == await settled()
+    assert set() == await tasks_left()
 
 
 async def asked(http):
