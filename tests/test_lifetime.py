@@ -443,7 +443,7 @@ async def test_without_a_hook_a_warning_is_logged(caplog):
     async with raw_server(never_answer) as server, session(server.base_url) as hindsight:
         await cancelled(server, hindsight, hindsight.interviews.create(REQUEST))
     (record,) = caplog.records
-    assert (logging.WARNING, "hindsight_async.call.transport") == (record.levelno, record.name)
+    assert (logging.WARNING, "hindsight_async.call") == (record.levelno, record.name)
     assert "it may have taken effect" in record.message
 
 

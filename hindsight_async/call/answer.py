@@ -54,6 +54,8 @@ def judge(call: Call[T], reply: Reply, wall_clock: Callable[[], datetime]) -> T 
     """Return what the reply carries, or the error that it is; the clock is read where an error needs the time."""
     if reply.status not in _SUCCESS:
         return _error(call, reply, wall_clock())
+    if reply.stream is not None:
+        return cast("T", reply.stream)
     try:
         return decode(reply.body, call.endpoint.reply_type, known=call.known)
     except DecodeError as error:

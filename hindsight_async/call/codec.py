@@ -86,7 +86,7 @@ def _decode_with_care(body: bytes, reply_type: type[T], known: Mapping[str, obje
         document: object = json.loads(body)
     except (ValueError, RecursionError):
         raise _decode_error(f"the body of {len(body)} bytes is not JSON") from None
-    is_model = attrs.has(cast("Any", reply_type)) and type(document) is dict
+    is_model = attrs.has(cast("Any", reply_type)) and type(cast("Any", document)) is dict
     try:
         if is_model:
             return read_field_by_field(cast("dict[str, Any]", document), reply_type, known)

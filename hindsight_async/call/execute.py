@@ -1,13 +1,16 @@
 """The only loop: budget, send, judge, then return, raise, or wait and try again."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from hindsight_async.call.answer import judge
-from hindsight_async.call.request import Call
+from hindsight_async.call.request import Call, Reply
 from hindsight_async.call.retry import RetryPolicy, pause_before_next
+from hindsight_async.call.streaming import ReplyStream
 from hindsight_async.call.transport import Transport
 from hindsight_async.errors import (
     DeadlineExceededError,
@@ -21,6 +24,7 @@ from hindsight_async.errors import (
     WrongEventLoopError,
 )
 from hindsight_async.rate import BudgetClient, Lane
+from hindsight_async.rate.client import Permit
 
 T = TypeVar("T")
 
@@ -103,7 +107,7 @@ class Executor:
                     reply = await self._transport.send(call, loop=loop, deadline=ends_at, attempt=sent)
                     verdict = judge(call, reply, self._wall_clock)
                 finally:
-                    client.release(permit, reply)
+                    _release(client, permit, reply)
                 if not isinstance(verdict, HindsightError):
                     return verdict
                 error = verdict
@@ -127,6 +131,32 @@ class Executor:
             failed += 1
             await self._pause(call, error, failed, ends_at)
 
+    @asynccontextmanager
+    async def stream(
+        self, call: Call[ReplyStream], *, lane: Lane, deadline: float | None
+    ) -> AsyncGenerator[ReplyStream]:
+        """Open an answer that is read as it comes, and close it behind the block.
+
+        It is sent again, as by `run`, only until the head of an answer is here, and `deadline` ends then.
+
+        Args:
+            call: What to send; its endpoint's `reply_type` is `ReplyStream`.
+            lane: "interactive" goes before "bulk".
+            deadline: Seconds from now until the head is here, None for no end.
+
+        Yields:
+            The answer's bytes. Until the block ends it holds a permit and a connection.
+
+        Raises:
+            HindsightError: As from `run`; OutcomeUnknownError, out of the stream, where it breaks off.
+
+        """
+        stream = await self.run(call, lane=lane, deadline=deadline)
+        try:
+            yield stream
+        finally:
+            stream.close()
+
     async def _pause(
         self, call: Call[Any], error: HindsightError, failed: int, ends_at: float | None
     ) -> None:
@@ -140,6 +170,14 @@ class Executor:
         if ends_at is not None and asyncio.get_running_loop().time() + pause >= ends_at:
             raise _on_behalf_of(call, _too_late(error, pause), error.attempts, error) from error
         await asyncio.sleep(pause)
+
+
+def _release(client: BudgetClient, permit: Permit, reply: Reply | None) -> None:
+    """Give the permit back; that of a stream when it is closed, since the request is not over before."""
+    if reply is None or reply.stream is None:
+        client.release(permit, reply)
+    else:
+        reply.stream.when_closed(partial(client.release, permit, reply))
 
 
 def unexpected(

@@ -1,21 +1,35 @@
 """A call goes down and a reply comes up, both plain values."""
 
+import io
+import os
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
-from attrs import define, field, frozen
+from attrs import Attribute, define, field, frozen
 
 from hindsight_async.call.converter import NOTHING_KNOWN
 
+if TYPE_CHECKING:
+    from hindsight_async.call.streaming import ReplyStream
+
 T = TypeVar("T")
+
+JSON = "application/json"
 
 
 @frozen(kw_only=True)
 class Endpoint(Generic[T]):
     """One thing that the API does, and what its answer is.
 
-    `route` names method and path without ids; `repeatable` says that sending a request twice does what sending it once
-    does; `status_suffices` that a 2xx alone answers it, so that whatever its body is, `Call.known` makes the reply.
+    Args:
+        method: The HTTP verb.
+        route: Method and path without ids.
+        reply_type: What the answer holds: a model, a list of models, a bare value (`int`, `str`), `bytes`, or
+            `ReplyStream` for one that is read as it comes.
+        repeatable: Whether sending a request twice does what sending it once does.
+        status_suffices: Whether a 2xx alone answers it, so that `Call.known` makes a reply of a body that cannot be read.
+        accepts: The media type of the answer.
+
     """
 
     method: str
@@ -23,27 +37,91 @@ class Endpoint(Generic[T]):
     reply_type: type[T]
     repeatable: bool
     status_suffices: bool = False
+    accepts: str = JSON
+
+
+def _printable(_upload: object, attribute: "Attribute[Any]", value: str) -> None:
+    # A line end would begin a header of its own.
+    if not value or not value.isprintable():
+        raise ValueError(f"{attribute.name} must be printable text, and not empty")
+
+
+@frozen(kw_only=True)
+class FileUpload:
+    """A file in a multipart body.
+
+    Args:
+        content: Its bytes, where it lies, or a file opened in binary mode, of which is sent what lies behind its position.
+            It is read anew for each attempt, and closed only where it was given as a path.
+        name: What the server is told that it is called.
+        content_type: Its media type.
+
+    Raises:
+        TypeError: `content` is none of these.
+        ValueError: `content` cannot be read from the start again, or a text has line ends in it.
+
+    """
+
+    content: bytes | os.PathLike[str] | BinaryIO = field(repr=False)
+    name: str = field(validator=_printable)
+    content_type: str = field(validator=_printable)
+    start: int = field(init=False, default=0, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.content, (bytes, os.PathLike)):
+            return
+        if isinstance(self.content, io.TextIOBase) or not hasattr(self.content, "read"):
+            raise TypeError(
+                f"content must be bytes, a Path, or a file opened in binary mode, not {type(self.content).__name__}"
+            )
+        if not self.content.seekable():
+            raise ValueError(
+                "content must be a file that can be read again, since a refused request is sent again"
+            )
+        object.__setattr__(self, "start", self.content.tell())
+
+
+@frozen(kw_only=True)
+class Multipart:
+    """A multipart/form-data body: texts by their field's name, then files by theirs."""
+
+    fields: Mapping[str, str] = field(factory=dict[str, str], repr=False)
+    files: Mapping[str, FileUpload] = field(factory=dict[str, FileUpload])
+
+
+Query = Mapping[str, str | int | bool | None]
+"""What stands behind the `?`, in this order; what is None is left out."""
+
+NO_QUERY: Query = {}
 
 
 @define(eq=False)
 class Call(Generic[T]):
     """One request to make.
 
-    `request` is what the caller passed; `known` has the fields of the reply that the request named, such as the id of
-    what it is about.
+    Args:
+        endpoint: What is asked for.
+        path: Where, below the base URL, with ids; errors show it.
+        body: JSON as it is sent, a form, or None for no body.
+        request: What the caller passed, which an error gives back.
+        known: Fields of the reply that the request named, such as the id of what it is about.
+        query: Never shown, since it may hold what is private.
+
     """
 
     endpoint: Endpoint[T]
     path: str
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | Multipart | None = field(default=None, repr=False)
     request: object = field(default=None, repr=False)
     known: Mapping[str, object] = NOTHING_KNOWN
+    query: Query = field(default=NO_QUERY, repr=False)
 
 
 @define(eq=False)
 class Reply:
-    """One HTTP answer, unread. `headers` has case-insensitive names."""
+    """One HTTP answer, unread. `headers` has case-insensitive names; with a `stream` the body is still to come."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    stream: "ReplyStream | None" = field(default=None, repr=False)

@@ -10,28 +10,22 @@ from ssl import SSLContext
 from typing import Any
 
 import aiohttp
-from aiohttp.abc import AbstractStreamWriter
 from attrs import field, frozen, validators
 
 from hindsight_async.call.access import Access
 from hindsight_async.call.answer import is_refusal
+from hindsight_async.call.body import WatchedBody, WatchedBytes, WatchedForm, opened
 from hindsight_async.call.connections import Connections
-from hindsight_async.call.connector import refuse_unasked_bytes
-from hindsight_async.call.proxy import Proxy, advice_on_refusal
-from hindsight_async.call.request import Call, Reply
-from hindsight_async.errors import HindsightError, NotSentError, OutcomeUnknownError
+from hindsight_async.call.failure import NOT_CONNECTED, describe, failure_of, foreign_cause, outcome_unknown
+from hindsight_async.call.proxy import Proxy
+from hindsight_async.call.request import JSON, Call, Multipart, Query, Reply
+from hindsight_async.call.streaming import ReplyStream
+from hindsight_async.errors import HindsightError, OutcomeUnknownError
 
 logger = logging.getLogger("hindsight_async.call")
 
 
 _REPEATED_BY_AIOHTTP = frozenset({"GET"})
-
-_NOT_CONNECTED = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.InvalidURL,
-)
 
 
 @frozen(kw_only=True)
@@ -103,58 +97,107 @@ class Transport:
     ) -> Reply:
         """Send the call once and return its answer, whatever its status.
 
-        `loop` is the one that runs, `deadline` a moment of its clock in seconds, `attempt` counts from 1. A call that
-        is not repeatable must leave before the deadline, and has `Timeouts.read` from then on for its answer. Raises
-        NotSentError where no byte left, OutcomeUnknownError where some did and no whole answer came (both also for
-        what a borrowed session's own code raises, which is the cause then), SessionClosedError.
+        A call that is not repeatable must leave before the deadline, and has `Timeouts.read` from then on for its answer;
+        so has a form, from its last piece. Of a stream only the head is awaited.
+
+        Args:
+            call: What to send.
+            loop: The event loop that runs.
+            deadline: A moment of its clock, in seconds; None for none.
+            attempt: Which one this is, from 1.
+
+        Returns:
+            The answer; with a `stream` where the endpoint has one and the status is a 2xx.
+
+        Raises:
+            NotSentError: No byte left. The cause of this and the next is what a borrowed session's own code raised.
+            OutcomeUnknownError: Some bytes left, and no whole answer came.
+            SessionClosedError: The pool is closed.
+            OSError: A file cannot be opened; nothing was sent.
+
         """
-        body = None if call.body is None else _WatchedBody(call.body)
+        if isinstance(call.body, Multipart):
+            async with opened(call.body) as form:
+                return await self._exchange(call, form, loop, deadline, attempt)
+        body = None if call.body is None else WatchedBytes(call.body)
+        return await self._exchange(call, body, loop, deadline, attempt)
+
+    async def _exchange(
+        self,
+        call: Call[Any],
+        body: WatchedBody | None,
+        loop: asyncio.AbstractEventLoop,
+        deadline: float | None,
+        attempt: int,
+    ) -> Reply:
         response: aiohttp.ClientResponse | None = None
+        reply: Reply | None = None
         request = self._request(self._connections.begin(loop), call, body)
         ends_at = loop.time() + self._longest
         timer = self._connections.timer.at(ends_at if deadline is None or ends_at < deadline else deadline)
-        if body is not None and not call.endpoint.repeatable:
+        if body is not None and (not call.endpoint.repeatable or isinstance(body, WatchedForm)):
             # To cut its answer off would take nothing back, and only make an unknown of what may be done.
             body.on_leaving = partial(timer.postpone, self._read_seconds)
         try:
             with timer:
                 response = await request
-                content = await response.read()  # which closes the response where it fails
+                reply = await self._receive(call, response, attempt)
         except Exception as error:  # noqa: BLE001  whoever raised it, the bytes may have left
             if response is not None and response.status >= HTTPStatus.MULTIPLE_CHOICES:
                 # The status says what became of it, though its explanation broke off.
-                return _reply(response, b"")
-            left = body.left if body is not None else not isinstance(error, _NOT_CONNECTED)
-            what = _describe(error, self._where(), rang_at=timer.moment, deadline=deadline)
-            failure = (
-                _unknown(what, call, response)
-                if left
-                else NotSentError(what, method=call.endpoint.method, path=call.path)
-            )
+                return Reply(response.status, response.headers, b"")
+            left = body.left if body is not None else not isinstance(error, NOT_CONNECTED)
+            what = describe(error, self._where(), rang_at=timer.moment, deadline=deadline)
+            failure = failure_of(what, call, response, left=left)
             # An aiohttp error's repr shows the headers, so none may hang on to what is raised.
-            failure.__cause__ = _foreign_cause(error)
+            failure.__cause__ = foreign_cause(error)
         except asyncio.CancelledError:
             if body is not None and body.left and not call.endpoint.repeatable and not _is_refusal(response):
-                cut_off = _unknown("the call was cancelled before the answer was there", call, response)
+                cut_off = outcome_unknown(
+                    "the call was cancelled before the answer was there", call, response
+                )
                 cut_off.attempts = attempt
                 self._tell(cut_off)
             raise
         else:
-            return _reply(response, content)
+            return reply
         finally:
-            self._connections.end()
+            if reply is None or reply.stream is None:
+                self._connections.end()
         raise failure  # out here, where no error is its context
 
+    async def _receive(self, call: Call[Any], response: aiohttp.ClientResponse, attempt: int) -> Reply:
+        if call.endpoint.reply_type is not ReplyStream or response.status >= HTTPStatus.MULTIPLE_CHOICES:
+            # Which closes the response where it fails.
+            return Reply(response.status, response.headers, await response.read())
+
+        def failure(error: Exception) -> OutcomeUnknownError:
+            what = describe(error, self._where(), rang_at=inf, deadline=None)
+            unknown = outcome_unknown(what, call, response)
+            unknown.attempts = attempt
+            unknown.__cause__ = foreign_cause(error)
+            self.hide_key(unknown)
+            return unknown
+
+        stream = ReplyStream(
+            response, timer=self._connections.timer, idle_seconds=self._read_seconds, failure=failure
+        )
+        stream.when_closed(self._connections.end)
+        return Reply(response.status, response.headers, b"", stream)
+
     def _request(
-        self, http: aiohttp.ClientSession, call: Call[Any], body: "_WatchedBody | None"
+        self, http: aiohttp.ClientSession, call: Call[Any], body: WatchedBody | None
     ) -> Awaitable[aiohttp.ClientResponse]:
         method, access = call.endpoint.method, self._connections.access
         headers, proxy_headers = (
             (None, None) if self._has_prepared_headers else access.headers_by(self._proxy)
         )
+        if call.endpoint.accepts != JSON:
+            headers = {**(headers or {}), "Accept": call.endpoint.accepts}
         return http.request(
             method,
             access.base_url + call.path,
+            params=_encoded(call.query) if call.query else None,
             data=body,
             headers=headers,
             allow_redirects=False,
@@ -182,48 +225,17 @@ class Transport:
             logger.exception("on_outcome_unknown failed on: %s", error)
 
 
-def _unknown(what: str, call: Call[Any], response: aiohttp.ClientResponse | None) -> OutcomeUnknownError:
-    status = None if response is None else response.status
-    return OutcomeUnknownError(
-        what, status=status, request=call.request, method=call.endpoint.method, path=call.path
-    )
-
-
-def _foreign_cause(error: Exception) -> BaseException | None:
-    # What is raised while the body is written comes wrapped.
-    cause = error.__cause__ if isinstance(error, aiohttp.ClientConnectionError) else error
-    return None if isinstance(cause, (aiohttp.ClientError, TimeoutError)) else cause
+def _encoded(query: Query) -> dict[str, str | int]:
+    """Spell booleans as JSON does, and leave out what is None."""
+    return {
+        name: ("false", "true")[value] if isinstance(value, bool) else value
+        for name, value in query.items()
+        if value is not None
+    }
 
 
 def _is_refusal(response: aiohttp.ClientResponse | None) -> bool:
     return response is not None and is_refusal(response.status)
-
-
-def _reply(response: aiohttp.ClientResponse, content: bytes) -> Reply:
-    return Reply(response.status, response.headers, content)
-
-
-class _WatchedBody(aiohttp.BytesPayload):
-    """A request body that notes the moment at which it begins to leave.
-
-    aiohttp holds the header bytes back until then, so before that moment nothing has left.
-    """
-
-    def __init__(self, value: bytes) -> None:
-        # Not BytesPayload's own, which warns of bodies of 1 MiB; where warnings are errors none could be sent.
-        super(aiohttp.BytesPayload, self).__init__(value, content_type="application/json")
-        self._size = len(value)
-        self.left = False
-        self.on_leaving: Callable[[], None] | None = None
-        """Called just before; what it raises keeps the body, and so the whole request, from leaving."""
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        refuse_unasked_bytes(getattr(writer, "transport", None))
-        if self.on_leaving is not None:
-            self.on_leaving()
-        self.left = True
-        del content_length  # that of `_value`: a body of bytes leaves whole
-        await writer.write(self._value)
 
 
 class _LostConnectionError(aiohttp.ClientConnectionError):
@@ -237,34 +249,7 @@ async def _never_repeat(
     # budget and the count of attempts; what is repeated is decided in one place, and not there.
     try:
         return await handler(request)
-    except _NOT_CONNECTED:
+    except NOT_CONNECTED:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise _LostConnectionError(f"{type(error).__name__}: {error}") from None
-
-
-def _describe(error: Exception, where: str, *, rang_at: float, deadline: float | None) -> str:
-    """Say what the network did, without headers and without an empty text."""
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            what = f"connecting to {where} took too long"
-        case TimeoutError():
-            is_deadline = rang_at == deadline and not isinstance(error, aiohttp.ServerTimeoutError)
-            what = (
-                "the deadline passed before the answer was there"
-                if is_deadline
-                else "the answer took too long"
-            )
-        case aiohttp.ClientConnectorError():
-            what = f"no connection to {where}: {error.os_error or type(error).__name__}"
-        case aiohttp.ClientHttpProxyError(status=status, message=said):
-            what = (
-                f"no connection to {where}: the proxy answered {status} {said}; {advice_on_refusal(status)}"
-            )
-        case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
-            what = "the answer broke off or is no valid HTTP"
-        case aiohttp.ClientError() | OSError():
-            what = f"the connection was lost: {error or type(error).__name__}"
-        case _:
-            what = f"code that aiohttp runs for the request raised {type(error).__name__}: {error}"
-    return what

@@ -1,0 +1,157 @@
+"""Request bodies that note the moment at which they begin to leave.
+
+aiohttp holds the header bytes back until the first byte of the body, so before that moment nothing has left.
+"""
+
+import asyncio
+import io
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import BinaryIO
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+
+from hindsight_async.call.connector import refuse_unasked_bytes
+from hindsight_async.call.request import JSON, Multipart
+
+PIECE_BYTES = 256 * 1024
+"""How much of a file is read, and sent, at a time."""
+
+
+class WatchedBytes(aiohttp.BytesPayload):
+    """A JSON body, which leaves whole."""
+
+    def __init__(self, value: bytes) -> None:
+        # Not BytesPayload's own, which warns of bodies of 1 MiB; where warnings are errors none could be sent.
+        super(aiohttp.BytesPayload, self).__init__(value, content_type=JSON)
+        self._size = len(value)
+        self.left = False
+        self.on_leaving: Callable[[], None] | None = None
+        """Called just before; what it raises keeps the body, and so the whole request, from leaving."""
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Leave."""
+        refuse_unasked_bytes(getattr(writer, "transport", None))
+        if self.on_leaving is not None:
+            self.on_leaving()
+        self.left = True
+        del content_length  # that of `_value`: a body of bytes leaves whole
+        await writer.write(self._value)
+
+
+class WatchedForm(aiohttp.MultipartWriter):
+    """A multipart body, which leaves in pieces."""
+
+    def __init__(self) -> None:
+        super().__init__("form-data")
+        self.left = False
+        self.on_leaving: Callable[[], None] | None = None
+        """Called just before, as that of WatchedBytes, and again after each piece of a file."""
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Leave."""
+        del content_length
+        refuse_unasked_bytes(getattr(writer, "transport", None))
+        self.goes_on()
+        self.left = True
+        await self.write(writer)
+
+    def goes_on(self) -> None:
+        """Note that it is leaving still."""
+        if self.on_leaving is not None:
+            self.on_leaving()
+
+
+WatchedBody = WatchedBytes | WatchedForm
+
+
+class _FilePart(aiohttp.Payload):
+    """An open file, read by a thread; closing it is left to whoever opened it."""
+
+    def __init__(
+        self, file: BinaryIO, start: int, size: int, content_type: str, goes_on: Callable[[], None]
+    ) -> None:
+        super().__init__(file, content_type=content_type)
+        self._size = size
+        self._start, self._end = start, start + size
+        self._goes_on = goes_on
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        del encoding, errors
+        raise TypeError("a file is sent as it is")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        position = self._start
+        while position < self._end:
+            size = min(PIECE_BYTES, self._end - position)
+            piece = await asyncio.to_thread(_read_at, self._value, position, size)
+            if not piece:
+                # The server was told a length, and would wait for the rest.
+                raise EOFError("the file became shorter while it was sent")
+            await writer.write(piece)
+            self._goes_on()
+            position += len(piece)
+
+    async def close(self) -> None:
+        """Leave it open: what is refused is read again."""
+
+
+@asynccontextmanager
+async def opened(form: Multipart) -> AsyncGenerator[WatchedForm]:
+    """Open the files of a form for one attempt.
+
+    Raises OSError, and nothing was sent, for a file that cannot be opened.
+    """
+    body = WatchedForm()
+    ours: list[BinaryIO] = []
+    try:
+        for name, text in form.fields.items():
+            body.append(text).set_content_disposition("form-data", quote_fields=False, name=name)
+        for name, upload in form.files.items():
+            file = await _open(upload.content)
+            if file is not upload.content:
+                ours.append(file)
+            size = await asyncio.to_thread(_size_behind, file, upload.start)
+            part = _FilePart(file, upload.start, size, upload.content_type, body.goes_on)
+            # Names beyond ASCII go as they are (RFC 7578, 5.1): percent signs would become part of them.
+            part.set_content_disposition("form-data", quote_fields=False, name=name, filename=upload.name)
+            body.append_payload(part)
+        yield body
+    finally:
+        # Nobody reads from them any more but, after a failure, a thread at its last piece, which is waited for.
+        for file in ours:
+            file.close()
+
+
+async def _open(content: bytes | os.PathLike[str] | BinaryIO) -> BinaryIO:
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    if not isinstance(content, os.PathLike):
+        return content
+    opening = asyncio.ensure_future(asyncio.to_thread(_open_path, content))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # The thread cannot be stopped, and what it opens would be nobody's to close.
+        opening.add_done_callback(_close_opened)
+        raise
+
+
+def _open_path(path: "os.PathLike[str]") -> BinaryIO:
+    return open(path, "rb")  # noqa: PTH123  closed by whoever asked for it
+
+
+def _close_opened(opening: "asyncio.Task[BinaryIO]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
+
+
+def _size_behind(file: BinaryIO, start: int) -> int:
+    return file.seek(0, os.SEEK_END) - start
+
+
+def _read_at(file: BinaryIO, position: int, size: int) -> bytes:
+    file.seek(position)
+    return file.read(size)

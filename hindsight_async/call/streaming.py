@@ -1,0 +1,67 @@
+"""An answer that is read piece by piece, for as long as it lasts."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Self
+
+import aiohttp
+
+from hindsight_async.call.deadline_timer import DeadlineTimer
+from hindsight_async.errors import OutcomeUnknownError
+
+
+class ReplyStream:
+    """The bytes of an answer as they come; `async for` gives them, and the end is that of the answer.
+
+    It is open, and holds its permit and its connection, until `close`. Once its head is here nothing is sent again.
+    Nobody but `Executor.stream` opens one, which closes it too.
+    """
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        *,
+        timer: DeadlineTimer,
+        idle_seconds: float,
+        failure: Callable[[Exception], OutcomeUnknownError],
+    ) -> None:
+        self.status = response.status
+        self.content_type = response.content_type
+        self._response = response
+        self._timer = timer
+        self._idle_seconds = idle_seconds
+        self._failure = failure
+        self._on_close: list[Callable[[], object]] = []
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next bytes.
+
+        Raises:
+            OutcomeUnknownError: None came for `Timeouts.read` seconds, or the answer broke off; it is closed then.
+
+        """
+        try:
+            with self._timer.at(asyncio.get_running_loop().time() + self._idle_seconds):
+                piece = await self._response.content.readany()
+        except Exception as error:  # noqa: BLE001  of whatever class, it ends the answer
+            failure = self._failure(error)
+        else:
+            if not piece:
+                raise StopAsyncIteration
+            return piece
+        self._response.close()
+        raise failure  # out here, where no error of aiohttp, which shows headers, is its context
+
+    def when_closed(self, then: Callable[[], object]) -> None:
+        """Have this done, too, when it is closed."""
+        self._on_close.append(then)
+
+    def close(self) -> None:
+        """Give back what it holds. A connection on which some of the answer is still to come is not used again."""
+        self._response.close()
+        waiting, self._on_close = self._on_close, []
+        for then in waiting:
+            then()
