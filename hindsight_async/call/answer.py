@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 from hindsight_async.call.codec import decode, fields_of
 from hindsight_async.call.request import Call, Reply
+from hindsight_async.call.retry import delivery_of
 from hindsight_async.errors import (
     APIError,
     BadRequestError,
     DecodeError,
-    Delivery,
     ForbiddenError,
     HindsightError,
     InternalServerError,
@@ -33,21 +33,6 @@ _REFUSALS: Mapping[int, type[APIError]] = {
 }
 
 _SUCCESS = range(200, 300)
-
-_SENT_ELSEWHERE = frozenset({301, 307, 308})
-"""Redirects that ask for the same request at another address, so it was not processed here."""
-
-
-def is_refusal(status: int) -> bool:
-    """Return whether a request that was answered so had no effect.
-
-    A 408 is what servers also send when they close an idle connection: where it crosses with a request, nothing tells
-    whether that was read.
-    """
-    return (
-        HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-        and status != HTTPStatus.REQUEST_TIMEOUT
-    )
 
 
 def judge(call: Call[T], reply: Reply, wall_clock: Callable[[], datetime]) -> T | HindsightError:
@@ -88,18 +73,15 @@ def _error(call: Call[Any], reply: Reply, received_at: datetime) -> APIError:
         "details": details,
         "method": call.endpoint.method,
         "path": call.path,
+        "delivery": delivery_of(reply.status),
     }
     if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimitExceededError(message, reset_at=rate.opens_at, retry_after=rate.opens_in, **fields)
     if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return InternalServerError(message, retry_after=rate.retry_after, **fields)
     if reply.status < HTTPStatus.BAD_REQUEST:
-        refused = reply.status in _SENT_ELSEWHERE
-        return APIError(
-            _redirect_message(reply), delivery=Delivery.REJECTED if refused else Delivery.UNKNOWN, **fields
-        )
-    delivery = Delivery.REJECTED if is_refusal(reply.status) else Delivery.UNKNOWN
-    return refusal_class(reply.status)(message, delivery=delivery, **fields)
+        return APIError(_redirect_message(reply), **fields)
+    return refusal_class(reply.status)(message, **fields)
 
 
 def refusal_class(status: int) -> type[APIError]:

@@ -46,8 +46,14 @@ class SendHooks(Protocol):
 class Executor:
     """Takes calls through the budget and the transport until each has an answer or a final error.
 
-    `deadline` is in seconds from the start of a call, None for none, and the last moment for a create to leave; `random` returns a number in [0, 1),
-    `wall_clock` the local time (aware).
+    Args:
+        transport: Sends a call once.
+        client: Says when a request may leave.
+        policy: How often and how patiently a call is sent again.
+        deadline: What the session was given: seconds from the start of a call, None for none. Kept for who makes calls.
+        random: Returns a number in [0, 1).
+        wall_clock: Returns the local time, aware.
+
     """
 
     def __init__(
@@ -70,8 +76,14 @@ class Executor:
     def open(self, call: Call[Any] | None = None) -> None:
         """Open the connections for the event loop that runs.
 
-        Raises ValueError, about the session and no call, for a key or an address that cannot be used; SessionClosedError
-        and WrongEventLoopError, on behalf of a call where there is one.
+        Args:
+            call: On whose behalf; None for the session itself.
+
+        Raises:
+            ValueError: The key or the address cannot be used; about the session, and no call.
+            SessionClosedError: The session is closed.
+            WrongEventLoopError: Another event loop that runs has it.
+
         """
         try:
             self._transport.open(asyncio.get_running_loop())
@@ -86,18 +98,32 @@ class Executor:
         deadline: float | None,
         hooks: SendHooks | None = None,
     ) -> T:
-        """Return what the call's answer carries; raise a HindsightError for everything else.
+        """Return what the call's answer carries.
 
-        `deadline` is in seconds from now; a create that has left by then is waited for.
+        Args:
+            call: What to send.
+            lane: "interactive" goes before "bulk".
+            deadline: Seconds from now, None for no end; what is not repeatable and has left by then is waited for.
+            hooks: Told before each attempt and after each that came to nothing; what they raise ends the call.
+
+        Returns:
+            The value that the endpoint promises.
+
+        Raises:
+            HindsightError: Everything else; `delivery` says whether any attempt may have taken effect.
+            ValueError: As from `open`.
+
         """
         loop, client = asyncio.get_running_loop(), self._client
         ends_at = None if deadline is None else loop.time() + deadline
+        # A 429 counts as sent and not as failed: the budget, and not the policy, says how long that goes on.
         sent, failed, doubtful = 0, 0, False
         error: HindsightError | None = None
         self.open(call)
         while True:
             reply = None
             try:
+                # Once more, since the session may have been closed while this call paused.
                 self._transport.open(loop)
                 permit = await client.acquire(call.endpoint.route, lane, ends_at, loop)
                 try:
@@ -116,7 +142,7 @@ class Executor:
             except _REFUSALS as refusal:
                 raise _on_behalf_of(call, refusal, sent, error) from error
             except HindsightError:
-                raise
+                raise  # a hook's, such as LedgerError: it has kept the request from leaving
             except Exception as surprise:
                 raise unexpected(surprise, sent, left=doubtful or reply is not None, call=call) from surprise
             # What one attempt may have done, a later one cannot undo.
@@ -126,7 +152,7 @@ class Executor:
             if hooks is not None and not doubtful:
                 await hooks.not_processed()
             if isinstance(error, RateLimitExceededError):
-                # The budget has closed its gate for everyone; it does the waiting, or refuses to.
+                # The budget has begun a cooldown for everyone; it does the waiting, or refuses to.
                 continue
             failed += 1
             await self._pause(call, error, failed, ends_at)

@@ -1,4 +1,8 @@
-"""Whether a failed call may be sent again, and after how long: plain functions of plain values."""
+"""When a call may be sent again, and after how long: plain functions of plain values.
+
+A create is sent again only where it provably was not processed, which is one of two: no byte of it left
+(NotSentError, see `body` and `failure`), or the server said 429. All else may have emailed somebody.
+"""
 
 from http import HTTPStatus
 
@@ -6,6 +10,7 @@ from attrs import field, frozen, validators
 
 from hindsight_async.errors import (
     APIError,
+    Delivery,
     HindsightError,
     InternalServerError,
     NotSentError,
@@ -28,12 +33,34 @@ class RetryPolicy:
     longest_pause: float = field(default=8.0, validator=validators.ge(0))
 
 
+_SENT_ELSEWHERE = frozenset({301, 307, 308})
+"""Redirects that ask for the same request at another address, so it was not processed here.
+
+A 302 or 303 may be the answer to a request that was processed, as after a form in a browser.
+"""
+
 _MOST_DOUBLINGS = 64
 """Beyond any longest pause, and short of a float's overflow."""
 
 
+def delivery_of(status: int) -> Delivery:
+    """Return what became of a request that was answered with this HTTP status, which is no 2xx.
+
+    A refusal (4xx) had no effect. A server that failed (5xx) may have done so before or after it. A 408 is also what
+    servers send when they close an idle connection: where it crosses with a request, nothing tells whether that was
+    read.
+    """
+    if status in _SENT_ELSEWHERE:
+        return Delivery.REJECTED
+    is_refusal = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return Delivery.REJECTED if is_refusal and status != HTTPStatus.REQUEST_TIMEOUT else Delivery.UNKNOWN
+
+
 def may_be_sent_again(error: HindsightError, *, repeatable: bool) -> bool:
-    """Return whether the request provably was not processed, or does no harm when repeated."""
+    """Return whether the request provably was not processed, or does no harm when repeated.
+
+    Not every refusal: sent again as it is, what was refused for its content would be refused again.
+    """
     if isinstance(error, (NotSentError, RateLimitExceededError)):
         return True
     if not repeatable:
@@ -48,7 +75,13 @@ def pause_before_next(
 ) -> float | None:
     """Return the seconds to wait before the next attempt, or None to give up.
 
-    `attempt` is the number of the one that failed, from 1; `random` lies in [0, 1).
+    Args:
+        policy: How often and how patiently.
+        error: How the last attempt ended.
+        repeatable: Whether sending the request twice does what sending it once does.
+        attempt: The number of the one that failed, from 1.
+        random: A number in [0, 1).
+
     """
     if attempt >= policy.attempts or not may_be_sent_again(error, repeatable=repeatable):
         return None

@@ -13,14 +13,14 @@ import aiohttp
 from attrs import field, frozen, validators
 
 from hindsight_async.call.access import Access
-from hindsight_async.call.answer import is_refusal
 from hindsight_async.call.body import WatchedBody, WatchedBytes, WatchedForm, opened
 from hindsight_async.call.connections import Connections
 from hindsight_async.call.failure import NOT_CONNECTED, describe, failure_of, foreign_cause, outcome_unknown
 from hindsight_async.call.proxy import Proxy
 from hindsight_async.call.request import JSON, Call, Multipart, Query, Reply
+from hindsight_async.call.retry import delivery_of
 from hindsight_async.call.streaming import ReplyStream
-from hindsight_async.errors import HindsightError, OutcomeUnknownError
+from hindsight_async.errors import Delivery, HindsightError, OutcomeUnknownError
 
 logger = logging.getLogger("hindsight_async.call")
 
@@ -152,7 +152,12 @@ class Transport:
             # An aiohttp error's repr shows the headers, so none may hang on to what is raised.
             failure.__cause__ = foreign_cause(error)
         except asyncio.CancelledError:
-            if body is not None and body.left and not call.endpoint.repeatable and not _is_refusal(response):
+            if (
+                body is not None
+                and body.left
+                and not call.endpoint.repeatable
+                and not _had_no_effect(response)
+            ):
                 cut_off = outcome_unknown(
                     "the call was cancelled before the answer was there", call, response
                 )
@@ -234,8 +239,12 @@ def _encoded(query: Query) -> dict[str, str | int]:
     }
 
 
-def _is_refusal(response: aiohttp.ClientResponse | None) -> bool:
-    return response is not None and is_refusal(response.status)
+def _had_no_effect(response: aiohttp.ClientResponse | None) -> bool:
+    return (
+        response is not None
+        and response.status >= HTTPStatus.MULTIPLE_CHOICES
+        and delivery_of(response.status) is Delivery.REJECTED
+    )
 
 
 class _LostConnectionError(aiohttp.ClientConnectionError):
