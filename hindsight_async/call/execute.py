@@ -116,15 +116,13 @@ class Executor:
         """
         loop, client = asyncio.get_running_loop(), self._client
         ends_at = None if deadline is None else loop.time() + deadline
-        # A 429 counts as sent and not as failed: the budget, and not the policy, says how long that goes on.
         sent, failed, doubtful = 0, 0, False
         error: HindsightError | None = None
         self.open(call)
         while True:
             reply = None
             try:
-                # Once more, since the session may have been closed while this call paused.
-                self._transport.open(loop)
+                self._transport.open(loop)  # the session may have been closed in a pause
                 permit = await client.acquire(call.endpoint.route, lane, ends_at, loop)
                 try:
                     if hooks is not None:
@@ -152,8 +150,7 @@ class Executor:
             if hooks is not None and not doubtful:
                 await hooks.not_processed()
             if isinstance(error, RateLimitExceededError):
-                # The budget has begun a cooldown for everyone; it does the waiting, or refuses to.
-                continue
+                continue  # no failure to count: the budget does the waiting for everyone, or refuses to
             failed += 1
             await self._pause(call, error, failed, ends_at)
 
