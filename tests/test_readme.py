@@ -1,4 +1,4 @@
-"""Every block and every table of the README is true."""
+"""Every block and every table of the README is true, and what contributors are sent to exists."""
 
 import asyncio
 import inspect
@@ -6,21 +6,25 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import hindsight_async
 from hindsight_async import HindsightSession, Plan, errors
 from hindsight_async.emulator import Emulator
 from web_server import COMMANDS, MODULES
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 PROGRAMS = [block for block in BLOCKS if "asyncio.run(" in block]
 
 
-def table_after(heading):
-    rows = README.split(heading, 1)[1].split("|---", 1)[1].split("\n\n", 1)[0].splitlines()[1:]
+def table_after(heading, text=README):
+    rows = text.split(heading, 1)[1].split("|---", 1)[1].split("\n\n", 1)[0].splitlines()[1:]
     return [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
 
 
@@ -100,3 +104,32 @@ def test_the_table_of_errors_is_the_tree():
     for name, row in rows.items():
         if row[2].startswith("`"):
             assert classes[name]._usual_delivery.name == row[2].strip("`"), name
+
+
+def is_there(path):
+    # The package may be installed elsewhere than beside these tests.
+    root = Path(hindsight_async.__file__).parent.parent if path.startswith("hindsight_async/") else ROOT
+    return (root / path).exists()
+
+
+def test_each_file_that_contributors_are_sent_to_exists():
+    """The checklist for an endpoint, and every command, name files that are there."""
+    prose, commands = (
+        CONTRIBUTING.split("## Where things are")[1],
+        CONTRIBUTING.split("## Where things are")[0],
+    )
+    named = re.findall(r"`([\w.-]+(?:/[\w.-]*)*)`", prose) + re.findall(
+        r"(?<!\S)(?:tests|\.ci)/\S+", commands
+    )
+    paths = [path for path in named if "/" in path or path.endswith((".py", ".md", ".toml"))]
+    assert {"hindsight_async/session.py", "tests/consumer.py", "pyproject.toml", ".ci/run"} <= set(paths)
+    assert [] == [path for path in paths if not is_there(path)]
+
+
+def test_each_marker_is_explained():
+    """Contributors learn what every marker of the suite means."""
+    markers = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"][
+        "ini_options"
+    ]
+    names = [marker.split(":")[0] for marker in markers["markers"]]
+    assert names == [row[0].strip("`") for row in table_after("## Run", CONTRIBUTING)]
