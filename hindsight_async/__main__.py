@@ -3,9 +3,16 @@
 import sys
 from importlib import import_module
 
+MISSING_EXTRA = 2
+
 
 def main() -> int:
-    """Run the command line; say what to install where its extra is missing. Returns the exit code."""
+    """Run the command line, or say what to install where its extra is missing.
+
+    Returns:
+        The exit code: `MISSING_EXTRA` where there is no command line, else the command's own.
+
+    """
     try:
         for needed in ("cyclopts", "rich", "sqlalchemy", "aiosqlite"):
             import_module(needed)
@@ -13,7 +20,7 @@ def main() -> int:
         sys.stderr.write(
             f"{error.name} is not installed: the command line needs pip install 'hindsight-async[cli]'\n"
         )
-        return 2
+        return MISSING_EXTRA
     from hindsight_async.cli import run  # noqa: PLC0415  needs the extra
 
     return run()

@@ -13,7 +13,10 @@ from hypothesis import settings
 
 import postgres_server
 import redis_server
+from hindsight_async import Plan
 from hindsight_async.__main__ import main
+from hindsight_async.emulator import Emulator
+from hindsight_async.testing import serving
 from virtual_time import VirtualTimeLoop
 
 # A slow machine is no failure.
@@ -54,6 +57,16 @@ def postgres() -> Iterator[postgres_server.Server]:
 def database(postgres: postgres_server.Server) -> str:
     """Give a test a database of its own."""
     return postgres.database()
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """Give a test an emulator that serves on while the test's own thread is busy with a command.
+
+    A test that is a coroutine runs one on its own loop, whose clock then holds for both.
+    """
+    with serving(Emulator(plan=Plan.ENTERPRISE)) as serving_on:
+        yield serving_on
 
 
 @pytest.fixture

@@ -28,12 +28,6 @@ DUPLICATE = "JANE@acme.example,Jane S.,deal_1,\n"
 
 
 @pytest.fixture
-def emulator():
-    with serving(Emulator(plan=Plan.ENTERPRISE)) as running:
-        yield running
-
-
-@pytest.fixture
 def run(emulator, tmp_path, command_line):
     environment = {
         **os.environ,

@@ -9,10 +9,6 @@ import time
 
 import pytest
 
-from hindsight_async.emulator import Emulator
-from hindsight_async.rate import Plan
-from hindsight_async.testing import serving
-
 COMMAND = [sys.executable, "-W", "error", "-m", "hindsight_async"]
 ENROLL = ["enroll", "contacts.csv", "--sequence", "seq_1", "--yes", "--output", "results.csv"]
 SLOW_SECONDS = 1.0
@@ -20,10 +16,9 @@ ROWS = 60
 
 
 @pytest.fixture
-def slow():
-    with serving(Emulator(plan=Plan.ENTERPRISE)) as running:
-        running.fail("POST /interviews", how="slow", seconds=SLOW_SECONDS, at="after_commit", times=None)
-        yield running
+def slow(emulator):
+    emulator.fail("POST /interviews", how="slow", seconds=SLOW_SECONDS, at="after_commit", times=None)
+    return emulator
 
 
 @pytest.fixture

@@ -11,18 +11,9 @@ import pytest
 from hindsight_async import Ledger
 from hindsight_async.cli import run
 from hindsight_async.delivery.ledger.entries import LedgerStatus
-from hindsight_async.emulator import Emulator
-from hindsight_async.rate import Plan
-from hindsight_async.testing import serving
 
 NOBODY = 65534
 ANN, BEN, CARL = (f"{name}@acme.example" for name in ("ann", "ben", "carl"))
-
-
-@pytest.fixture
-def emulator():
-    with serving(Emulator(plan=Plan.ENTERPRISE)) as running:
-        yield running
 
 
 @pytest.fixture
