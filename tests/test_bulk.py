@@ -2,7 +2,8 @@
 
 import asyncio
 import resource
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from itertools import chain, count, repeat
 
 import aiohttp
@@ -36,11 +37,11 @@ from hindsight_async import (
     UnauthorizedError,
     UpdateInterview,
 )
-from hindsight_async.delivery.bulk import ROWS_PER_IN_FLIGHT, BulkRun
-from hindsight_async.delivery.ledger.entries import NoJournal
-from hindsight_async.delivery.row import BulkRow, cut_off
-from hindsight_async.delivery.seen import SeenKeys
+from hindsight_async.delivery.bulk import ROWS_PER_IN_FLIGHT
+from hindsight_async.delivery.input import SeenKeys
+from hindsight_async.delivery.row import Row
 from hindsight_async.emulator import Emulator
+from hindsight_async.resources.interviews.calls import CREATES
 from hindsight_async.resources.interviews.recipients import interview_key, normalised
 
 
@@ -771,52 +772,45 @@ def test_a_429_that_cannot_be_recorded_is_no_doubt_about_its_row(tmp_path, room_
     assert 1 == counts[LedgerStatus.NOT_SENT if room_again else LedgerStatus.UNKNOWN]
 
 
-class FailingJournal(NoJournal):
-    """A ledger whose disk fills up at one step."""
+class WatchedLedger(Ledger):
+    """Remembers the steps of its rows, in order; its disk fills up at one of them."""
 
-    def __init__(self, step, error=LedgerError):
-        self.step, self.error = step, error
+    def __init__(self, path, *, full_at=None):
+        super().__init__(path)
+        self.steps, self.full_at = [], full_at
 
-    async def fail_at(self, step):
-        if step == self.step:
-            raise self.error(f"the disk is full ({step})")
+    @asynccontextmanager
+    async def run(self):
+        async with super().run() as run:
+            for step in ("claim", "sending", "not_processed", "finished"):
+                setattr(run, step, partial(self.take, step, getattr(run, step)))
+            yield run
+            self.may_write("close")
 
-    async def plan(self, rows):
-        await self.fail_at("plan")
-        return await super().plan(rows)
+    async def take(self, step, write, *what, **more):
+        self.may_write(step)
+        self.steps.append(what[1].value if step == "finished" else step)
+        return await write(*what, **more)
 
-    async def sending(self, key):
-        await self.fail_at("sending")
-
-    async def finished(self, outcome):
-        await self.fail_at("finished")
-
-    async def close(self):
-        await self.fail_at("close")
+    def may_write(self, step):
+        if step == self.full_at:
+            raise LedgerError(f"the disk is full ({step})")
 
 
 @pytest.mark.parametrize(
     ("step", "sent", "status"),
-    [("plan", 0, None), ("sending", 0, "not_sent"), ("finished", 1, "created"), ("close", 10, "created")],
+    [("claim", 0, None), ("sending", 0, "not_sent"), ("finished", 1, "created"), ("close", 10, "created")],
 )
 async def test_a_disk_that_fills_up_ends_the_run_with_every_sent_row_accounted_for(
-    emulator, hindsight, step, sent, status
+    emulator, tmp_path, step, sent, status
 ):
     """Nothing leaves that could not be written down, and what left has its outcome, though not in the ledger."""
-    interviews = hindsight.interviews
-    run = BulkRun(
-        requests(10),
-        key_of=interview_key,
-        open_session=lambda: None,
-        send=lambda request, hooks: interviews._create(request, "bulk", None, hooks),
-        success=OutcomeStatus.CREATED,
-        journal=FailingJournal(step),
-        max_in_flight=4,
-        abort_after_failures=20,
-    )
-    with pytest.raises(LedgerError, match="the disk is full"):
-        async with run:
-            await all_outcomes(run)
+    ledger = WatchedLedger(tmp_path / "autumn.db", full_at=step)
+    async with session(emulator, max_in_flight=1) as hindsight:
+        run = hindsight.interviews.create_many(requests(10), ledger=ledger)
+        with pytest.raises(LedgerError, match="the disk is full"):
+            async with run:
+                await all_outcomes(run)
     assert sent == len(emulator.requests) == run.counts[OutcomeStatus.CREATED]
     assert {found for found, count in run.counts.items() if count} - {"not_sent"} <= {status}
 
@@ -858,37 +852,48 @@ async def test_rows_that_may_not_be_emailed_do_not_end_the_run(emulator):
     assert (30, 1) == (run.counts[OutcomeStatus.NOT_SENT], run.counts[OutcomeStatus.CREATED])
 
 
-class RecordingJournal(NoJournal):
-    """Remembers what was written down, in order."""
-
-    def __init__(self):
-        self.written = []
-
-    async def sending(self, key):
-        self.written.append("sending")
-
-    async def finished(self, outcome):
-        self.written.append(outcome.status.value)
-
-
-async def test_a_row_that_waits_after_a_429_is_in_no_doubt(emulator, hindsight):
-    """What provably came to nothing is written down as not sent before the wait, and as sending before the next try."""
-    emulator.fail("POST /interviews", how=429, headers={"Retry-After": "30"})
-    journal = RecordingJournal()
-    run = BulkRun(
-        requests(1),
-        key_of=interview_key,
-        open_session=lambda: None,
-        send=lambda request, hooks: hindsight.interviews._create(request, "bulk", None, hooks),
-        success=OutcomeStatus.CREATED,
-        journal=journal,
-        max_in_flight=4,
-        abort_after_failures=20,
-    )
-    async with run:
+@pytest.mark.parametrize(
+    ("faults", "steps"),
+    [
+        ([(429, {"Retry-After": "30"})], ["not_processed", "sending", "created"]),
+        ([(400, {})], ["rejected"]),
+        ([(503, {})], ["unknown"]),
+        ([(429, {"Retry-After": "30"}), (409, {})], ["not_processed", "sending", "rejected"]),
+    ],
+)
+async def test_only_what_will_be_sent_again_is_written_down_as_not_processed(
+    emulator, hindsight, tmp_path, faults, steps
+):
+    """What waits is in no doubt meanwhile; what the API refused is said to be refused, and nothing else before."""
+    ledger = WatchedLedger(tmp_path / "autumn.db")
+    for status, headers in faults:
+        emulator.fail("POST /interviews", how=status, headers=headers)
+    async with hindsight.interviews.create_many(requests(1), ledger=ledger) as run:
         (outcome,) = await all_outcomes(run)
-    assert ["sending", "not_sent", "sending", "created"] == journal.written
-    assert 2 == outcome.attempts
+    assert ["claim", "sending", *steps] == ledger.steps
+    assert (steps[-1], steps.count("sending") + 1) == (outcome.status, outcome.attempts)
+
+
+@pytest.mark.parametrize("how", ["stop", "cut off"])
+async def test_wherever_a_run_ends_a_refused_row_is_what_the_ledger_calls_it(tmp_path, how):
+    """The outcome and the ledger say the same, in whatever turn of the loop the end comes; it is never safe to send."""
+    async with Emulator(plan=Plan.ENTERPRISE) as emulator, session(emulator) as hindsight:
+        emulator.fail("POST /interviews", how=400, times=None)
+        for turns in range(0, 60, 3):
+            ledger = Ledger(tmp_path / f"{turns}.db")
+            async with hindsight.interviews.create_many([request(f"c{turns}")], ledger=ledger) as run:
+                while len(emulator.requests) <= turns / 3:
+                    await asyncio.sleep(0)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                stop = asyncio.create_task(run.stop())
+                await asyncio.sleep(0)
+                if how == "cut off":
+                    stop.cancel()
+                await asyncio.wait([stop])
+            (outcome,) = await all_outcomes(run)
+            assert outcome.status in {"rejected", "unknown" if how == "cut off" else "rejected"}
+            assert 1 == (await ledger.counts())[LedgerStatus(outcome.status)]
 
 
 def test_a_rejected_row_of_an_earlier_run_says_so(tmp_path):
@@ -928,12 +933,14 @@ async def test_closing_one_session_leaves_the_others_in_line():
         assert 61 == (await waiting[1]).interview_request_id
 
 
-def test_a_row_that_is_cut_off_is_in_doubt_only_if_it_had_left():
+async def test_a_row_that_is_cut_off_is_in_doubt_only_while_a_request_is_in_flight():
     """Cancelled before its request left it is safe to run again, afterwards it is unknown."""
-    row = BulkRow(0, "key", request("a"), ahead=False, journal=NoJournal())
-    assert OutcomeStatus.NOT_SENT is cut_off(row).status
-    row.in_flight = True
-    assert OutcomeStatus.UNKNOWN is cut_off(row).status
+    row = Row(CREATES, 0, request("a"), None)
+    assert OutcomeStatus.NOT_SENT is row.cut_off().status
+    await row.about_to_send()
+    assert OutcomeStatus.UNKNOWN is row.cut_off().status
+    await row.not_processed()
+    assert OutcomeStatus.NOT_SENT is row.cut_off().status
 
 
 def test_a_full_disk_under_the_duplicates_is_a_ledger_error():

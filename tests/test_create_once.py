@@ -27,10 +27,10 @@ from hindsight_async import (
     RateBudget,
     RecipientNotAllowedError,
 )
-from hindsight_async.delivery.ledger.once import create_once
-from hindsight_async.delivery.row import IN_HAND_SECONDS
+from hindsight_async.delivery.row import IN_HAND_SECONDS, deliver_once
 from hindsight_async.emulator import Emulator
 from hindsight_async.errors import LONGEST_TEXT
+from hindsight_async.resources.interviews.calls import CREATES
 from raw_server import raw_server
 
 FAULTS = [
@@ -250,7 +250,7 @@ async def test_what_was_received_is_kept_without_links_and_addresses(tmp_path):
         "status": "sent",
     }
 
-    async def send(row):
+    async def send(_, row):
         await row.about_to_send()
         error = OutcomeUnknownError("the answer cannot be read", status=201)
         vars(error).update(received=received)
@@ -258,9 +258,9 @@ async def test_what_was_received_is_kept_without_links_and_addresses(tmp_path):
 
     async with Ledger(tmp_path / "webhooks.db").run() as run:
         with pytest.raises(OutcomeUnknownError):
-            await create_once(request(), run, send)
+            await deliver_once(CREATES, request(), run, send)
         with pytest.raises(OutcomeUnknownError) as again:
-            await create_once(request(), run, send)
+            await deliver_once(CREATES, request(), run, send)
     kept = {"interview_request_id": 7, "nested": {"to": ["<address>", 1.5, None]}, "status": "sent"}
     assert (kept, kept) == (again.value.received, (await entry_of(tmp_path)).received)
     for file in tmp_path.iterdir():

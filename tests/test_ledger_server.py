@@ -23,10 +23,10 @@ from hindsight_async import (
 )
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.ledger.entries import LedgerRow
-from hindsight_async.delivery.ledger.journal import LedgerJournal
-from hindsight_async.delivery.ledger.once import create_once
 from hindsight_async.delivery.ledger.postgres import LEASE_SECONDS
+from hindsight_async.delivery.row import deliver_once
 from hindsight_async.emulator import Emulator
+from hindsight_async.resources.interviews.calls import CREATES
 from hindsight_async.resources.interviews.recipients import interview_key
 from postgres_server import PASSWORD
 
@@ -631,11 +631,10 @@ def test_a_bulk_run_that_lost_a_row_asks_what_became_of_it(url, end_leases, othe
 
             run = BulkRun(
                 [lost, kept],
-                key_of=interview_key,
+                CREATES,
+                send,
                 open_session=lambda: None,
-                send=send,
-                success=OutcomeStatus.CREATED,
-                journal=LedgerJournal(url),
+                ledger=Ledger(url),
                 max_in_flight=1,
                 abort_after_failures=1 + (others is LedgerStatus.UNKNOWN),
             )
@@ -663,11 +662,10 @@ def test_a_database_that_goes_away_while_a_lost_row_is_asked_for_ends_the_run(ur
 
             run = BulkRun(
                 [request],
-                key_of=interview_key,
+                CREATES,
+                send,
                 open_session=lambda: None,
-                send=send,
-                success=OutcomeStatus.CREATED,
-                journal=LedgerJournal(url),
+                ledger=Ledger(url),
                 max_in_flight=1,
                 abort_after_failures=20,
             )
@@ -722,7 +720,7 @@ def test_an_event_in_hand_says_when_its_row_is_free_at_the_latest(postgres, data
         async with runs(postgres.url(database, lease=600), 2) as (holder, other):
             await holder.claim([ledger_row(request)])
             with pytest.raises(LedgerInUseError) as raised:
-                await create_once(request, holder if who == "the same run" else other, None)
+                await deliver_once(CREATES, request, holder if who == "the same run" else other, None)
             return raised.value
 
     error = asyncio.run(deliver())
@@ -738,7 +736,7 @@ def test_one_that_was_created_is_not_sent_again_though_a_person_said_so(url, end
     async def deliver():
         async with runs(url, 1) as (stopped,):
 
-            async def send(row):
+            async def send(_, row):
                 await row.about_to_send()
                 sent.append(row.key)
                 await end_leases()
@@ -746,7 +744,7 @@ def test_one_that_was_created_is_not_sent_again_though_a_person_said_so(url, end
                 return created(7)
 
             with pytest.raises(LedgerError) as raised:
-                await create_once(request, stopped, send)
+                await deliver_once(CREATES, request, stopped, send)
             return raised.value
 
     error = asyncio.run(deliver())
@@ -762,14 +760,14 @@ def test_one_that_was_taken_meanwhile_is_answered_with_what_was_made_of_it(url, 
     async def deliver():
         async with runs(url, 2) as (stopped, other):
 
-            async def send(row):
+            async def send(_, row):
                 await end_leases()
                 await other.claim([ledger_row(request)])
                 await other.sending(row.key)
                 await other.finished(row.key, LedgerStatus.CREATED, attempts=1, interview_request_id=7)
                 await row.about_to_send()
 
-            return await create_once(request, stopped, send)
+            return await deliver_once(CREATES, request, stopped, send)
 
     again = asyncio.run(deliver())
     assert (False, 7) == (again.created_now, again.interview_request_id)

@@ -147,12 +147,14 @@ class Executor:
             doubtful = doubtful or error.delivery is Delivery.UNKNOWN
             error.attempts, error.delivery = sent, Delivery.UNKNOWN if doubtful else error.delivery
             self._transport.hide_key(error)
+            pause = 0.0
+            # After a 429 the budget is closed for everyone; it does the waiting, or refuses to.
+            if not isinstance(error, RateLimitExceededError):
+                failed += 1
+                pause = self._pause(call, error, failed, ends_at)
             if hooks is not None and not doubtful:
                 await hooks.not_processed()
-            if isinstance(error, RateLimitExceededError):
-                continue  # no failure to count: the budget does the waiting for everyone, or refuses to
-            failed += 1
-            await self._pause(call, error, failed, ends_at)
+            await asyncio.sleep(pause)
 
     @asynccontextmanager
     async def stream(
@@ -180,10 +182,8 @@ class Executor:
         finally:
             stream.close()
 
-    async def _pause(
-        self, call: Call[Any], error: HindsightError, failed: int, ends_at: float | None
-    ) -> None:
-        """Wait until the next attempt is due; raise where there is to be none."""
+    def _pause(self, call: Call[Any], error: HindsightError, failed: int, ends_at: float | None) -> float:
+        """Return how many seconds to wait until the next attempt; raise where there is to be none."""
         repeatable = call.endpoint.repeatable
         pause = pause_before_next(
             self._policy, error, repeatable=repeatable, attempt=failed, random=self._random()
@@ -192,7 +192,7 @@ class Executor:
             raise error
         if ends_at is not None and asyncio.get_running_loop().time() + pause >= ends_at:
             raise _on_behalf_of(call, _too_late(error, pause), error.attempts, error) from error
-        await asyncio.sleep(pause)
+        return pause
 
 
 def _release(client: BudgetClient, permit: Permit, reply: Reply | None) -> None:

@@ -7,9 +7,9 @@ from attrs import define, field
 
 from hindsight_async.cli.contacts import BadRow, ContactRow
 from hindsight_async.cli.terminal import say
+from hindsight_async.delivery.input import SeenKeys
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
-from hindsight_async.delivery.seen import SeenKeys
 from hindsight_async.errors import RecipientNotAllowedError
 from hindsight_async.resources.interviews.models import CreateInterview
 from hindsight_async.resources.interviews.recipients import AllowedRecipients, interview_key

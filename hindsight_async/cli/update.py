@@ -27,8 +27,8 @@ from hindsight_async.cli.preflight import REQUESTS_SHOWN, report, time_needed
 from hindsight_async.cli.progress import RunProgress
 from hindsight_async.cli.results import ResultsFile
 from hindsight_async.cli.terminal import ExitCode, confirm, refuse, say
+from hindsight_async.delivery.input import SeenKeys
 from hindsight_async.delivery.outcomes import OutcomeStatus
-from hindsight_async.delivery.seen import SeenKeys
 from hindsight_async.rate import Plan, plan_or_default
 from hindsight_async.session import HindsightSession
 

@@ -3,21 +3,29 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
+from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
-from hindsight_async.call.execute import SendHooks
-from hindsight_async.delivery.input import IncomingRows
-from hindsight_async.delivery.ledger.entries import Journal
-from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus, counts_against_the_run, end_of_run
-from hindsight_async.delivery.row import BulkRow, RowDelivery, cut_off, verdict_of_earlier_run
-from hindsight_async.delivery.seen import SeenKeys
+from hindsight_async.delivery.input import IncomingRows, SeenKeys
+from hindsight_async.delivery.outcomes import (
+    Outcome,
+    OutcomeStatus,
+    counts_against_the_run,
+    end_of_run,
+    ends_the_run,
+)
+from hindsight_async.delivery.row import Row, RowKind, Send, claim, deliver
 from hindsight_async.errors import BulkAbortedError, LedgerError
+
+if TYPE_CHECKING:
+    from hindsight_async.delivery.ledger.ledger import Ledger
+    from hindsight_async.delivery.ledger.run import LedgerRun
 
 logger = logging.getLogger("hindsight_async.delivery")
 
-Row = TypeVar("Row")
+Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 DEFAULT_ABORT_AFTER_FAILURES = 20
@@ -35,7 +43,7 @@ MOST_ROWS_AHEAD = 500
 """How many rows more are looked up at once while an earlier run has done them all, so that resuming is quick."""
 
 
-class BulkRun(Generic[Row, Response]):
+class BulkRun(Generic[Request, Response]):
     """A run over many rows; iterate it for their outcomes, in the order in which they end.
 
     It runs inside `async with`, and that block can be left early: then it takes no more rows, lets calls in flight
@@ -52,13 +60,12 @@ class BulkRun(Generic[Row, Response]):
 
     def __init__(
         self,
-        rows: Iterable[Row] | AsyncIterable[Row],
+        rows: Iterable[Request] | AsyncIterable[Request],
+        kind: RowKind[Request, Response],
+        send: Send[Request, Response],
         *,
-        key_of: Callable[[Row], str],
         open_session: Callable[[], None],
-        send: Callable[[Row, SendHooks], Awaitable[Response]],
-        success: OutcomeStatus,
-        journal: Journal[Row],
+        ledger: "Ledger | None",
         max_in_flight: int,
         abort_after_failures: int,
     ) -> None:
@@ -66,29 +73,41 @@ class BulkRun(Generic[Row, Response]):
             raise ValueError("abort_after_failures must be a whole number of at least 1")
         self.counts: Counter[OutcomeStatus] = Counter(dict.fromkeys(OutcomeStatus, 0))
         self._rows = IncomingRows(rows)
-        self._key_of = key_of
+        self._kind = kind
+        self._send = send
         self._open_session = open_session
-        self._success = success
-        self._delivery = RowDelivery(send, success, end_run=self._end_with)
-        self._journal = journal
+        self._ledger = ledger
+        self._ledger_run: LedgerRun | None = None
+        self._ledger_block = AsyncExitStack()
+        """Ends the ledger run, where there is one, once all rows are through."""
         self._max_in_flight = max_in_flight
         self._abort_after_failures = abort_after_failures
         self._room = asyncio.Semaphore(ROWS_PER_IN_FLIGHT * max_in_flight)
-        self._todo: asyncio.Queue[BulkRow[Row] | None] = asyncio.Queue()
-        self._outcomes: asyncio.Queue[tuple[Outcome[Row, Response], bool] | None] = asyncio.Queue()
+        """Has a place for each row that may still be taken from the input; handing its outcome out gives it back."""
+        self._todo: asyncio.Queue[Row[Request, Response] | None] = asyncio.Queue()
+        """Claimed rows, and one None for each worker at the end."""
+        self._outcomes: asyncio.Queue[tuple[Outcome[Request, Response], bool] | None] = asyncio.Queue()
+        """What is to be handed out, with whether its row was `ahead` and so has no place to give back; None at the end."""
         self._supervisor: asyncio.Task[None] | None = None
+        """Owns the feeder and the workers, and closes the ledger; None before the block is entered."""
         self._feeder: asyncio.Task[None] | None = None
         self._stopping = False
-        self._at_work: dict[asyncio.Task[None], BulkRow[Row]] = {}
+        """Whether no more rows are to be taken or sent."""
+        self._at_work: dict[asyncio.Task[None], Row[Request, Response]] = {}
+        """Which row each worker is at."""
         self._failures_in_a_row = 0
+        self._unrecorded: list[tuple[Outcome[Request, Response], Exception]] = []
+        """Outcomes of requests that left which could not be written down, each with the reason."""
         self._failure: BaseException | None = None
+        """What ended the run; None where its input did, and once it was raised."""
 
     async def __aenter__(self) -> Self:
         if self._supervisor is not None:
             raise RuntimeError("a bulk run has one block: make another run for another")
         # First, so that a missing key is said once and of the session, and not of every row.
         self._open_session()
-        await self._journal.open()
+        if self._ledger is not None:
+            self._ledger_run = await self._ledger_block.enter_async_context(self._ledger.run())
         self._supervisor = asyncio.create_task(self._supervise())
         return self
 
@@ -107,7 +126,7 @@ class BulkRun(Generic[Row, Response]):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Outcome[Row, Response]:
+    async def __anext__(self) -> Outcome[Request, Response]:
         if self._supervisor is None:
             # Left by `break`, it would go on with nobody to stop it.
             raise RuntimeError(_BLOCK_IS_MISSING)
@@ -150,10 +169,10 @@ class BulkRun(Generic[Row, Response]):
         self._stopping = True
         if self._feeder is not None:
             self._feeder.cancel()
-        for worker, task in self._at_work.items():
+        for worker, row in self._at_work.items():
             # What has not left, or provably came to nothing, is not in flight: it does not leave any more.
-            if not (task.in_flight or task.given_up):
-                task.given_up = True
+            if not (row.in_flight or row.given_up):
+                row.given_up = True
                 worker.cancel()
 
     def _end_with(self, failure: BaseException) -> None:
@@ -178,11 +197,13 @@ class BulkRun(Generic[Row, Response]):
             self._end_with(failures.exceptions[0])
         finally:
             try:
-                await self._journal.close()
+                await self._ledger_block.aclose()
             except Exception as error:  # noqa: BLE001  whoever iterates is told of it
                 self._end_with(error)
             finally:
-                unrecorded = self._delivery.unrecorded(self._journal.recorded_late)
+                # There may have been room on the disk again by the end.
+                late = self._ledger_run.recorded_late if self._ledger_run else ()
+                unrecorded = [each for each in self._unrecorded if each[0].key not in late]
                 self._failure = end_of_run(self._failure, unrecorded)
                 self._outcomes.put_nowait(None)
 
@@ -204,9 +225,9 @@ class BulkRun(Generic[Row, Response]):
         except Exception as error:  # noqa: BLE001  those in flight are to end as if the input had
             self._end_with(error)
 
-    async def _next_batch(self, index: int, ahead: int) -> list[BulkRow[Row]]:
+    async def _next_batch(self, index: int, ahead: int) -> list[Row[Request, Response]]:
         """Wait for one row, and take as many more as there is room for, and so many ahead, that come at once."""
-        batch: list[BulkRow[Row]] = []
+        batch: list[Row[Request, Response]] = []
         while not batch or self._rows.at_once:
             is_ahead = bool(batch) and self._room.locked()
             if is_ahead and not ahead:
@@ -217,9 +238,7 @@ class BulkRun(Generic[Row, Response]):
                 await self._room.acquire()
             try:
                 request = await anext(self._rows)
-                batch.append(
-                    BulkRow(index + len(batch), self._key_of(request), request, is_ahead, self._journal)
-                )
+                batch.append(Row(self._kind, index + len(batch), request, self._ledger_run, is_ahead))
             except StopAsyncIteration:
                 break
             except Exception as error:  # noqa: BLE001  the caller's own iterable failed; nothing is being sent here
@@ -227,51 +246,60 @@ class BulkRun(Generic[Row, Response]):
                 break
         return batch
 
-    async def _admit(self, batch: list[BulkRow[Row]], seen: SeenKeys) -> bool:
-        """Let new rows through to the workers, and give the others their verdict; return whether any was new."""
-        any_to_send = False
-        new: dict[str, BulkRow[Row]] = {}
-        for task in batch:
-            first = seen.first_index(task.key, task.index)
-            if first == task.index:
-                new[task.key] = task
+    async def _admit(self, batch: list[Row[Request, Response]], seen: SeenKeys) -> bool:
+        """Let new rows through to the workers, and hand out the others' outcomes; return whether any was new."""
+        new: list[Row[Request, Response]] = []
+        for row in batch:
+            first = seen.first_index(row.key, row.index)
+            if first == row.index:
+                new.append(row)
             else:
-                self._deliver(task, task.outcome(OutcomeStatus.DUPLICATE, duplicate_of=first))
-        known = await self._journal.plan({key: (task.index, task.request) for key, task in new.items()})
-        for key, task in new.items():
-            verdict = verdict_of_earlier_run(task, known.get(key))
-            if verdict is None:
-                any_to_send = True
-                self._todo.put_nowait(task)
+                self._hand_out(row, row.ends_as(OutcomeStatus.DUPLICATE, duplicate_of=first))
+        await claim(new)
+        for row in new:
+            if row.outcome is None:
+                self._todo.put_nowait(row)
             else:
-                self._deliver(task, verdict)
-        return any_to_send
+                self._hand_out(row, row.outcome)
+        return any(row.outcome is None for row in new)
 
     # Rows go out
 
     async def _work(self) -> None:
         worker = cast("asyncio.Task[None]", asyncio.current_task())
-        while (task := await self._todo.get()) is not None:
+        while (row := await self._todo.get()) is not None:
             if self._stopping:
                 continue
-            self._at_work[worker] = task
+            self._at_work[worker] = row
             try:
-                outcome = await self._delivery.deliver(task)
+                outcome = await deliver(row, self._send)
             except asyncio.CancelledError:
-                # Cut off: only one that had left, and whose answer is not there, is in doubt.
-                outcome = task.verdict or cut_off(task)
-                if worker.cancelling() > task.given_up:
-                    self._deliver(task, outcome)
+                outcome = row.outcome or row.cut_off()
+                if worker.cancelling() > row.given_up:
+                    self._finish(row, outcome)
                     raise
                 # Given up; or nobody cancelled this worker, but code that it called raised it.
-                if task.given_up:
+                if row.given_up:
                     worker.uncancel()
             del self._at_work[worker]
-            self._deliver(task, outcome)
-            self._judge_the_run(outcome)
+            self._finish(row, outcome)
+            self._count_failures(outcome)
 
-    def _judge_the_run(self, outcome: Outcome[Row, Response]) -> None:
-        if outcome.status is self._success:
+    def _finish(self, row: Row[Request, Response], outcome: Outcome[Request, Response]) -> None:
+        """Hand the outcome of a row out, and end the run where no other row would escape what it met."""
+        creating = self._kind.success is OutcomeStatus.CREATED
+        error = outcome.error
+        if error is not None and counts_against_the_run(outcome) and ends_the_run(error, creating=creating):
+            self._end_with(error)
+        if row.unrecorded is not None:
+            # What is not written down must not go on.
+            self._end_with(row.unrecorded)
+            if outcome.status is not OutcomeStatus.NOT_SENT:
+                self._unrecorded.append((outcome, row.unrecorded))
+        self._hand_out(row, outcome)
+
+    def _count_failures(self, outcome: Outcome[Request, Response]) -> None:
+        if outcome.status is self._kind.success:
             self._failures_in_a_row = 0
         if not counts_against_the_run(outcome):
             return
@@ -284,6 +312,6 @@ class BulkRun(Generic[Row, Response]):
                 )
             )
 
-    def _deliver(self, task: BulkRow[Row], outcome: Outcome[Row, Response]) -> None:
+    def _hand_out(self, row: Row[Request, Response], outcome: Outcome[Request, Response]) -> None:
         self.counts[outcome.status] += 1
-        self._outcomes.put_nowait((outcome, task.ahead))
+        self._outcomes.put_nowait((outcome, row.ahead))

@@ -21,7 +21,7 @@ from hindsight_async.errors import (
     UnauthorizedError,
 )
 
-Row = TypeVar("Row")
+Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 _ENDS_THE_RUN = (
@@ -60,7 +60,7 @@ class OutcomeStatus(enum.StrEnum):
 
 
 @frozen(kw_only=True)
-class Outcome(Generic[Row, Response]):
+class Outcome(Generic[Request, Response]):
     """The verdict on one row of the input.
 
     `index` is its place from 0, `key` the hash of what it means, `attempts` how many requests left for it.
@@ -71,7 +71,7 @@ class Outcome(Generic[Row, Response]):
     index: int
     key: str
     status: OutcomeStatus
-    request: Row
+    request: Request
     response: Response | None = None
     error: HindsightError | None = None
     attempts: int = 0

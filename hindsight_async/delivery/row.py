@@ -1,57 +1,143 @@
-"""One row of a bulk run on its way to its verdict."""
+"""The life of one row, of a bulk run or of `create_once`: nothing leaves that is not on disk, and nothing leaves twice.
 
-from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Final, Generic, TypeVar, cast
+    claim             what is new or free may be sent by this call alone; what became of the others is told
+    deliver           sends a claimed row, until it has an outcome:
+      about_to_send     the ledger says `sending` before the first byte leaves
+      not_processed     it says `not_sent` again before waiting to send once more what provably came to nothing
+      record            it says what became of the row
 
-from attrs import define
+Without a ledger the row goes the same way, and nothing outlives the run.
+"""
 
-from hindsight_async.call.answer import refusal_class
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
+
+from attrs import define, field, frozen
+
 from hindsight_async.call.execute import SendHooks, unexpected
-from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus, RowJournal
-from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus, ends_the_run, status_of
+from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
+from hindsight_async.delivery.ledger.kept_errors import error_of, kept_of
+from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus, status_of
 from hindsight_async.errors import (
-    Delivery,
     HindsightError,
+    LedgerError,
     LedgerInUseError,
     NotSentError,
     OutcomeUnknownError,
 )
-from hindsight_async.resources.interviews.models import CreatedInterview, InterviewStatus
 
-Row = TypeVar("Row")
+if TYPE_CHECKING:
+    from hindsight_async.delivery.ledger.run import LedgerRun
+
+Request = TypeVar("Request")
 Response = TypeVar("Response")
+
+Send = Callable[[Request, SendHooks], Awaitable[Response]]
+"""Sends a request, and tells the hooks when it leaves."""
 
 IN_HAND_SECONDS: Final = 5.0
 """When to ask again for a row that another call of this process is at, where no lease says how long it may be."""
 
 
-@define(eq=False)
-class BulkRow(Generic[Row]):
-    """One row on its way; the executor tells it, and it tells the journal."""
+def _kept_in_no_ledger(*_: object) -> NoReturn:
+    raise TypeError("rows of this kind are kept in no ledger")
 
+
+@frozen(kw_only=True)
+class RowKind(Generic[Request, Response]):
+    """What a resource says about its rows; the last three are asked only where there is a ledger."""
+
+    success: OutcomeStatus
+    """What a row becomes that the API took."""
+
+    key_of: Callable[[Request], str]
+    """Returns the same key for requests that would do the same; raises TypeError for what is no such request."""
+
+    id_of: Callable[[Response], int]
+    """Returns the interview request id."""
+
+    ledger_row: Callable[[str, int, Request], LedgerRow] = _kept_in_no_ledger
+    """Returns what the ledger is told of a key, a row's index and its request."""
+
+    kept_of: Callable[[Response], Mapping[str, Any]] = _kept_in_no_ledger
+    """Returns what the ledger keeps of a response beside its id, by the names of LedgerEntry."""
+
+    earlier_response: Callable[[LedgerEntry], Response] = _kept_in_no_ledger
+    """Returns the response of an earlier call, as far as the ledger kept it."""
+
+
+@define(eq=False)
+class Row(Generic[Request, Response]):
+    """One row on its way to its outcome; `call.execute` tells it when a request leaves and when nothing came of one."""
+
+    kind: RowKind[Request, Response]
     index: int
-    key: str
-    request: Row
-    ahead: bool
-    journal: RowJournal[Row]
-    attempts: int = 0
-    in_flight: bool = False
-    given_up: bool = False
-    verdict: Outcome[Row, Any] | None = None
+    """Its place in the input, from 0."""
+
+    request: Request
+    ledger: "LedgerRun | None"
+    """Where it is written down; None where nothing is."""
+
+    ahead: bool = False
+    """Whether a bulk run took it from the input without room for it, to see whether earlier runs have done it."""
+
+    key: str = field(init=False)
+    attempts: int = field(default=0, init=False)
+    """How many requests left for it."""
+
+    in_flight: bool = field(default=False, init=False)
+    """Whether a request has left of which it is not known that nothing came of it."""
+
+    given_up: bool = field(default=False, init=False)
+    """Whether its worker was cancelled to keep it back, because its bulk run takes no more rows."""
+
+    outcome: Outcome[Request, Response] | None = field(default=None, init=False)
+    """What became of it. Set before it is recorded, so that a cancellation meanwhile loses nothing."""
+
+    unrecorded: Exception | None = field(default=None, init=False)
+    """Why the ledger does not have its outcome."""
+
+    def __attrs_post_init__(self) -> None:
+        self.key = self.kind.key_of(self.request)
 
     async def about_to_send(self) -> None:
         """Write down, before the first byte leaves, that it will."""
-        await self.journal.sending(self.key)
+        if self.ledger is not None:
+            await self.ledger.sending(self.key)
         self.in_flight = True
         self.attempts += 1
 
     async def not_processed(self) -> None:
         """Write down that nothing came of it, so that waiting to send it again is no doubt."""
-        await self.journal.not_processed(self.outcome(OutcomeStatus.NOT_SENT))
-        self.in_flight = False
+        try:
+            if self.ledger is not None:
+                await self.ledger.not_processed(self.key)
+        finally:
+            # Also where that fails or is cut off: that nothing came of it is known. Not before, since a stopping
+            # run cancels what is not in flight, and a row is best left to finish the step that it is at.
+            self.in_flight = False
 
-    def outcome(self, status: OutcomeStatus, **fields: Any) -> Outcome[Row, Any]:
-        """Return the verdict on this row."""
+    async def record(self) -> None:
+        """Write down what became of it; where that fails, `unrecorded` says why."""
+        outcome = self.outcome
+        if self.ledger is None or outcome is None:
+            return
+        kept: Mapping[str, Any] = {} if outcome.error is None else kept_of(outcome.error)
+        if outcome.response is not None:
+            kept = self.kind.kept_of(outcome.response)
+        try:
+            await self.ledger.finished(
+                self.key,
+                LedgerStatus(outcome.status),
+                attempts=self.attempts,
+                interview_request_id=outcome.interview_request_id,
+                **kept,
+            )
+        except Exception as error:  # noqa: BLE001  whatever it is, it is said: this row's request may have left
+            self.unrecorded = error
+
+    def ends_as(self, status: OutcomeStatus, **fields: Any) -> Outcome[Request, Response]:
+        """Return the outcome with this status."""
         return Outcome(
             index=self.index,
             key=self.key,
@@ -61,133 +147,115 @@ class BulkRow(Generic[Row]):
             **fields,
         )
 
-
-def cut_off(task: BulkRow[Row]) -> Outcome[Row, Any]:
-    """Return the outcome of a row whose call was cancelled."""
-    if not task.in_flight:
-        return task.outcome(OutcomeStatus.NOT_SENT, error=NotSentError("the run was cut off before"))
-    error = OutcomeUnknownError("the run was cut off before the answer was there", attempts=task.attempts)
-    return task.outcome(OutcomeStatus.UNKNOWN, error=error)
-
-
-def surprised(task: BulkRow[Row], surprise: Exception) -> Outcome[Row, Any]:
-    """Return the outcome of a row whose call raised what nobody foresaw."""
-    if not isinstance(surprise, HindsightError):
-        surprise = unexpected(surprise, task.attempts, left=task.in_flight)
-    status = OutcomeStatus.UNKNOWN if task.in_flight else OutcomeStatus.NOT_SENT
-    return task.outcome(status, error=surprise)
-
-
-async def claim_again(task: BulkRow[Row]) -> Outcome[Row, Any] | None:
-    """Return what others made of a row, or None where it may be sent after all."""
-    known = await task.journal.plan({task.key: (task.index, task.request)})
-    return verdict_of_earlier_run(task, known.get(task.key))
-
-
-def verdict_of_earlier_run(task: BulkRow[Row], entry: LedgerEntry | None) -> Outcome[Row, Any] | None:
-    """Return the outcome of a row that must not be sent (again), or None for one that may be."""
-    if entry is None or entry.may_be_sent:
-        return None
-    if entry.in_hand:
-        retry_after = IN_HAND_SECONDS if entry.lease_seconds is None else max(0.0, entry.lease_seconds)
-        in_use = LedgerInUseError(
-            "another call or another run has this row in hand, and sends it unless it dies",
-            retry_after=retry_after,
+    def succeeded(self, response: Response) -> Outcome[Request, Response]:
+        """Return the outcome of a row that the API took."""
+        return self.ends_as(
+            self.kind.success, response=response, interview_request_id=self.kind.id_of(response)
         )
-        return task.outcome(OutcomeStatus.CLAIMED, error=in_use)
-    if entry.status is LedgerStatus.CREATED:
-        made = entry.interview_request_id
-        return task.outcome(
-            OutcomeStatus.ALREADY_DONE, response=_created_earlier(entry), interview_request_id=made
-        )
-    if entry.status is LedgerStatus.REJECTED:
-        return task.outcome(OutcomeStatus.ALREADY_DONE, error=_refused_earlier(entry))
-    return task.outcome(OutcomeStatus.UNKNOWN, error=_unknown_since_earlier(entry, task.request))
 
+    def failed(self, error: Exception) -> Outcome[Request, Response]:
+        """Return the outcome of a row whose call raised this, foreseen or not."""
+        if not isinstance(error, HindsightError):
+            error = unexpected(error, self.attempts, left=self.in_flight)
+        creating = self.kind.success is OutcomeStatus.CREATED
+        return self.ends_as(status_of(error, creating=creating), error=error)
 
-def _created_earlier(entry: LedgerEntry) -> CreatedInterview:
-    return CreatedInterview(
-        interview_request_id=cast("int", entry.interview_request_id),
-        # None where a person said that it was created.
-        contact_id=entry.contact_id,
-        status=None if entry.interview_status is None else InterviewStatus(entry.interview_status),
-        deal_id=entry.deal_id,
-        created_now=False,
-    )
-
-
-def _refused_earlier(entry: LedgerEntry) -> HindsightError:
-    said = entry.error_message or "the API said no"
-    fields: dict[str, Any] = {
-        "attempts": entry.attempts,
-        "delivery": Delivery.REJECTED,
-        "is_earlier": True,
-    }
-    if entry.http_status is None:  # a program of the user's own wrote it down
-        return HindsightError(f"{said} ({entry.error_code})", **fields)
-    return refusal_class(entry.http_status)(said, status=entry.http_status, code=entry.error_code, **fields)
-
-
-def _unknown_since_earlier(entry: LedgerEntry, request: object) -> OutcomeUnknownError:
-    return OutcomeUnknownError(
-        f"{entry.error_message or 'it was sent and had no answer'}; look it up, then resolve it in the ledger",
-        status=entry.http_status,
-        request=request,
-        attempts=entry.attempts or 1,
-        is_earlier=True,
-        received=entry.received,
-    )
-
-
-class RowDelivery(Generic[Row, Response]):
-    """Sends rows and writes down what became of each; what no other row would escape goes to `end_run`."""
-
-    def __init__(
-        self,
-        send: Callable[[Row, SendHooks], Awaitable[Response]],
-        success: OutcomeStatus,
-        *,
-        end_run: Callable[[Exception], None],
-    ) -> None:
-        self._send = send
-        self._success = success
-        self._end_run = end_run
-        self._unrecorded: list[tuple[Outcome[Row, Response], Exception]] = []
-
-    def unrecorded(self, recorded_late: Collection[str]) -> list[tuple[Outcome[Row, Response], Exception]]:
-        """Return the outcomes of requests that left which could not be written down, each with the reason."""
-        return [(outcome, error) for outcome, error in self._unrecorded if outcome.key not in recorded_late]
-
-    async def deliver(self, task: BulkRow[Row]) -> Outcome[Row, Response]:
-        """Send a row, write down what became of it, and return that; raises nothing but a cancellation."""
-        creating = self._success is OutcomeStatus.CREATED
-        try:
-            response = await self._send(task.request, task)
-        except LedgerInUseError:
-            return await self._ask_again(task)
-        except HindsightError as error:
-            if ends_the_run(error, creating=creating):
-                self._end_run(error)
-            outcome = task.outcome(status_of(error, creating=creating), error=error)
-        except Exception as surprise:  # noqa: BLE001  somebody else's code: this row's fault and no other's
-            outcome = surprised(task, surprise)
+    def cut_off(self) -> Outcome[Request, Response]:
+        """Return the outcome of a row whose call was cancelled: in doubt only where a request is in flight."""
+        if not self.in_flight:
+            error: HindsightError = NotSentError("the run was cut off before")
         else:
-            made: int | None = getattr(response, "interview_request_id", None)
-            outcome = task.outcome(self._success, response=response, interview_request_id=made)
-        task.verdict = outcome
-        try:
-            await task.journal.finished(outcome)
-        except Exception as error:  # noqa: BLE001  whatever it is: what is not written down must not go on
-            self._end_run(error)
-            if outcome.status is not OutcomeStatus.NOT_SENT:
-                self._unrecorded.append((outcome, error))
-        return outcome
+            what = "the run was cut off before the answer was there"
+            error = OutcomeUnknownError(what, request=self.request, attempts=self.attempts)
+        return self.failed(error)
 
-    async def _ask_again(self, task: BulkRow[Row]) -> Outcome[Row, Response]:
-        """Return what became of a row that others took, since they took this run for dead; send it if it is free again."""
+    def known_as(self, entry: LedgerEntry) -> Outcome[Request, Response] | None:
+        """Return what others made of the row or are at, or None where it may be sent."""
+        if entry.may_be_sent:
+            return None
+        if entry.in_hand:
+            retry_after = IN_HAND_SECONDS if entry.lease_seconds is None else max(0.0, entry.lease_seconds)
+            in_use = LedgerInUseError(
+                "another call or another run has this row in hand, and sends it unless it dies",
+                retry_after=retry_after,
+            )
+            return self.ends_as(OutcomeStatus.CLAIMED, error=in_use)
+        if entry.status is LedgerStatus.CREATED:
+            made = self.kind.earlier_response(entry)
+            return self.ends_as(
+                OutcomeStatus.ALREADY_DONE, response=made, interview_request_id=entry.interview_request_id
+            )
+        is_over = entry.status is LedgerStatus.REJECTED
+        status = OutcomeStatus.ALREADY_DONE if is_over else OutcomeStatus.UNKNOWN
+        return self.ends_as(status, error=error_of(entry, self.request))
+
+
+async def claim(rows: Sequence[Row[Request, Response]]) -> None:
+    """Claim rows of one run, each with a key of its own; those that may not be sent have their outcome then.
+
+    Raises:
+        LedgerError: The ledger cannot be written; none of the rows is claimed.
+
+    """
+    ledger = rows[0].ledger if rows else None
+    if ledger is None:
+        return
+    known = await ledger.claim([row.kind.ledger_row(row.key, row.index, row.request) for row in rows])
+    for row in rows:
+        if row.key in known:
+            row.outcome = row.known_as(known[row.key])
+
+
+async def deliver(row: Row[Request, Response], send: Send[Request, Response]) -> Outcome[Request, Response]:
+    """Send a claimed row, record what became of it, and return that; raises nothing but a cancellation.
+
+    One that has an outcome is not sent.
+    """
+    while row.outcome is None:
         try:
-            verdict = await claim_again(task)
-        except Exception as error:  # noqa: BLE001  as above
-            self._end_run(error)
-            return surprised(task, error)
-        return verdict or await self.deliver(task)
+            row.outcome = row.succeeded(await send(row.request, row))
+        except LedgerInUseError:
+            # From `about_to_send` or `not_processed`: this run stood still until others took it for dead, and the row
+            # with it. Ask what they made of it, and send it where it is free again.
+            try:
+                await claim([row])
+            except Exception as error:  # noqa: BLE001  as below
+                row.outcome = row.failed(error)  # and not recorded: the row is nobody's or another's
+            continue
+        except Exception as error:  # noqa: BLE001  somebody else's code: this row's fault and no other's
+            row.outcome = row.failed(error)
+        except BaseException:
+            # Whoever waits gets the cancellation, so the ledger alone can tell what it came to.
+            row.outcome = row.cut_off()
+            await row.record()
+            raise
+        await row.record()
+    return row.outcome
+
+
+async def deliver_once(
+    kind: RowKind[Request, Response],
+    request: Request,
+    ledger: "LedgerRun",
+    send: Send[Request, Response],
+) -> Response:
+    """Return what `send` returns, or what an earlier call created; raise what became of it where that is neither.
+
+    Raises:
+        LedgerError: Nothing was sent since that could not be written down (`delivery` NOT_SENT), or what became of it
+            could not be (UNKNOWN).
+        HindsightError: What the outcome's error is.
+
+    """
+    row = Row(kind, 0, request, ledger)
+    await claim([row])
+    outcome = await deliver(row, send)
+    unrecorded, made = row.unrecorded, outcome.interview_request_id
+    if unrecorded is not None:
+        if made is not None and isinstance(unrecorded, LedgerError):
+            unrecorded.interview_request_id = made
+            unrecorded.add_note(f"the API had created it: interview_request_id {made}")
+        raise unrecorded from outcome.error or unrecorded.__cause__
+    if outcome.error is not None:
+        raise outcome.error
+    return cast("Response", outcome.response)

@@ -1,15 +1,22 @@
-"""What a bulk run writes down about each row before and after it is sent."""
+"""What the ledger says of a row, and which rows may be sent: said here, and nowhere else.
+
+status     what it means                                          may it be sent?
+planned    seen, and not yet sent                                 by whoever has claimed it
+sending    about to leave, or on its way                          no; `unknown` once its run is dead
+created    the API made the interview                             no
+rejected   the API said no                                        once a person says so (`Ledger.resolve`)
+not_sent   nothing left, or provably nothing came of what did     by whoever has claimed it
+unknown    it left, and no answer came                            once a person says so (`Ledger.resolve`)
+
+"Claimed" is no status: that one caller at a time has a row is a run's memory and, in a database, its lease.
+"""
 
 import enum
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final
 
 from attrs import field, frozen
-
-from hindsight_async.delivery.outcomes import Outcome
-
-Row = TypeVar("Row")
 
 
 class LedgerStatus(enum.StrEnum):
@@ -24,7 +31,7 @@ class LedgerStatus(enum.StrEnum):
     REJECTED = enum.auto()
     """The API said no."""
     NOT_SENT = enum.auto()
-    """Given up before anything was sent; safe to send."""
+    """Given up before anything was sent, or provably nothing came of it; safe to send."""
     UNKNOWN = enum.auto()
     """Sent, and no answer: a person may have been emailed."""
 
@@ -32,6 +39,17 @@ class LedgerStatus(enum.StrEnum):
     def may_be_sent(self) -> bool:
         """Whether a request for the row may leave; the ledger's statements ask this too."""
         return self in {LedgerStatus.PLANNED, LedgerStatus.NOT_SENT}
+
+
+MAY_BE_SENT: Final = tuple(status for status in LedgerStatus if status.may_be_sent)
+MAY_BE_RESENT: Final = (LedgerStatus.UNKNOWN, LedgerStatus.REJECTED)
+"""What a person may make `not_sent` again."""
+
+MAY_FINISH: Final = (*MAY_BE_SENT, LedgerStatus.SENDING)
+"""From where a row ends; a row that was never sent ends as `not_sent`."""
+
+FINISHED: Final = (LedgerStatus.CREATED, LedgerStatus.REJECTED, LedgerStatus.NOT_SENT, LedgerStatus.UNKNOWN)
+"""As what a row ends."""
 
 
 @frozen(kw_only=True)
@@ -92,67 +110,3 @@ class LedgerEntry:
     def may_be_sent(self) -> bool:
         """Whether whoever claimed the row may send it."""
         return self.status.may_be_sent and not self.in_hand
-
-
-class RowJournal(Protocol[Row]):
-    """What is written down before and after each row is sent."""
-
-    async def plan(self, rows: Mapping[str, tuple[int, Row]]) -> Mapping[str, LedgerEntry]:
-        """Return what is known of these keys from before, and note the others as planned."""
-        ...
-
-    async def sending(self, key: str) -> None:
-        """Note, durably, that this row is about to leave."""
-        ...
-
-    async def not_processed(self, outcome: Outcome[Row, Any]) -> None:
-        """Note, durably, that nothing came of this row so far, and that it will be sent again."""
-        ...
-
-    async def finished(self, outcome: Outcome[Row, Any]) -> None:
-        """Note, durably, what became of this row."""
-        ...
-
-
-class Journal(RowJournal[Row], Protocol[Row]):
-    """What a bulk run writes down from its beginning to its end."""
-
-    @property
-    def recorded_late(self) -> Collection[str]:
-        """The keys of rows whose `finished` failed, and was made good by a later try, at `close` at the latest."""
-        ...
-
-    async def open(self) -> None:
-        """Begin a run; raises LedgerError where it cannot be written."""
-        ...
-
-    async def close(self) -> None:
-        """Try once more to record what could not be, and end the run."""
-        ...
-
-
-class NoJournal(Generic[Row]):
-    """No memory beyond the run."""
-
-    recorded_late: Collection[str] = ()
-
-    async def open(self) -> None:
-        """Nothing to open."""
-
-    async def close(self) -> None:
-        """Nothing to close."""
-
-    async def plan(self, rows: Mapping[str, tuple[int, Row]]) -> Mapping[str, LedgerEntry]:
-        """Know nothing."""
-        del rows
-        return {}
-
-    async def sending(self, key: str) -> None:
-        """Write nothing down."""
-
-    async def not_processed(self, outcome: Outcome[Row, Any]) -> None:
-        """Treat it as any other outcome."""
-        await self.finished(outcome)
-
-    async def finished(self, outcome: Outcome[Row, Any]) -> None:
-        """Write nothing down."""

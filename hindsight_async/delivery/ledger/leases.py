@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
-from hindsight_async.delivery.ledger.tables import MAY_BE_SENT, MAY_FINISH, Tables
+from hindsight_async.delivery.ledger.entries import MAY_BE_SENT, MAY_FINISH, LedgerEntry, LedgerStatus
+from hindsight_async.delivery.ledger.tables import Tables
 from hindsight_async.errors import LedgerError, LedgerInUseError
 
 RENEWALS_PER_LEASE: Final = 3

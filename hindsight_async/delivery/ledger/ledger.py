@@ -22,11 +22,11 @@ except ModuleNotFoundError as error:
         f"{error.name} is not installed: a ledger needs pip install 'hindsight-async[bulk]'", name=error.name
     ) from error
 
-from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
+from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, LedgerEntry, LedgerStatus
 from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
 from hindsight_async.delivery.ledger.place import open_backend
 from hindsight_async.delivery.ledger.run import LedgerRun
-from hindsight_async.delivery.ledger.tables import MAY_BE_RESENT, NOTHING_SAID
+from hindsight_async.delivery.ledger.tables import NOTHING_SAID
 from hindsight_async.errors import LedgerError
 from hindsight_async.shielding import to_the_end
 

@@ -10,9 +10,15 @@ from attrs import evolve
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hindsight_async.delivery.ledger.backend import Backend, RunLock
-from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
+from hindsight_async.delivery.ledger.entries import (
+    FINISHED,
+    MAY_BE_SENT,
+    LedgerEntry,
+    LedgerRow,
+    LedgerStatus,
+)
 from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
-from hindsight_async.delivery.ledger.tables import FINISHED, MAY_BE_SENT, NOTHING_SAID, planned
+from hindsight_async.delivery.ledger.tables import NOTHING_SAID, planned
 from hindsight_async.errors import Delivery, LedgerError, LedgerInUseError
 
 Clock = Callable[[], datetime]

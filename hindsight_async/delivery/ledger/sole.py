@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
-from hindsight_async.delivery.ledger.tables import MAY_FINISH, Tables
+from hindsight_async.delivery.ledger.entries import MAY_FINISH, LedgerEntry, LedgerStatus
+from hindsight_async.delivery.ledger.tables import Tables
 from hindsight_async.errors import LedgerError
 
 if TYPE_CHECKING:

@@ -17,10 +17,6 @@ LOOKUP_KEYS: Final = 500
 SCHEMA_VERSION: Final = 2
 """What the meta row of that name says; a ledger of another version is refused."""
 
-MAY_BE_SENT = tuple(status for status in LedgerStatus if status.may_be_sent)
-MAY_BE_RESENT = (LedgerStatus.UNKNOWN, LedgerStatus.REJECTED)
-MAY_FINISH = (*MAY_BE_SENT, LedgerStatus.SENDING)
-FINISHED = (LedgerStatus.CREATED, LedgerStatus.REJECTED, LedgerStatus.NOT_SENT, LedgerStatus.UNKNOWN)
 NOTHING_SAID: Mapping[str, Any] = dict.fromkeys(
     ("contact_id", "interview_status", "http_status", "error_code", "error_message", "received")
 )

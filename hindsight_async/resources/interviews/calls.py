@@ -1,24 +1,26 @@
 """The interviews resource: typed arguments to calls."""
 
 from collections.abc import AsyncIterable, Awaitable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hindsight_async.call.codec import encode
 from hindsight_async.call.execute import Executor, SendHooks
 from hindsight_async.call.request import Call, Endpoint
 from hindsight_async.delivery.bulk import DEFAULT_ABORT_AFTER_FAILURES, BulkRun
-from hindsight_async.delivery.ledger.entries import Journal, NoJournal
+from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow
 from hindsight_async.delivery.outcomes import OutcomeStatus
+from hindsight_async.delivery.row import RowKind, deliver_once
 from hindsight_async.errors import CreateLimitReachedError
 from hindsight_async.rate import Lane
 from hindsight_async.resources.interviews.models import (
     CreatedInterview,
     CreateInterview,
     Interview,
+    InterviewStatus,
     UpdatedInterview,
     UpdateInterview,
 )
-from hindsight_async.resources.interviews.recipients import AllowedRecipients, interview_key
+from hindsight_async.resources.interviews.recipients import AllowedRecipients, interview_key, normalised
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -100,12 +102,15 @@ class Interviews:
             HindsightError: As from `create`. Where `delivery` is NOT_SENT the next call sends it.
 
         """
-        from hindsight_async.delivery.ledger.once import create_once  # noqa: PLC0415  needs the extra `bulk`
+        from hindsight_async.delivery.ledger.run import LedgerRun  # noqa: PLC0415  needs the extra `bulk`
 
-        return await create_once(
-            _of_type(request, CreateInterview),
-            ledger,
-            lambda hooks: self._create(request, lane, self._executor.deadline, hooks),
+        if not isinstance(ledger, LedgerRun):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"ledger must be a LedgerRun, as Ledger.run() opens it, not {type(ledger).__name__}"
+            )
+        deadline = self._executor.deadline
+        return await deliver_once(
+            CREATES, request, ledger, lambda request, hooks: self._create(request, lane, deadline, hooks)
         )
 
     async def get(self, interview_request_id: int, *, lane: Lane = "interactive") -> Interview:
@@ -157,11 +162,10 @@ class Interviews:
         """
         return BulkRun(
             requests,
-            key_of=lambda request: interview_key(_of_type(request, CreateInterview)),
+            CREATES,
+            lambda request, hooks: self._create(request, "bulk", self._row_deadline, hooks),
             open_session=self._executor.open,
-            send=lambda request, hooks: self._create(request, "bulk", self._row_deadline, hooks),
-            success=OutcomeStatus.CREATED,
-            journal=_journal(ledger),
+            ledger=None if ledger is None else _ledger_at(ledger),
             max_in_flight=self._max_in_flight,
             abort_after_failures=abort_after_failures,
         )
@@ -179,11 +183,10 @@ class Interviews:
         """
         return BulkRun(
             updates,
-            key_of=_update_key,
+            UPDATES,
+            lambda update, hooks: self._update(update, "bulk", self._row_deadline, hooks),
             open_session=self._executor.open,
-            send=lambda update, hooks: self._update(update, "bulk", self._row_deadline, hooks),
-            success=OutcomeStatus.UPDATED,
-            journal=NoJournal[Update](),
+            ledger=None,
             max_in_flight=self._max_in_flight,
             abort_after_failures=abort_after_failures,
         )
@@ -242,9 +245,53 @@ def _item_path(interview_request_id: int) -> str:
     return f"{_COLLECTION}/{interview_request_id}"
 
 
-def _journal(ledger: "Ledger | str | PathLike[str] | None") -> Journal[CreateInterview]:
-    if ledger is None:
-        return NoJournal[CreateInterview]()
-    from hindsight_async.delivery.ledger.journal import LedgerJournal  # noqa: PLC0415  needs the extra `bulk`
+def _ledger_at(ledger: "Ledger | str | PathLike[str]") -> "Ledger":
+    from hindsight_async.delivery.ledger.ledger import Ledger  # noqa: PLC0415  needs the extra `bulk`
 
-    return LedgerJournal(ledger)
+    return ledger if isinstance(ledger, Ledger) else Ledger(ledger)
+
+
+def _create_key(request: CreateInterview) -> str:
+    return interview_key(_of_type(request, CreateInterview))
+
+
+def _ledger_row(key: str, index: int, request: CreateInterview) -> LedgerRow:
+    return LedgerRow(
+        key=key,
+        row_index=index,
+        contact_email=normalised(request.contact_email),
+        sequence_id=request.sequence_id,
+        interview_type_id=request.interview_type_id,
+        deal_id=request.deal_id,
+    )
+
+
+def _kept_of(created: CreatedInterview) -> dict[str, Any]:
+    return {"contact_id": created.contact_id, "interview_status": created.status}
+
+
+def _created_earlier(entry: LedgerEntry) -> CreatedInterview:
+    return CreatedInterview(
+        interview_request_id=cast("int", entry.interview_request_id),
+        # None where a person said that it was created.
+        contact_id=entry.contact_id,
+        status=None if entry.interview_status is None else InterviewStatus(entry.interview_status),
+        deal_id=entry.deal_id,
+        created_now=False,
+    )
+
+
+CREATES = RowKind[CreateInterview, CreatedInterview](
+    success=OutcomeStatus.CREATED,
+    key_of=_create_key,
+    id_of=lambda created: created.interview_request_id,
+    ledger_row=_ledger_row,
+    kept_of=_kept_of,
+    earlier_response=_created_earlier,
+)
+UPDATES = RowKind[Update, UpdatedInterview](
+    success=OutcomeStatus.UPDATED,
+    key_of=_update_key,
+    id_of=lambda updated: updated.interview_request_id,
+)
+"""How delivery keeps the rows of creates apart, and in a ledger; those of updates, which do no harm twice, in none."""
