@@ -7,13 +7,14 @@ import resource
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+from contextlib import aclosing, closing
 from pathlib import Path
 
 import pytest
 
 from hindsight_async import Ledger, LedgerStatus
 from hindsight_async.delivery.ledger.entries import LedgerRow
+from hindsight_async.delivery.ledger.file_lock import merge_log
 from hindsight_async.delivery.ledger.sqlite import OWNER_ONLY, SqliteBackend
 from hindsight_async.errors import Delivery, HindsightError, LedgerError, LedgerInUseError
 
@@ -206,15 +207,13 @@ async def test_it_stores_what_an_audit_needs_and_nothing_else(path):
 
 
 async def test_a_commit_waits_for_the_disk(path):
-    """The connection that marks rows syncs at every commit."""
-    async with Ledger(path).run() as run:
-
-        async def settings(connection):
-            names = ("synchronous", "journal_mode", "fullfsync")
-            return [(await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in names]
-
-        full = 2
-        assert [full, "wal", 1] == await run._group_commit.write(settings)
+    """A connection to the ledger syncs at every commit."""
+    await open_a_run(Ledger(path))
+    names = ("synchronous", "journal_mode", "fullfsync")
+    async with aclosing(await SqliteBackend(path).open()) as connection:
+        settings = [(await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in names]
+    full = 2
+    assert [full, "wal", 1] == settings
 
 
 async def test_a_damaged_ledger_is_named(path):
@@ -428,17 +427,16 @@ async def test_an_end_is_noted_on_a_disk_that_has_filled_up(path):
 
 async def test_a_flag_that_cannot_reach_the_file_stops_the_run(path):
     """Another program that reads an old state for long prevents it, and is named."""
-    file = SqliteBackend(path)
     async with Ledger(path).run() as run:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN")
             other.execute("SELECT * FROM interviews").fetchall()
             await run.claim(ROWS[:1])
-            async with contextlib.aclosing(await file.open()) as connection:
+            async with aclosing(await SqliteBackend(path).open()) as connection:
                 await connection.exec_driver_sql("PRAGMA busy_timeout=0")
                 await connection.rollback()
                 with pytest.raises(LedgerError, match=r"autumn\.db: another program keeps it locked"):
-                    await file.merge_log(connection)
+                    await merge_log(connection, path)
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-journal"])

@@ -27,8 +27,7 @@ from hindsight_async.cli.preflight import Preflight, check_file, report, time_ne
 from hindsight_async.cli.progress import RunProgress
 from hindsight_async.cli.results import ResultsFile
 from hindsight_async.cli.terminal import ExitCode, confirm, refuse, say
-from hindsight_async.delivery.ledger.ledger import Ledger
-from hindsight_async.delivery.ledger.place import without_password
+from hindsight_async.delivery.ledger.ledger import Ledger, without_password
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.errors import HindsightError
 from hindsight_async.rate import Plan, plan_or_default

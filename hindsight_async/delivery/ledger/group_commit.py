@@ -1,4 +1,12 @@
-"""Group commit: what a run's concurrent calls write shares one transaction, and so one write to the disk."""
+"""Group commit: what a run's concurrent calls write shares one transaction, and so one write to the disk.
+
+A commit waits for the disk, some milliseconds, so that one for each row would be the speed of a whole run. Whatever is
+asked for while a transaction is under way waits together and is the next one. It is done in the order of asking, which
+is what lets a caller undo: what undoes comes behind what it undoes, and before all that is asked for later.
+
+SQL runs in a task that no caller owns: a cancellation in the midst of a transaction would leave a connection of which
+nobody knows what it did. So a cancelled caller is gone at once, and its work is done all the same, then undone.
+"""
 
 import asyncio
 import time
@@ -11,8 +19,17 @@ from typing import Any, TypeVar
 from attrs import define, field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hindsight_async.delivery.ledger.backend import Backend, RunLock
+from hindsight_async.delivery.ledger.file_lock import SqliteRunLock
+from hindsight_async.delivery.ledger.leases import PostgresRunLock
+from hindsight_async.delivery.ledger.postgres import PostgresBackend
+from hindsight_async.delivery.ledger.sqlite import SqliteBackend
 from hindsight_async.errors import Delivery, LedgerError
+
+Backend = SqliteBackend | PostgresBackend
+"""Where one ledger is kept. Nothing is open between calls; each raises LedgerError where it cannot serve."""
+
+RunLock = SqliteRunLock | PostgresRunLock
+"""One run's right to its rows; its methods work in the transaction that the caller has begun."""
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
@@ -20,29 +37,48 @@ Work = Callable[[AsyncConnection], Awaitable[T]]
 
 @define(eq=False)
 class _Job:
+    """One caller's part of a transaction."""
+
     work: Work[Any]
     delivery: Delivery
+    """What its failure says of the request that it is about."""
+
     till_done: str | None
+    """The key of the row of which it is the outcome, where it is to be tried again; else None."""
+
     done: asyncio.Future[Any] = field(factory=lambda: asyncio.get_running_loop().create_future())
+    """Is done once the transaction is on disk, or has failed."""
+
     outcome: object = None
+    """What `work` returned, or the LedgerError that it met; of no worth before the transaction is committed."""
 
 
 class GroupCommit:
-    """A run's one connection: what is asked for while a transaction is under way shares the next one.
+    """A run's one connection, and what is written over it.
 
-    SQL runs in a task of its own, so that no caller's cancellation breaks a transaction.
+    Args:
+        backend: Where the ledger is.
+        run_lock: The run's right to its rows, renewed in each transaction.
+
     """
 
     def __init__(self, backend: Backend, run_lock: RunLock) -> None:
         self._backend = backend
         self._run_lock = run_lock
         self._connection: AsyncConnection | None = None
+        """None before the run is open, and once it is over."""
         self._jobs: list[_Job] = []
+        """What the next transaction is made of, in the order of asking."""
         self._writing: asyncio.Task[None] | None = None
+        """Goes on for as long as there are jobs."""
         self._renewing: asyncio.Task[None] | None = None
+        """Writes now and then for a run that has nothing to say, where it must prove that it lives."""
         self._late: list[_Job] = []
+        """Outcomes that could not be written, to be tried again."""
         self._failed: set[str] = set()
+        """The keys of all rows whose outcome could not be written at once."""
         self.recorded_late: set[str] = set()
+        """Those of them whose outcome was written by a later try."""
 
     async def open(self, now: datetime) -> None:
         """Open the ledger, made where there is none, and begin the run."""
@@ -61,14 +97,16 @@ class GroupCommit:
             await asyncio.wait([self._renewing])
         while self._writing and not self._writing.done():
             await asyncio.wait([self._writing])
-        await self._catch_up()  # there may be room, or a server, again
+        # An outcome that is written late is better than a row in doubt for ever, and by now there may be room on the
+        # disk, or a server, again.
+        await self._catch_up()
         while self._writing and not self._writing.done():
             await asyncio.wait([self._writing])
         if self._connection:
             connection, self._connection = self._connection, None
             with self._backend.failures():
                 async with aclosing(connection):
-                    # All rows are written: a run whose end cannot be noted is taken for dead, and settled.
+                    # All rows are written: a run whose end cannot be noted is taken for dead, to no harm.
                     with suppress(LedgerError), self._backend.failures():
                         await self._run_lock.end(connection)
 
@@ -118,13 +156,14 @@ class GroupCommit:
         return job
 
     def _forsake(self, job: _Job, undo: Work[None] | None) -> None:
+        """Leave a job whose caller was cancelled to itself, and undo it once it is done."""
         job.done.add_done_callback(_heard)
         if undo is None or job.done.cancelled() or isinstance(job.outcome, LedgerError):
             return
-        # Asked for at once, it comes behind what it undoes and before all that is asked for from here on.
-        with suppress(
-            LedgerError
-        ):  # the run is over: the row stays `sending`, which the next one takes for `unknown`
+        # The cancellation may have come in the turn in which the commit ended: done or not, it is undone, since the
+        # caller has not heard of it. Asked for at once, that comes behind what it undoes and before all that is asked
+        # for from here on: whoever claims the row next has it as if nothing had been.
+        with suppress(LedgerError):  # the run is over: a row that stays `sending` the next one calls unknown
             undoing = self._enqueue(partial(_undo, job, undo), Delivery.NOT_SENT)
             undoing.done.add_done_callback(_heard)
 
@@ -142,6 +181,8 @@ class GroupCommit:
         try:
             await self._commit(connection, jobs)
         except Exception as error:  # noqa: BLE001  else nobody who asked would hear of it
+            # One refused value must not fail the rows that share its transaction: then each is written alone. Not so
+            # where the disk is full or the server away, which would be found out once for each row.
             is_one_jobs_fault = not isinstance(error, LedgerError) or self._backend.is_one_jobs_fault(error)
             if len(jobs) > 1 and is_one_jobs_fault:
                 for job in jobs:
@@ -161,24 +202,27 @@ class GroupCommit:
                     self.recorded_late.add(job.till_done)
 
     async def _commit(self, connection: AsyncConnection, jobs: Sequence[_Job]) -> None:
-        began = time.monotonic()
+        began = time.monotonic()  # before the lease is asked for, so that it is over here no later than there
         with self._backend.failures():
             async with connection.begin():
                 await self._run_lock.renew(connection)
                 for job in jobs:
                     job.outcome = await _outcome(connection, job)
-        self._run_lock.lived_at(began)
+        self._run_lock.renewed_at(began)
 
 
 async def _outcome(connection: AsyncConnection, job: _Job) -> object:
-    """Return what the job returns, or what is wrong with this one job while the others are fine."""
+    """Return what the job returns, or what is wrong with this one job while the others are fine.
+
+    A row that may not be moved is no failure of the database, so the transaction goes on.
+    """
     try:
         return await job.work(connection)
     except LedgerError as refusal:
         refusal.delivery = job.delivery
         return refusal
     except (ValueError, OverflowError) as error:  # no UTF-8, or no 64-bit number
-        return LedgerError(f"the ledger cannot backend this: {error}", delivery=job.delivery)
+        return LedgerError(f"the ledger cannot store this: {error}", delivery=job.delivery)
 
 
 def _for_job(job: _Job, error: Exception) -> LedgerError:

@@ -1,4 +1,10 @@
-"""A run that shares a ledger with others: it holds rows for as long as it renews its lease."""
+"""A run that shares a ledger with others: the rows that it has claimed are its own for as long as it renews its lease.
+
+Two clocks could say whether a run lives, its own and the database's, and machines' clocks differ by more than a lease is
+long. So one rule: whether a run is dead is decided by the database's clock alone, in the very statement that claims or
+changes its rows. A run judges only itself, by its own monotonic clock and too early rather than too late: it counts its
+lease from the moment at which it asked for it, the database from the later one at which it was asked.
+"""
 
 import math
 import time
@@ -20,7 +26,10 @@ ADVISORY_SPACE: Final = 0x48494C47
 """The first half of the advisory locks of this package."""
 
 CLAIMING: Final = 2
-"""The second half of the lock under which rows are claimed and settled: one at a time, so that no two wait for each other."""
+"""The second half of the lock under which rows are claimed, or marked as abandoned: one transaction at a time.
+
+Two that claim the same rows in different orders would each wait for the other's, until the server broke one off.
+"""
 
 _OPEN = (*MAY_BE_SENT, LedgerStatus.SENDING)
 
@@ -31,7 +40,7 @@ class SharedTables(Tables):
     def __init__(self, prefix: str) -> None:
         super().__init__(prefix=prefix, shared=True)
         holder = self.interviews.c.holder
-        # Few rows are held at a time, so that looking for them stays quick however many there are.
+        # Few rows have a holder at a time, so that looking for them stays quick however many there are.
         sa.Index(f"{prefix}interviews_held", holder, postgresql_where=holder.is_not(None))
         self.runs = sa.Table(
             f"{prefix}runs",
@@ -39,8 +48,10 @@ class SharedTables(Tables):
             sa.Column("id", sa.Text, primary_key=True),
             sa.Column("lease_until", sa.DateTime(timezone=True), nullable=False),
         )
-        self.free = {"holder": None}
-        self.is_held_by_a_living_run = (
+        self.release_values = {"holder": None}
+        # The server's clock at this very moment: `now()` would be that of the transaction's beginning, and one that
+        # waited for a lock would take a lease that ended meanwhile for a living one.
+        self.has_a_living_holder = (
             sa.exists()
             .where(self.runs.c.id == holder, self.runs.c.lease_until > _database_clock())
             .correlate(self.interviews)
@@ -61,40 +72,56 @@ class SharedTables(Tables):
         """Have the lock without which nobody changes rows of several runs, until the end of the transaction."""
         await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_SPACE, CLAIMING)))
 
-    async def settle(
-        self, connection: AsyncConnection, settled_at: datetime, *which: sa.ColumnElement[bool]
+    async def mark_abandoned(
+        self, connection: AsyncConnection, now: datetime, *which: sa.ColumnElement[bool]
     ) -> None:
-        """Turn what runs with an ended lease left in `sending` into `unknown`, and leave it theirs to finish."""
+        """Turn what runs with an ended lease left in `sending` into `unknown`.
+
+        The row keeps its holder: a run that only stood still may hear the answer yet, and knows better.
+        """
         await self.take_turns(connection)
         await connection.execute(
             sa.update(self.interviews)
             .where(
                 self.interviews.c.holder.is_not(None),
                 self.interviews.c.status == LedgerStatus.SENDING,
-                ~self.is_held_by_a_living_run,
+                ~self.has_a_living_holder,
                 *which,
             )
-            .values(status=LedgerStatus.UNKNOWN, finished_at=settled_at)
+            .values(status=LedgerStatus.UNKNOWN, finished_at=now)
         )
 
 
 class PostgresRunLock:
-    """One of several runs: what it holds is its own until its lease ends, `lease_seconds` after it was renewed."""
+    """One of several runs: what it has claimed is its own until its lease ends.
+
+    Args:
+        tables: Those of the ledger.
+        lease_seconds: How long it counts as alive after its lease was renewed.
+
+    """
 
     may_finish: Collection[LedgerStatus] = (*MAY_FINISH, LedgerStatus.UNKNOWN)
     may_be_taken_back: Collection[LedgerStatus] = (LedgerStatus.SENDING, LedgerStatus.UNKNOWN)
-    """Also from `unknown`: what others settled while they took this run for dead, it knows better."""
+    """From which statuses a row of the run may be finished, and said to have come to nothing.
 
-    def __init__(self, rows: SharedTables, lease_seconds: float) -> None:
+    Also from `unknown`: what others called abandoned while they took this run for dead, it knows better.
+    """
+
+    def __init__(self, tables: SharedTables, lease_seconds: float) -> None:
         self.renew_seconds: float | None = lease_seconds / RENEWALS_PER_LEASE
-        self._rows = rows
+        """How often something must be written for the run to count as alive."""
+        self._tables = tables
         self._id = uuid.uuid4().hex
         self._lease = timedelta(seconds=lease_seconds)
         self._renewed = -math.inf
-        holder = rows.interviews.c.holder
-        self.held: Mapping[str, Any] = {"holder": self._id}
-        self.is_its_own: sa.ColumnElement[bool] = holder.is_not_distinct_from(self._id)
-        self.is_open_to_it: sa.ColumnElement[bool] = sa.or_(self.is_its_own, ~rows.is_held_by_a_living_run)
+        """The moment of `time.monotonic()` at which the last lease that is committed was asked for."""
+        holder = tables.interviews.c.holder
+        self.claim_values: Mapping[str, Any] = {"holder": self._id}
+        """What is stored in a row that the run claims."""
+        self.is_own: sa.ColumnElement[bool] = holder.is_not_distinct_from(self._id)
+        self.may_be_claimed: sa.ColumnElement[bool] = sa.or_(self.is_own, ~tables.has_a_living_holder)
+        """Whether a row may be claimed by the run; `is_own`, whether it has been."""
 
     @property
     def is_over(self) -> bool:
@@ -102,70 +129,70 @@ class PostgresRunLock:
         return time.monotonic() >= self._renewed + self._lease.total_seconds()
 
     async def begin(self, connection: AsyncConnection, now: datetime) -> None:
-        """Take a lease, settle what dead runs left, and forget them."""
+        """Take a lease, call in doubt what dead runs left unsaid, and forget these."""
         began = time.monotonic()
         async with connection.begin():
             await self.renew(connection)
-            await self._rows.settle(connection, now)
-            runs = self._rows.runs
+            await self._tables.mark_abandoned(connection, now)
+            runs = self._tables.runs
             await connection.execute(sa.delete(runs).where(runs.c.lease_until <= _database_clock()))
-        self.lived_at(began)
+        self.renewed_at(began)
 
     async def renew(self, connection: AsyncConnection) -> None:
-        """Begin the lease anew, from the moment on when this is committed."""
-        renewed = insert(self._rows.runs).values(id=self._id, lease_until=_database_clock() + self._lease)
+        """Begin the lease anew. Done in every transaction, so that whoever sees a row claimed sees a lease for it."""
+        renewed = insert(self._tables.runs).values(id=self._id, lease_until=_database_clock() + self._lease)
         await connection.execute(
             renewed.on_conflict_do_update(
                 index_elements=["id"], set_={"lease_until": renewed.excluded.lease_until}
             )
         )
 
-    def lived_at(self, moment: float) -> None:
+    def renewed_at(self, moment: float) -> None:
         """Note that a lease which began at this moment of `time.monotonic()`, or later, is committed."""
         self._renewed = moment
 
     async def claim(
         self, connection: AsyncConnection, keys: Collection[str], now: datetime
     ) -> Mapping[str, LedgerEntry]:
-        """Take what is new or free; an entry that another living run holds says `in_hand`."""
-        rows = self._rows
-        await rows.take_turns(connection)
-        known = await rows.known(connection, keys)
+        """Take what is new or free; an entry that another living run has claimed says `in_hand`."""
+        tables = self._tables
+        await tables.take_turns(connection)
+        known = await tables.known(connection, keys)
         open_keys = [key for key, entry in known.items() if entry.status in _OPEN]
         if not open_keys:
             return known
-        among, interviews = rows.among(open_keys), rows.interviews
-        await rows.settle(connection, now, among)
+        among, interviews = tables.among(open_keys), tables.interviews
+        await tables.mark_abandoned(connection, now, among)
         await connection.execute(
             sa.update(interviews)
-            .where(among, interviews.c.status.in_(MAY_BE_SENT), self.is_open_to_it)
-            .values(**self.held)
+            .where(among, interviews.c.status.in_(MAY_BE_SENT), self.may_be_claimed)
+            .values(**self.claim_values)
         )
         # Read in one statement, since other runs go on meanwhile: what is open and not taken is in their hands.
-        in_hand = sa.and_(interviews.c.status.in_(_OPEN), ~self.is_its_own)
-        columns = in_hand.label("in_hand"), rows.lease_seconds.label("lease_seconds")
-        return known | await rows.known(connection, open_keys, *columns)
+        in_hand = sa.and_(interviews.c.status.in_(_OPEN), ~self.is_own)
+        columns = in_hand.label("in_hand"), tables.lease_seconds.label("lease_seconds")
+        return known | await tables.known(connection, open_keys, *columns)
 
     async def let_go(self, connection: AsyncConnection, keys: Collection[str]) -> None:
         """Give back what was not sent."""
         await connection.execute(
-            sa.update(self._rows.interviews)
-            .where(self._rows.among(keys), self.is_its_own, self._rows.interviews.c.status.in_(MAY_BE_SENT))
-            .values(**self._rows.free)
+            sa.update(self._tables.interviews)
+            .where(self._tables.among(keys), self.is_own, self._tables.interviews.c.status.in_(MAY_BE_SENT))
+            .values(**self._tables.release_values)
         )
 
     async def refusal(
         self, connection: AsyncConnection, key: str, since: Collection[LedgerStatus]
     ) -> LedgerError:
         """Say why a row could not be moved; LedgerInUseError where it is not, or no longer, this run's."""
-        interviews = self._rows.interviews
-        found = await self._rows.refusal(connection, key, since)
-        own = await connection.scalar(sa.select(self.is_its_own).where(interviews.c.key == key))
+        interviews = self._tables.interviews
+        found = await self._tables.refusal(connection, key, since)
+        own = await connection.scalar(sa.select(self.is_own).where(interviews.c.key == key))
         return LedgerInUseError(f"another run has taken this row: {found.args[0]}") if own is False else found
 
     async def end(self, connection: AsyncConnection) -> None:
-        """Give up the lease: what was held is free, and what is still `sending` the next run's to settle."""
-        runs = self._rows.runs
+        """Give up the lease: what was claimed is free, and what is still `sending` the next one calls unknown."""
+        runs = self._tables.runs
         async with connection.begin():
             await connection.execute(sa.delete(runs).where(runs.c.id == self._id))
 

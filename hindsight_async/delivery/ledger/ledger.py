@@ -1,7 +1,7 @@
 """The ledger: what was about to be sent, and what became of it, on disk before the bytes leave.
 
 A row goes from `planned` to `sending` before the first byte of its request leaves, and from there to
-`created`, `rejected`, `not_sent` or `unknown`. Tables that a dead run left in `sending` become
+`created`, `rejected`, `not_sent` or `unknown`. Rows that a dead run left in `sending` become
 `unknown`: only `resolve`, called by a person, makes these and `rejected` ones sendable again.
 """
 
@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 try:
     import aiosqlite  # noqa: F401  # pyright: ignore[reportUnusedImport]  missed by SQLAlchemy only when it connects
     import sqlalchemy as sa
+    from sqlalchemy.exc import ArgumentError
     from sqlalchemy.ext.asyncio import AsyncConnection
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
@@ -23,15 +24,18 @@ except ModuleNotFoundError as error:
     ) from error
 
 from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, LedgerEntry, LedgerStatus
-from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
-from hindsight_async.delivery.ledger.place import open_backend
+from hindsight_async.delivery.ledger.group_commit import Backend, GroupCommit, Work
+from hindsight_async.delivery.ledger.postgres import PostgresBackend
 from hindsight_async.delivery.ledger.run import LedgerRun
+from hindsight_async.delivery.ledger.sqlite import SqliteBackend
 from hindsight_async.delivery.ledger.tables import NOTHING_SAID
 from hindsight_async.errors import LedgerError
 from hindsight_async.shielding import to_the_end
 
 PAGE_ROWS: Final = 1000
 """How many entries are read at a time."""
+
+POSTGRESQL: Final = {"postgres", "postgresql", "postgresql+asyncpg"}
 
 T = TypeVar("T")
 
@@ -81,7 +85,7 @@ class Ledger:
     async def run(self) -> AsyncGenerator[LedgerRun]:
         """Open the ledger for sending, and make it where there is none.
 
-        Tables that a dead run left in `sending` become `unknown`. Leaving the block waits until all
+        Rows that a dead run left in `sending` become `unknown`. Leaving the block waits until all
         is written. Raises LedgerInUseError at once where another run has the file.
         """
         async with self._backend.run_lock() as run_lock:
@@ -102,27 +106,27 @@ class Ledger:
         """Return the entries of those `keys` that the ledger has; none where there is no ledger yet."""
         if not await self._backend.exists():
             return {}
-        return await self._with_connection(lambda connection: self._backend.rows.known(connection, keys))
+        return await self._with_connection(lambda connection: self._backend.tables.known(connection, keys))
 
     async def entries(self, *, status: LedgerStatus | None = None) -> AsyncIterator[LedgerEntry]:
         """Yield every entry, or those of one status, in the order of their row index.
 
         Nothing is open between two entries: the loop may take its time, or be left.
         """
-        rows, row = self._backend.rows, self._backend.rows.interviews.c
-        query = rows.entries.order_by(row.row_index, row.key).limit(PAGE_ROWS)
+        tables, row = self._backend.tables, self._backend.tables.interviews.c
+        query = tables.entries.order_by(row.row_index, row.key).limit(PAGE_ROWS)
         if status is not None:
             query = query.where(row.status == status)
-        place = sa.tuple_(row.row_index, row.key)
+        position = sa.tuple_(row.row_index, row.key)
         page = query
-        while entries := await self._with_connection(partial(rows.read, query=page)):
+        while entries := await self._with_connection(partial(tables.read, query=page)):
             for entry in entries:
                 yield entry
-            page = query.where(place > (entries[-1].row_index, entries[-1].key))
+            page = query.where(position > (entries[-1].row_index, entries[-1].key))
 
     async def counts(self) -> Mapping[LedgerStatus, int]:
         """Return how many rows have each status."""
-        status = self._backend.rows.interviews.c.status
+        status = self._backend.tables.interviews.c.status
         query = sa.select(status, sa.func.count()).group_by(status)
 
         async def count(connection: AsyncConnection) -> dict[str, int]:
@@ -144,17 +148,17 @@ class Ledger:
             raise ValueError(f"created={created} is no interview request id: these start at 1")
         since = MAY_BE_RESENT if resend else (LedgerStatus.UNKNOWN,)
         status = LedgerStatus.NOT_SENT if resend else LedgerStatus.CREATED
-        rows = self._backend.rows
+        tables = self._backend.tables
         values = {
             **NOTHING_SAID,
             "interview_request_id": created,
             "finished_at": self._now(),
-            **rows.free,
+            **tables.release_values,
         }
 
         async def move(connection: AsyncConnection) -> None:
-            if not await rows.move(connection, key, since, status, values):
-                raise await rows.refusal(connection, key, since)
+            if not await tables.move(connection, key, since, status, values):
+                raise await tables.refusal(connection, key, since)
 
         await self._with_connection(move)
 
@@ -167,8 +171,45 @@ class Ledger:
             connection = await self._backend.open()
             with self._backend.failures():
                 async with aclosing(connection):
-                    await self._backend.settle(connection, self._now())
+                    await self._backend.mark_abandoned(connection, self._now())
                     async with connection.begin():
                         return await work(connection)
 
         return await to_the_end(open_and_work())
+
+
+def without_password(location: str) -> str:
+    """Return a location as it may be shown; ValueError where it is neither a path nor a URL."""
+    if "://" not in location:
+        return location
+    return _url(location).difference_update_query(["password"]).render_as_string(hide_password=True)
+
+
+def open_backend(location: str | os.PathLike[str]) -> Backend:
+    """Return the backend at a path, `sqlite+aiosqlite:///PATH` or `postgresql+asyncpg://…`.
+
+    Raises:
+        ValueError: It is another URL, or none.
+        ModuleNotFoundError: The driver is not installed.
+
+    """
+    text = os.fspath(location)
+    if "://" not in text:
+        return SqliteBackend(text)
+    url = _url(text)
+    if url.drivername in POSTGRESQL:
+        return PostgresBackend(url.set(drivername="postgresql+asyncpg"))
+    if url.get_backend_name() != "sqlite" or url.query:
+        raise ValueError(
+            "a ledger is kept in SQLite or PostgreSQL: give sqlite+aiosqlite:///PATH or"
+            f" postgresql+asyncpg://USER@HOST/DATABASE, not {url.drivername}"
+        )
+    return SqliteBackend(url.database or "")
+
+
+def _url(text: str) -> sa.URL:
+    try:
+        return sa.make_url(text)
+    except (ArgumentError, ValueError):
+        # Not chained: what could not be read may be a password.
+        raise ValueError("the ledger's location is neither a path nor a database URL") from None

@@ -51,7 +51,7 @@ class PostgresBackend:
         # The user's name stays out as well: before a host it would be taken for an email address.
         place = sa.URL.create("postgresql", host=url.host, port=url.port, database=url.database)
         self.name = place.render_as_string()
-        self.rows = SharedTables(PREFIX)
+        self.tables = SharedTables(PREFIX)
         self.files: tuple[Path, ...] = ()
         self._engine = _engine_at(url.difference_update_query(["lease_seconds"]))
         # Before SQLAlchemy 2.1 what the driver raises while it connects comes as it is.
@@ -68,7 +68,7 @@ class PostgresBackend:
             with self.failures():
                 async with self._engine.begin() as connection:
                     self._was_seen = await connection.run_sync(
-                        lambda sync: sa.inspect(sync).has_table(self.rows.interviews.name)
+                        lambda sync: sa.inspect(sync).has_table(self.tables.interviews.name)
                     )
         return self._was_seen
 
@@ -77,23 +77,23 @@ class PostgresBackend:
         with self.failures():
             async with self._engine.begin() as connection:
                 await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_SPACE, CREATING)))
-                await connection.run_sync(self.rows.schema.create_all)
-                await self.rows.note_version(connection)
+                await connection.run_sync(self.tables.schema.create_all)
+                await self.tables.note_version(connection)
 
     async def open(self) -> AsyncConnection:
         """Return a connection to the ledger, which must exist; LedgerError where its version is not ours."""
         with self.failures():
-            return await self.rows.connect(self._engine, self.name)
+            return await self.tables.connect(self._engine, self.name)
 
-    async def settle(self, connection: AsyncConnection, now: datetime) -> None:
+    async def mark_abandoned(self, connection: AsyncConnection, now: datetime) -> None:
         """Turn what dead runs left in `sending` into `unknown`."""
         async with connection.begin():
-            await self.rows.settle(connection, now)
+            await self.tables.mark_abandoned(connection, now)
 
     @asynccontextmanager
     async def run_lock(self) -> AsyncGenerator[PostgresRunLock]:
         """Take one of any number of places."""
-        yield PostgresRunLock(self.rows, self._lease_seconds)
+        yield PostgresRunLock(self.tables, self._lease_seconds)
 
     @contextmanager
     def failures(self) -> Generator[None]:

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from attrs import evolve
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hindsight_async.delivery.ledger.backend import Backend, RunLock
 from hindsight_async.delivery.ledger.entries import (
     FINISHED,
     MAY_BE_SENT,
@@ -17,7 +16,7 @@ from hindsight_async.delivery.ledger.entries import (
     LedgerRow,
     LedgerStatus,
 )
-from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
+from hindsight_async.delivery.ledger.group_commit import Backend, GroupCommit, RunLock, Work
 from hindsight_async.delivery.ledger.tables import NOTHING_SAID, planned
 from hindsight_async.errors import Delivery, LedgerError, LedgerInUseError
 
@@ -31,6 +30,9 @@ class LedgerRun:
     What concurrent calls ask for shares one transaction, and so one write to the disk. Each method
     is durable when it returns, and raises LedgerError where it is not. An outcome that could not be written is tried
     once more when the run ends.
+
+    The life of a row in it: `claim` plans it, `sending` marks it before the first byte leaves, `not_processed` takes that
+    mark back where nothing came of it, `finished` says what became of it.
     """
 
     def __init__(
@@ -43,13 +45,17 @@ class LedgerRun:
         now: Clock,
     ) -> None:
         self._group_commit = group_commit
-        self._rows = backend.rows
+        self._tables = backend.tables
         self._run_lock = run_lock
         self._store_addresses = store_addresses
         self._now = now
         self._in_hand: set[str] = set()
+        """The keys of rows that a call of this run has claimed and not yet finished.
+
+        In a file nothing else says so; in a database the lease says only that it is some call of this run's.
+        """
         self._marked_at: dict[str, datetime] = {}
-        """When each row that is on its way was marked as `sending`."""
+        """When each row that is on its way was marked as `sending`: what is taken back is this mark and no later one."""
 
     @property
     def recorded_late(self) -> Collection[str]:
@@ -57,10 +63,20 @@ class LedgerRun:
         return self._group_commit.recorded_late
 
     async def claim(self, rows: Sequence[LedgerRow]) -> Mapping[str, LedgerEntry]:
-        """Return the entries that the ledger already has for these rows, by key; plan the other rows.
+        """Plan rows that are new, and tell what is known of the others.
 
         The caller has in hand, and may send, what was new and what `may_be_sent`, until it is finished; an entry
         that says `in_hand` is another caller's. Cancelled, or where it fails, it has nothing in hand.
+
+        Args:
+            rows: What it wants to send; of two with one key the first counts.
+
+        Returns:
+            The entries that the ledger had already, by key.
+
+        Raises:
+            LedgerError: The ledger cannot be read or written.
+
         """
         now = self._now()
         wanted = {row.key: row for row in reversed(rows)}
@@ -74,12 +90,12 @@ class LedgerRun:
             if lost:
                 raise LedgerError(f"row {min(lost)} could not be written by the caller that has it in hand")
             unseen = [
-                {**planned(row, now, store_address=self._store_addresses), **self._run_lock.held}
+                {**planned(row, now, store_address=self._store_addresses), **self._run_lock.claim_values}
                 for key, row in wanted.items()
                 if key not in known
             ]
             if unseen:
-                await connection.execute(sa.insert(self._rows.interviews), unseen)
+                await connection.execute(sa.insert(self._tables.interviews), unseen)
             return known
 
         known: Mapping[str, LedgerEntry] = {}
@@ -96,29 +112,50 @@ class LedgerRun:
     async def sending(self, key: str) -> None:
         """Mark a row as about to be sent; only then may its first byte leave.
 
-        Raises LedgerError where the row may not be sent: LedgerInUseError where another run took it while this one
-        was taken for dead; it is in nobody's hand here then. Cancelled, the caller has sent nothing, so the row
-        becomes `not_sent`.
+        Cancelled, the caller has sent nothing, so the row becomes `not_sent`.
+
+        Args:
+            key: That of a row which the caller has in hand.
+
+        Raises:
+            LedgerInUseError: Another run took it while this one was taken for dead; it is in nobody's hand here then.
+            LedgerError: The row may not be sent, or that cannot be written.
+
         """
         sending_at = self._now()
-        values = {"sending_at": sending_at, "finished_at": None, **NOTHING_SAID, **self._run_lock.held}
+        values = {
+            "sending_at": sending_at,
+            "finished_at": None,
+            **NOTHING_SAID,
+            **self._run_lock.claim_values,
+        }
         take_back = self._taking_back(key, sending_at, sending_at)
         try:
             await self._group_commit.write(
-                self._moving(key, MAY_BE_SENT, LedgerStatus.SENDING, values, self._run_lock.is_open_to_it),
+                self._moving(key, MAY_BE_SENT, LedgerStatus.SENDING, values, self._run_lock.may_be_claimed),
                 undo=take_back,
             )
         except LedgerInUseError:
             self._in_hand.discard(key)
             raise
         if self._run_lock.is_over:
+            # The commit took longer than the lease, so by now others may have claimed the row, or read it as abandoned.
             self._in_hand.discard(key)
             await self._group_commit.write(take_back)
             raise LedgerInUseError("this run stood still until others took it for dead")
         self._marked_at[key] = sending_at
 
     async def not_processed(self, key: str) -> None:
-        """Note that what was sent provably came to nothing; the caller keeps the row in hand, to send it again."""
+        """Note that what was sent provably came to nothing; the caller keeps the row in hand, to send it again.
+
+        Args:
+            key: That of a row which was marked by `sending`.
+
+        Raises:
+            LedgerInUseError: Another run took it while this one was taken for dead.
+            LedgerError: It cannot be written; it is tried again when the run ends.
+
+        """
         await self._group_commit.write(
             self._taking_back(key, self._marked_at.get(key), self._now()), till_done=key
         )
@@ -137,10 +174,28 @@ class LedgerRun:
         error_message: str | None = None,
         received: Mapping[str, Any] | None = None,
     ) -> None:
-        """Record what became of a row: `created`, `rejected`, `not_sent` or `unknown` (else ValueError).
+        """Record what became of a row.
 
-        `attempts` is added to those of earlier runs; the rest is as in LedgerEntry. Where it fails the row stays as it was; where
-        the caller is cancelled while it waits, it is recorded all the same.
+        Where that fails the row stays as it was; where the caller is cancelled while it waits, it is recorded all the
+        same.
+
+        Args:
+            key: That of the row.
+            status: `created`, `rejected`, `not_sent` or `unknown`.
+            attempts: How many requests left; added to those of earlier runs.
+            interview_request_id: As in LedgerEntry, like all that follow.
+            contact_id: Of a created interview.
+            interview_status: Of a created interview.
+            http_status: Of a failure.
+            error_code: Of a failure.
+            error_message: Of a failure.
+            received: Of a failure.
+
+        Raises:
+            ValueError: No row ends with this status.
+            LedgerError: It cannot be written; `delivery` is UNKNOWN but for `not_sent`, and it is tried again when the
+                run ends.
+
         """
         if status not in FINISHED:
             raise ValueError(f"a row does not end as {status}")
@@ -152,16 +207,16 @@ class LedgerRun:
             "error_code": _storable(error_code),
             "error_message": _storable(error_message),
             "received": received,
-            "attempts": self._rows.interviews.c.attempts + attempts,
+            "attempts": self._tables.interviews.c.attempts + attempts,
             "finished_at": self._now(),
-            **self._rows.free,
+            **self._tables.release_values,
         }
         is_not_sent = status is LedgerStatus.NOT_SENT
         self._marked_at.pop(key, None)
         # Whoever claims it from here on is served after this is written.
         self._in_hand.discard(key)
         await self._group_commit.write(
-            self._moving(key, self._run_lock.may_finish, status, values, self._run_lock.is_its_own),
+            self._moving(key, self._run_lock.may_finish, status, values, self._run_lock.is_own),
             delivery=Delivery.NOT_SENT if is_not_sent else Delivery.UNKNOWN,
             # A row that says `sending` until then is nobody's to send; any other may be by then.
             till_done=None if is_not_sent else key,
@@ -174,7 +229,7 @@ class LedgerRun:
             LedgerStatus.NOT_SENT,
             {"finished_at": now},
             # This very mark, and no later one.
-            sa.and_(self._run_lock.is_its_own, self._rows.interviews.c.sending_at == sending_at),
+            sa.and_(self._run_lock.is_own, self._tables.interviews.c.sending_at == sending_at),
         )
 
     def _moving(
@@ -186,7 +241,7 @@ class LedgerRun:
         condition: sa.ColumnElement[bool],
     ) -> Work[None]:
         async def move(connection: AsyncConnection) -> None:
-            if not await self._rows.move(connection, key, since, status, values, condition):
+            if not await self._tables.move(connection, key, since, status, values, condition):
                 raise await self._run_lock.refusal(connection, key, since)
 
         return move

@@ -1,4 +1,4 @@
-"""The SQLite file that holds a ledger: its schema, how it comes to be, its run lock, what its failures mean."""
+"""The SQLite file in which a ledger is kept: how it comes to be, what it may be mistaken for, what its failures mean."""
 
 import os
 import sqlite3
@@ -15,7 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from hindsight_async.delivery.ledger.entries import LedgerStatus
-from hindsight_async.delivery.ledger.sole import RUN_OPEN, SqliteRunLock, is_run_open, note_run_open, settle
+from hindsight_async.delivery.ledger.file_lock import (
+    KEPT_LOCKED,
+    RUN_OPEN,
+    SqliteRunLock,
+    exclusive_lock,
+    is_run_open,
+    mark_abandoned,
+    note_run_open,
+    primary_code,
+)
 from hindsight_async.delivery.ledger.tables import SCHEMA_VERSION, Tables
 from hindsight_async.errors import LedgerError, LedgerInUseError
 
@@ -33,7 +42,7 @@ class SqliteBackend:
         if os.fspath(path) in {"", ":memory:"}:
             raise ValueError("a ledger outlives its process: give the path of a file")
         self.path = Path(os.path.realpath(path))  # every spelling of one path meets the same lock
-        self.rows = Tables()
+        self.tables = Tables()
         self._engine = _engine_at(self.path, journal_mode="WAL")
 
     @property
@@ -100,58 +109,35 @@ class SqliteBackend:
     async def open(self) -> AsyncConnection:
         """Return a connection to the ledger, which must exist; LedgerError where its version is not ours."""
         with self.failures():
-            return await self.rows.connect(self._engine, self.name)
+            return await self.tables.connect(self._engine, self.name)
 
-    async def merge_log(self, connection: AsyncConnection) -> None:
-        """Bring all that is committed into the file itself; LedgerError where another program's reading prevents it."""
-        async with connection.begin():
-            merged = await connection.exec_driver_sql("PRAGMA wal_checkpoint(FULL)")
-            prevented = merged.scalar_one()
-        if prevented:
-            raise LedgerError(f"{self.path}: {_MEANINGS[sqlite3.SQLITE_BUSY]}")
-
-    async def settle(self, connection: AsyncConnection, now: datetime) -> None:
+    async def mark_abandoned(self, connection: AsyncConnection, now: datetime) -> None:
         """Turn what a dead run left in `sending` into `unknown`, unless a run is on."""
         async with connection.begin():
-            interviews = self.rows.interviews
+            interviews = self.tables.interviews
             sending = await connection.scalar(
                 sa.select(sa.exists().where(interviews.c.status == LedgerStatus.SENDING))
             )
             # Closing may merge a dead run's log and delete it: the flag must not outlive it.
-            run_open = await is_run_open(self.rows, connection)
+            run_open = await is_run_open(self.tables, connection)
         if sending or run_open:
-            with suppress(LedgerInUseError), self.lock():
+            with suppress(LedgerInUseError), self._lock():
                 async with connection.begin():
-                    await settle(self.rows, connection, now)
-                    await note_run_open(self.rows, connection, is_open=False)
+                    await mark_abandoned(self.tables, connection, now)
+                    await note_run_open(self.tables, connection, is_open=False)
 
     @asynccontextmanager
     async def run_lock(self) -> AsyncGenerator[SqliteRunLock]:
         """Take the run lock; LedgerInUseError at once where another run has it."""
         await self.exists()  # asked before the lock is taken, which leaves a file
-        with self.lock():
-            yield SqliteRunLock(self)
+        with self._lock():
+            yield SqliteRunLock(self.path, self.tables)
 
-    def lock(self) -> closing[sqlite3.Connection]:
-        """Take the one run lock and hold it until closed; LedgerInUseError at once where it is held.
-
-        It is SQLite's own lock on an empty file beside the ledger: the kernel lets go of it when
-        the process dies, and it holds between two runs of one process too.
-        """
+    def _lock(self) -> closing[sqlite3.Connection]:
+        lock_file = self._beside("-lock")
         with self.failures():
-            _make_empty(self._beside("-lock"))
-            connection = sqlite3.connect(self._beside("-lock"), timeout=0, isolation_level=None)
-            try:
-                connection.execute("PRAGMA journal_mode=OFF")
-                connection.execute("BEGIN EXCLUSIVE")
-            except sqlite3.Error as error:
-                connection.close()
-                if _primary_code(error) != sqlite3.SQLITE_BUSY:
-                    raise
-                raise LedgerInUseError(
-                    f"{self.path} is used by another run: wait for its end, or stop it"
-                ) from None
-        return closing(connection)
+            _make_empty(lock_file)
+            return exclusive_lock(lock_file, self.path)
 
     @contextmanager
     def failures(self) -> Generator[None]:
@@ -160,7 +146,7 @@ class SqliteBackend:
             yield
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             reason = error.orig if isinstance(error, DBAPIError) else error
-            meaning = _MEANINGS.get(_primary_code(reason), "it cannot be used")
+            meaning = _MEANINGS.get(primary_code(reason), "it cannot be used")
             raise LedgerError(f"{self.path}: {meaning} ({reason})") from error
 
     def is_one_jobs_fault(self, error: LedgerError) -> bool:
@@ -191,8 +177,8 @@ class SqliteBackend:
 
     async def _lay_out(self, engine: AsyncEngine) -> None:
         async with engine.begin() as connection:
-            await connection.run_sync(self.rows.schema.create_all)
-            await self.rows.note_version(connection)
+            await connection.run_sync(self.tables.schema.create_all)
+            await self.tables.note_version(connection)
             await connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
             await connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
 
@@ -211,12 +197,8 @@ _MEANINGS = {
     sqlite3.SQLITE_CANTOPEN: "it can be neither opened nor made: see that its directory exists and is writable",
     sqlite3.SQLITE_NOTADB: "it is no ledger: name another file",
     sqlite3.SQLITE_CORRUPT: "it is damaged: restore it from a copy",
-    sqlite3.SQLITE_BUSY: "another program keeps it locked: close that program, then run again",
+    sqlite3.SQLITE_BUSY: KEPT_LOCKED,
 }
-
-
-def _primary_code(error: BaseException | None) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _engine_at(path: Path, *, journal_mode: str) -> AsyncEngine:

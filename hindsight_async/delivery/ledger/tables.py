@@ -91,7 +91,7 @@ class Tables:
         )
         self.entries = sa.select(*self.interviews.c)
         """What `read` reads; to be narrowed down."""
-        self.free: Mapping[str, Any] = {}
+        self.release_values: Mapping[str, Any] = {}
         """What is stored in a row that a run lets go."""
         if shared:
             self.interviews.append_column(sa.Column("holder", sa.Text))
@@ -108,24 +108,24 @@ class Tables:
         if missing:
             await connection.execute(sa.insert(self.meta), missing)
 
-    async def connect(self, engine: AsyncEngine, place: str) -> AsyncConnection:
+    async def connect(self, engine: AsyncEngine, name: str) -> AsyncConnection:
         """Return a connection to a ledger that exists; LedgerError where its version is not ours."""
         connection = await engine.connect()
         try:
             async with connection.begin():
-                await self._check_version(connection, place)
+                await self._check_version(connection, name)
         except BaseException:
             await connection.close()
             raise
         return connection
 
-    async def _check_version(self, connection: AsyncConnection, place: str) -> None:
+    async def _check_version(self, connection: AsyncConnection, name: str) -> None:
         version = await connection.scalar(
             sa.select(self.meta.c.value).where(self.meta.c.name == _VERSION_NAME)
         )
         if version != str(SCHEMA_VERSION):
             raise LedgerError(
-                f"{place} was made by another version of hindsight-async (its schema is {version}, this one"
+                f"{name} was made by another version of hindsight-async (its schema is {version}, this one"
                 f" knows {SCHEMA_VERSION}): upgrade hindsight-async, or name another ledger"
             )
 
