@@ -71,6 +71,8 @@ class BudgetClient:
             QuotaExceededError: The server refuses for a month's quota, or for longer than the budget's
                 `max_rate_wait` seconds.
             SessionClosedError: The session was closed.
+            WrongEventLoopError: The budget serves another event loop, which still runs.
+            RedisRefusedError: A `RedisBudget` whose Redis is there but of no use, as with a wrong password.
 
         """
         scheduler = self._scheduler

@@ -40,7 +40,7 @@ class LocalLimiter:
     """Decides whether a request may leave, and follows what becomes of it: a `Limiter`."""
 
     limits: RateLimits
-    """How many requests any 60 s may hold, of the organisation and of each route with a limit of its own."""
+    """How many requests any 60 s may contain, of the organisation and of each route with a limit of its own."""
     cooldown: Cooldown
     """Whether the server lets anybody through."""
     burst: int | None

@@ -60,7 +60,7 @@ class Observation:
     quota: bool = False
     reset_at: datetime | None = None
     jitter: float = 0.0
-    """A random number in [0, 1): the script draws none, so that it does the same on each replica."""
+    """A random number in [0, 1): those that a script draws are the same in each run."""
 
     def encoded(self, now: float) -> dict[str, Any]:
         """Put it as the script reads it, told at this moment."""
