@@ -11,7 +11,9 @@ from hindsight_async.call.transport import Transport
 
 
 @asynccontextmanager
-async def executor_to(base_url, *, max_in_flight=4, timeouts=Timeouts(), retry=RetryPolicy(), told=None):  # noqa: B008
+async def executor_to(
+    base_url, *, max_in_flight=4, timeouts=Timeouts(), retry=RetryPolicy(), told=None, drain=0
+):  # noqa: B008
     """Open one, and close it."""
     transport = Transport(
         read_access=partial(read_access, "k3y", base_url),
@@ -28,5 +30,5 @@ async def executor_to(base_url, *, max_in_flight=4, timeouts=Timeouts(), retry=R
         yield Executor(transport, client, policy=retry, **options)
     finally:
         client.close()
-        await transport.close(drain=0)
+        await transport.close(drain=drain)
         await client.leave()

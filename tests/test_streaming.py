@@ -241,3 +241,17 @@ async def test_an_error_in_the_block_closes_the_stream():
             async with stream(executor):
                 raise KeyError
         assert OK_BODY == await plain(executor)
+
+
+async def test_closing_waits_for_an_open_stream_as_for_any_request():
+    """Where whoever closes gives it time, what is under way comes to its end."""
+
+    async def read_all(executor):
+        async with stream(executor) as reply:
+            return [piece async for piece in reply]
+
+    async with raw_server(speak) as server:
+        async with executor_to(server.base_url, drain=10.0) as executor:
+            reading = asyncio.create_task(read_all(executor))
+            await asyncio.sleep(0.5)
+        assert [b"one", b"two"] == await reading
