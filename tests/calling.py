@@ -11,13 +11,11 @@ from hindsight_async.call.transport import Transport
 
 
 @asynccontextmanager
-async def executor_to(
-    base_url, *, max_in_flight=4, timeouts=Timeouts(), retry=RetryPolicy(), told=None, drain=0
-):  # noqa: B008
+async def executor_to(base_url, *, max_in_flight=4, timeouts=None, retry=None, told=None, drain=0):
     """Open one, and close it."""
     transport = Transport(
         read_access=partial(read_access, "k3y", base_url),
-        timeouts=timeouts,
+        timeouts=timeouts or Timeouts(),
         max_in_flight=max_in_flight,
         http=None,
         proxy=None,
@@ -27,7 +25,7 @@ async def executor_to(
     client = RateBudget.for_plan(Plan.ENTERPRISE).join(max_in_flight)
     options = {"deadline": None, "random": lambda: 0.5, "wall_clock": lambda: datetime.now(UTC)}
     try:
-        yield Executor(transport, client, policy=retry, **options)
+        yield Executor(transport, client, policy=retry or RetryPolicy(), **options)
     finally:
         client.close()
         await transport.close(drain=drain)

@@ -70,9 +70,9 @@ async def test_one_timer_serves_all():
             await asyncio.sleep(0)
 
     await asyncio.gather(*(block() for _ in range(100)))
-    assert 1 == sum(not timer.cancelled() for timer in loop._scheduled)
+    assert 1 == sum(not handle.cancelled() for handle in loop._scheduled)
     timer.stop()
-    assert 0 == sum(not timer.cancelled() for timer in loop._scheduled)
+    assert 0 == sum(not handle.cancelled() for handle in loop._scheduled)
 
 
 async def test_a_deadline_that_has_passed_ends_the_block_at_its_first_wait():
@@ -88,13 +88,13 @@ async def test_a_block_that_is_postponed_ends_later_and_the_others_when_they_sho
     """Another moment counts from then on, later or earlier than before, whatever the timer was set for."""
     loop, timer = asyncio.get_running_loop(), DeadlineTimer(asyncio.get_running_loop())
 
-    async def block(deadline, postponed_by):
-        ring = timer.at(deadline)
+    async def block(moment, postponed_by):
+        deadline = timer.at(moment)
         try:
-            with ring:
+            with deadline:
                 await asyncio.sleep(1)
                 if postponed_by is not None:
-                    ring.postpone(postponed_by)
+                    deadline.postpone(postponed_by)
                 await asyncio.sleep(99)
         except TimeoutError:
             return round(loop.time(), 3)
@@ -107,10 +107,10 @@ async def test_a_block_that_is_postponed_ends_later_and_the_others_when_they_sho
 async def test_a_block_whose_moment_has_come_is_not_postponed():
     """Whoever comes too late is told so, and the block ends."""
     loop, timer = asyncio.get_running_loop(), DeadlineTimer(asyncio.get_running_loop())
-    ring = timer.at(loop.time() + 5)
+    deadline = timer.at(loop.time() + 5)
     with pytest.raises(TimeoutError):
-        with ring:
+        with deadline:
             await asyncio.sleep(60)
     with pytest.raises(TimeoutError):
-        ring.postpone(10)
+        deadline.postpone(10)
     timer.stop()

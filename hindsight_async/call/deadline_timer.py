@@ -8,66 +8,94 @@ from types import TracebackType
 class DeadlineTimer:
     """Ends each of many blocks at its own moment, with one timer of the event loop between them all.
 
-    `asyncio.timeout_at` sets a timer for each block and cancels it again, and nearly none of them ever rings. Here a
-    block sets the timer only where it ends before all others. Belongs to one event loop.
+    `asyncio.timeout_at` sets a timer for each block and cancels it again, and nearly none of them ever goes off. Here a
+    block sets the timer only where it ends before all others, and the timer is left as it is when a block ends in time:
+    it goes off once for nothing, and is set for whoever is the next.
+
+    Args:
+        loop: The event loop that it belongs to.
+
     """
 
-    __slots__ = ("_timer", "loop", "rings", "rings_at")
+    __slots__ = ("_goes_off_at", "_handle", "_waiting", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.rings: set[Deadline] = set()
-        self.rings_at = inf
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: set[Deadline] = set()
+        """The blocks that are entered and not yet left or ended."""
+        self._goes_off_at = inf
+        """No later than the earliest of them; inf where the timer is not set."""
+        self._handle: asyncio.TimerHandle | None = None
 
     def at(self, moment: float) -> "Deadline":
-        """Raise TimeoutError in the `with` block around this once the loop's clock has passed `moment`."""
+        """Return a context manager that raises TimeoutError once the time is up.
+
+        Args:
+            moment: On the loop's clock, in seconds.
+
+        Returns:
+            The deadline, to be used once.
+
+        """
         return Deadline(self, moment)
 
     def stop(self) -> None:
         """Take the timer off the event loop: nobody waits any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self.rings_at = None, inf
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle, self._goes_off_at = None, inf
 
-    def set(self, moment: float) -> None:
-        """Deadline at this moment, which is before any other."""
-        self.stop()
-        self.rings_at = moment
-        self._timer = self.loop.call_at(moment, self._ring)
+    def add(self, deadline: "Deadline") -> None:
+        """Have this one ended, too."""
+        self._waiting.add(deadline)
+        self.bring_forward_to(deadline.moment)
 
-    def _ring(self) -> None:
+    def discard(self, deadline: "Deadline") -> None:
+        """Leave this one alone from now on. The timer stays, since the next block will mostly need it."""
+        self._waiting.discard(deadline)
+
+    def bring_forward_to(self, moment: float) -> None:
+        """Go off at this moment, unless the timer does so before; where that is too early, it finds that out then."""
+        if moment < self._goes_off_at:
+            self.stop()
+            self._goes_off_at = moment
+            self._handle = self.loop.call_at(moment, self._go_off)
+
+    def _go_off(self) -> None:
         now = self.loop.time()
         self.stop()
-        for ring in [ring for ring in self.rings if ring.moment <= now]:
-            self.rings.discard(ring)
-            ring.ring()
-        earliest = min((ring.moment for ring in self.rings), default=inf)
-        if earliest < inf:
-            self.set(earliest)
+        for deadline in [deadline for deadline in self._waiting if deadline.moment <= now]:
+            self._waiting.discard(deadline)
+            deadline.end_block()
+        self.bring_forward_to(min((deadline.moment for deadline in self._waiting), default=inf))
 
 
 class Deadline:
-    """One block and the moment at which it is ended; as `asyncio.timeout_at`, without a timer of its own."""
+    """One block and the moment at which it is ended; as `asyncio.timeout_at`, without a timer of its own.
 
-    __slots__ = ("_alarm", "_cancelling", "_rung", "_task", "moment")
+    Args:
+        timer: The one that ends it.
+        moment: On the clock of the timer's loop, in seconds.
+
+    """
+
+    __slots__ = ("_cancelling", "_ended", "_task", "_timer", "moment")
 
     _task: "asyncio.Task[object]"
+    _cancelling: int
+    """How often others had cancelled the task when it entered the block."""
 
     def __init__(self, timer: DeadlineTimer, moment: float) -> None:
-        self._alarm = timer
-        self._rung = False
+        self._timer = timer
+        self._ended = False
         self.moment = moment
 
     def __enter__(self) -> None:
-        task = asyncio.current_task(self._alarm.loop)
+        task = asyncio.current_task(self._timer.loop)
         if task is None:
             raise RuntimeError("a deadline needs a task that it can end")
         self._task, self._cancelling = task, task.cancelling()
-        timer = self._alarm
-        timer.rings.add(self)
-        if self.moment < timer.rings_at:
-            timer.set(self.moment)
+        self._timer.add(self)
 
     def __exit__(
         self,
@@ -75,26 +103,28 @@ class Deadline:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # The timer stays, since the next block will mostly need it.
-        self._alarm.rings.discard(self)
+        self._timer.discard(self)
         # Where others have cancelled the task too, that is what goes on.
-        if self._rung and self._task.uncancel() <= self._cancelling and exc_type is asyncio.CancelledError:
+        if self._ended and self._task.uncancel() <= self._cancelling and exc_type is asyncio.CancelledError:
             raise TimeoutError from exc
 
     def postpone(self, seconds: float) -> None:
-        """End the block so many seconds from now instead; raise TimeoutError where its moment has come already.
+        """End the block later, or earlier, than was said; any task may call this.
 
-        Any task may call this, also in the turn in which the block is being ended.
+        Args:
+            seconds: From now.
+
+        Raises:
+            TimeoutError: Its moment has come already, be it in this very turn: then the block is being ended.
+
         """
-        now = self._alarm.loop.time()
+        now = self._timer.loop.time()
         if now >= self.moment:
             raise TimeoutError
         self.moment = now + seconds
-        # Later than before, the timer finds that out when it rings; earlier, it must be set.
-        if self.moment < self._alarm.rings_at:
-            self._alarm.set(self.moment)
+        self._timer.bring_forward_to(self.moment)
 
-    def ring(self) -> None:
-        """End the block."""
-        self._rung = True
+    def end_block(self) -> None:
+        """Cancel the task, which `__exit__` turns into a TimeoutError."""
+        self._ended = True
         self._task.cancel()
