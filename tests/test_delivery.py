@@ -435,6 +435,25 @@ async def test_an_answer_that_does_not_come_is_given_up_long_before_any_deadline
     assert 1 == len(server.requests)
 
 
+@pytest.mark.parametrize("lent", [False, True])
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+async def test_an_answer_that_came_while_the_process_stood_still_counts(lent, pieces):
+    """A stopped laptop or a blocking call makes no unknown of what lies in the socket, in however many packets."""
+    loop = asyncio.get_running_loop()
+
+    async def answer_and_stand_still(connection):
+        while await connection.request():
+            size = -(-len(CREATED) // pieces)
+            for start in range(0, len(CREATED), size):
+                connection.writer.write(CREATED[start : start + size])
+            loop.stand_still(1000)
+
+    async with raw_server(answer_and_stand_still) as server:
+        async with session_over(server, lent=lent, deadline=None) as hindsight:
+            assert 7 == (await hindsight.interviews.create(REQUEST)).interview_request_id
+    assert 1 == len(server.requests)
+
+
 async def test_a_read_in_flight_at_the_deadline_exceeds_it():
     """For a call that does no harm the deadline is what there is to say."""
     async with raw_server(never_answer) as server, session(server.base_url, deadline=3.0) as hindsight:

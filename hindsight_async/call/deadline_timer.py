@@ -4,6 +4,14 @@ import asyncio
 from math import inf
 from types import TracebackType
 
+TURNS_OF_GRACE = 10
+"""How many turns of the event loop a block has once its time is up, for what lies in the kernel by then.
+
+Where the process stood still (a blocking call, a laptop's lid, Ctrl-Z), the answer and the timer are found in the same
+turn, and a task that is cancelled in the turn in which its answer arrives loses it. Each turn reads what a socket has,
+and the task goes one step; a head, a body and TLS records of their own take several.
+"""
+
 
 class DeadlineTimer:
     """Ends each of many blocks at its own moment, with one timer of the event loop between them all.
@@ -25,7 +33,7 @@ class DeadlineTimer:
         """The blocks that are entered and not yet left or ended."""
         self._goes_off_at = inf
         """No later than the earliest of them; inf where the timer is not set."""
-        self._handle: asyncio.TimerHandle | None = None
+        self._handle: asyncio.Handle | None = None
 
     def at(self, moment: float) -> "Deadline":
         """Return a context manager that raises TimeoutError once the time is up.
@@ -59,9 +67,12 @@ class DeadlineTimer:
         if moment < self._goes_off_at:
             self.stop()
             self._goes_off_at = moment
-            self._handle = self.loop.call_at(moment, self._go_off)
+            self._handle = self.loop.call_at(moment, self._go_off, TURNS_OF_GRACE)
 
-    def _go_off(self) -> None:
+    def _go_off(self, turns_of_grace: int) -> None:
+        if turns_of_grace:
+            self._handle = self.loop.call_soon(self._go_off, turns_of_grace - 1)
+            return
         now = self.loop.time()
         self.stop()
         for deadline in [deadline for deadline in self._waiting if deadline.moment <= now]:
