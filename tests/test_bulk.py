@@ -2,6 +2,8 @@
 
 import asyncio
 import resource
+import subprocess
+import sys
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from itertools import chain, count, repeat
@@ -521,6 +523,31 @@ def test_a_plus_tag_makes_another_address():
     """What the API tells apart stays apart."""
     assert normalised("jane+a@acme.example") != normalised("jane@acme.example")
     assert "j@.." == normalised("j@..")
+
+
+def python(code):
+    """Return what a fresh interpreter prints that runs this."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_sqlite_is_loaded_by_the_first_bulk_run():
+    """Who makes single calls does not wait for it."""
+    loaded = python(
+        "import sys, hindsight_async; print('sqlite3' in sys.modules)\n"
+        "from hindsight_async.delivery.input import SeenKeys; SeenKeys(); print('sqlite3' in sys.modules)"
+    )
+    assert ["False", "True"] == loaded.split()
+
+
+def test_a_python_without_sqlite_finds_duplicates_too():
+    """Python can be built without it; the keys are in memory then."""
+    indexes = python(
+        "import sys; sys.modules['_sqlite3'] = None\n"
+        "from hindsight_async.delivery.input import SeenKeys\n"
+        "with SeenKeys() as seen: print(*(seen.first_index(key, i) for i, key in enumerate('abab')))"
+    )
+    assert "0 1 0 1" == indexes
 
 
 @given(st.lists(st.text(max_size=2), max_size=30))

@@ -147,11 +147,8 @@ class Executor:
             doubtful = doubtful or error.delivery is Delivery.UNKNOWN
             error.attempts, error.delivery = sent, Delivery.UNKNOWN if doubtful else error.delivery
             self._transport.hide_key(error)
-            pause = 0.0
-            # After a 429 the budget is closed for everyone; it does the waiting, or refuses to.
-            if not isinstance(error, RateLimitExceededError):
-                failed += 1
-                pause = self._pause(call, error, failed, ends_at)
+            failed += not isinstance(error, RateLimitExceededError)
+            pause = self._pause(call, error, failed, ends_at)
             if hooks is not None and not doubtful:
                 await hooks.not_processed()
             await asyncio.sleep(pause)
@@ -184,6 +181,8 @@ class Executor:
 
     def _pause(self, call: Call[Any], error: HindsightError, failed: int, ends_at: float | None) -> float:
         """Return how many seconds to wait until the next attempt; raise where there is to be none."""
+        if isinstance(error, RateLimitExceededError):
+            return 0.0  # the budget has closed for everyone; it does the waiting, or refuses to
         repeatable = call.endpoint.repeatable
         pause = pause_before_next(
             self._policy, error, repeatable=repeatable, attempt=failed, random=self._random()

@@ -1,1 +1,10 @@
-"""See the docstring of `hindsight_async`."""
+"""Nobody is emailed twice: what is about to leave is on disk before, what became of it after, and no row goes twice.
+
+    row        the life of one row, which `create_once` and bulk runs share
+    bulk       many rows: read as they come, claimed, sent by a fixed set of workers
+    input      the rows as they come in, and which of them came before
+    outcomes   what became of a row, and which outcome ends a run
+    ledger/    the memory beyond a run
+
+What a row is, a resource says (`row.RowKind`).
+"""

@@ -72,7 +72,7 @@ class BulkRun(Generic[Request, Response]):
         if type(abort_after_failures) is not int or abort_after_failures < 1:
             raise ValueError("abort_after_failures must be a whole number of at least 1")
         self.counts: Counter[OutcomeStatus] = Counter(dict.fromkeys(OutcomeStatus, 0))
-        self._rows = IncomingRows(rows)
+        self._rows = IncomingRows(rows, places=ROWS_PER_IN_FLIGHT * max_in_flight)
         self._kind = kind
         self._send = send
         self._open_session = open_session
@@ -82,8 +82,6 @@ class BulkRun(Generic[Request, Response]):
         """Ends the ledger run, where there is one, once all rows are through."""
         self._max_in_flight = max_in_flight
         self._abort_after_failures = abort_after_failures
-        self._room = asyncio.Semaphore(ROWS_PER_IN_FLIGHT * max_in_flight)
-        """Has a place for each row that may still be taken from the input; handing its outcome out gives it back."""
         self._todo: asyncio.Queue[Row[Request, Response] | None] = asyncio.Queue()
         """Claimed rows, and one None for each worker at the end."""
         self._outcomes: asyncio.Queue[tuple[Outcome[Request, Response], bool] | None] = asyncio.Queue()
@@ -137,7 +135,7 @@ class BulkRun(Generic[Request, Response]):
             raise StopAsyncIteration
         outcome, was_ahead = delivered
         if not was_ahead:
-            self._room.release()
+            self._rows.give_back()
         return outcome
 
     async def stop(self) -> None:
@@ -218,33 +216,16 @@ class BulkRun(Generic[Request, Response]):
         try:
             with SeenKeys() as seen:
                 index = ahead = 0
-                while not self._stopping and (batch := await self._next_batch(index, ahead)):
-                    index = batch[-1].index + 1
+                while not self._stopping and (taken := await self._rows.next_batch(ahead)):
+                    batch = [
+                        Row(self._kind, number, request, self._ledger_run, is_ahead)
+                        for number, (request, is_ahead) in enumerate(taken, index)
+                    ]
+                    index += len(batch)
                     any_to_send = await self._admit(batch, seen)
                     ahead = 0 if any_to_send else min(2 * len(batch), MOST_ROWS_AHEAD)
         except Exception as error:  # noqa: BLE001  those in flight are to end as if the input had
             self._end_with(error)
-
-    async def _next_batch(self, index: int, ahead: int) -> list[Row[Request, Response]]:
-        """Wait for one row, and take as many more as there is room for, and so many ahead, that come at once."""
-        batch: list[Row[Request, Response]] = []
-        while not batch or self._rows.at_once:
-            is_ahead = bool(batch) and self._room.locked()
-            if is_ahead and not ahead:
-                break
-            if is_ahead:
-                ahead -= 1
-            else:
-                await self._room.acquire()
-            try:
-                request = await anext(self._rows)
-                batch.append(Row(self._kind, index + len(batch), request, self._ledger_run, is_ahead))
-            except StopAsyncIteration:
-                break
-            except Exception as error:  # noqa: BLE001  the caller's own iterable failed; nothing is being sent here
-                self._end_with(error)
-                break
-        return batch
 
     async def _admit(self, batch: list[Row[Request, Response]], seen: SeenKeys) -> bool:
         """Let new rows through to the workers, and hand out the others' outcomes; return whether any was new."""

@@ -1,10 +1,9 @@
 """The rows of a bulk run as they come in, and which of them stood in the input before."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
-
-from attrs import define, field
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from hindsight_async.errors import LedgerError
 
@@ -14,20 +13,49 @@ if TYPE_CHECKING:
 Request = TypeVar("Request")
 
 
-@define
-class IncomingRows(AsyncIterator[Request]):
-    """Any iterable as an async iterator; `at_once` says that its rows come without waiting."""
+class IncomingRows(Generic[Request]):
+    """The rows of any iterable, in batches; it is read no further than there are places.
 
-    _rows: Iterable[Request] | AsyncIterable[Request]
-    at_once: bool = field(init=False)
-    _iterator: Any = field(init=False)
+    Args:
+        rows: Where they come from.
+        places: How many may be taken that were not given back.
 
-    def __attrs_post_init__(self) -> None:
-        self.at_once = isinstance(self._rows, Iterable)
-        self._iterator = iter(self._rows) if isinstance(self._rows, Iterable) else aiter(self._rows)
+    """
 
-    async def __anext__(self) -> Request:
-        if not self.at_once:
+    def __init__(self, rows: Iterable[Request] | AsyncIterable[Request], places: int) -> None:
+        self._come_at_once = isinstance(rows, Iterable)
+        """Whether the next row is there without waiting, so that a batch may be made of many."""
+        self._iterator: Any = iter(rows) if isinstance(rows, Iterable) else aiter(rows)
+        self._places = asyncio.Semaphore(places)
+
+    async def next_batch(self, ahead: int) -> list[tuple[Request, bool]]:
+        """Wait for one row, and take with it what comes at once: as many as have a place, and so many `ahead` of these.
+
+        Returns:
+            Each row, with whether it was taken ahead and so has no place to give back; none at the end.
+
+        """
+        batch: list[tuple[Request, bool]] = []
+        while not batch or self._come_at_once:
+            is_ahead = bool(batch) and self._places.locked()
+            if is_ahead and not ahead:
+                break
+            if is_ahead:
+                ahead -= 1
+            else:
+                await self._places.acquire()
+            try:
+                batch.append((await self._next(), is_ahead))
+            except StopAsyncIteration:
+                break
+        return batch
+
+    def give_back(self) -> None:
+        """Make room for another row."""
+        self._places.release()
+
+    async def _next(self) -> Request:
+        if not self._come_at_once:
             return cast("Request", await anext(self._iterator))
         try:
             return cast("Request", next(self._iterator))
