@@ -13,39 +13,48 @@ nowhere else. Inside, in reading order:
             models.py           requests and responses
             calls.py            typed arguments to calls, and to runs of many
             recipients.py       who may be emailed, and when two rows mean the same interview
+            rows.py             a create as a row of a run and of the ledger
             context.py          a contact's notes, merged
     delivery/                   nobody is emailed twice
         bulk.py                 a run of many: reads, plans, sends by a fixed set of workers
-        input.py                its rows as they come in
-        seen.py                 which of them stood in the input before
+        input.py                its rows as they come in, and which stood in it before
         row.py                  one row on its way to its verdict
         outcomes.py             the verdict on a row, and which verdicts end the run
         ledger/                 what was about to be sent and what became of it, on disk
             entries.py          what is known of a row, and which rows may be sent
             ledger.py           opening one, reading it, resolving what is unknown
             run.py              rows claimed, marked before they leave, and finished
+            kept_errors.py      what is kept of an error, to be raised again
             group_commit.py     concurrent writes that share one transaction
             tables.py           the tables and their statements
             sqlite.py           a file that one run has to itself
+            file_lock.py        the run that has the file to itself
             postgres.py         a database in which several runs lease their rows
+            leases.py           a run that leases its rows
     call/                       the way of one call
         request.py              a call and a reply, as plain values
+        streaming.py            an answer that is read piece by piece
         execute.py              the only loop: permit, send, judge, then wait or return
         retry.py                whether to send again, and after how long
         transport.py            sends at most once, and knows whether the bytes left
+        body.py                 bodies that note when they begin to leave
+        failure.py              what the network did to a call, as an error
         deadline_timer.py       one timer for the deadlines of all requests
         connections.py          the connection pool, for one event loop in one process at a time
         connector.py            connections that carry no answer that nobody asked for
         proxy.py                a proxy out of its URL
         access.py               where requests go and with which key
         answer.py               what a reply means: a value or an error
-        codec.py                models to JSON and back, nothing coerced
+        codec.py                models to JSON and back
+        converter.py            models to plain values and back, nothing coerced
+        values.py               what JSON's plain values stand for
     rate/                       when a request may leave
         plan.py                 the tiers
         budget.py               the rate budget as users see it
         client.py               a session's way to a permit
         scheduler.py            hands permits to those who wait
         wait_queue.py           who waits, and whose turn it is
+        wait_reports.py         what is told of waiting
         limiter.py              what stands in a request's way
         local_limiter.py        the same by this process's own count
         window.py               N permits, each kept until 60 s after its answer; with the proof
@@ -59,13 +68,11 @@ nowhere else. Inside, in reading order:
             limiter.py          what stands in a request's way, by the count in Redis
             fleet_state.py      what this process has, knows and has yet to say
             fleet_permits.py    the permits that it has
-            fleet_view.py       what it knows of the others
             fleet_sync.py       what there is to say to Redis, and what the reply changes
             sync_task.py        the one task that speaks to Redis
             messages.py         one round trip, as plain values
             sync.lua            the script, with the fleet's rules
             connection.py       the connection
-            outage.py           what may be sent while Redis is away
             timing.py           how long things last
     after_fork.py               what a child process does with the state of its parent
     shielding.py                work that is finished also where its caller is cancelled
@@ -76,11 +83,12 @@ These import only what stands below them. On top of them, and imported by none o
 
     emulator/                   a local Hindsight, with no code of resources, delivery and call
         server.py               what it is told, what it shows, its life cycle
+        listener.py             its socket and its connections
         gateway.py              the way of one request through it
         routes.py               from method, path and bytes to the true answer
-        bodies.py               which bodies are taken
+        validation.py           which bodies are taken
         answers.py              an answer and an error, as plain values
-        sending.py              how an answer leaves: whole, in part, or cut off
+        wire.py                 how an answer leaves: whole, in part, or cut off
         faults.py               what is scripted to go wrong
         quota.py                the rate limit and the month
         limits.py               the ways of counting
@@ -90,13 +98,14 @@ These import only what stands below them. On top of them, and imported by none o
         enroll.py               `enroll`
         update.py               `update`
         records.py              `get` and `ledger`
-        demo.py                 `demo` and `emulate`
+        demo.py                 `demo`
+        emulate.py              `emulate`
         file_arguments.py       what `enroll` and `update` are given
         preflight.py            what a file amounts to before anything is sent
         file_run.py             the run over a file's rows
         progress.py             how far it is
         results.py              what became of each row, beside the row
-        exit_codes.py           how a command ends
+        terminal.py             what a person is told and asked, and the exit codes
         contacts/               files of people
             file_format.py      which kind of file it is
             tables.py           its rows, with their line numbers
@@ -120,7 +129,7 @@ The way of one row of a bulk run:
     1. `Interviews.create_many` in resources/interviews/calls.py makes the run.
     2. `BulkRun` in delivery/bulk.py reads the row with others, once there is room for it.
     3. `LedgerRun.claim` in delivery/ledger/run.py writes it down, or says what it became.
-    4. `RowDelivery.deliver` in delivery/row.py has it sent, in the way of one call.
+    4. `deliver` in delivery/row.py has it sent, in the way of one call.
     5. `LedgerRun.sending` in delivery/ledger/run.py is on disk before its first byte leaves.
     6. `LedgerRun.finished` in delivery/ledger/run.py writes down what became of it.
     7. `BulkRun.__anext__` in delivery/bulk.py tells the caller.

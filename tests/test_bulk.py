@@ -1,10 +1,9 @@
 """Many requests: a verdict for each row, nobody twice, and an end that can come at any moment."""
 
 import asyncio
-import resource
 import subprocess
 import sys
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from itertools import chain, count, repeat
 
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from full_disk import full_disk
 from hindsight_async import (
     BadRequestError,
     BulkAbortedError,
@@ -43,8 +43,8 @@ from hindsight_async.delivery.bulk import ROWS_PER_IN_FLIGHT
 from hindsight_async.delivery.input import SeenKeys
 from hindsight_async.delivery.row import Row
 from hindsight_async.emulator import Emulator
-from hindsight_async.resources.interviews.calls import CREATES
 from hindsight_async.resources.interviews.recipients import interview_key, normalised
+from hindsight_async.resources.interviews.rows import CREATES
 
 
 def request(name, **fields):
@@ -73,17 +73,6 @@ def session(emulator, **options):
         base_url=emulator.base_url,
         **{"plan": Plan.ENTERPRISE, "max_in_flight": 4, **options},
     )
-
-
-@contextmanager
-def no_file_may_grow():
-    """Do what a full disk does, from the kernel."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def all_outcomes(run):
@@ -747,15 +736,15 @@ def test_what_was_made_and_not_recorded_outranks_what_was_not_sent(tmp_path, roo
             session(emulator) as hindsight,
         ):
             await hindsight.interviews.create(request("first"))
-            with ExitStack() as full_disk:
+            with ExitStack() as disk:
                 async with hindsight.interviews.create_many(requests(30), ledger=ledger) as run:
                     while len(emulator.requests) < 5:
                         await asyncio.sleep(0.01)
-                    full_disk.enter_context(no_file_may_grow())
+                    disk.enter_context(full_disk())
                     while run.counts[OutcomeStatus.CREATED] < 3:
                         await asyncio.sleep(0.01)
                     if room_again:
-                        full_disk.close()
+                        disk.close()
                     outcomes = []
                     with pytest.raises(LedgerError) as raised:
                         async for outcome in run:
@@ -784,14 +773,14 @@ def test_a_429_that_cannot_be_recorded_is_no_doubt_about_its_row(tmp_path, room_
     async def enroll():
         async with Emulator(plan=Plan.ENTERPRISE, latency=0.2) as emulator, session(emulator) as hindsight:
             emulator.fail("POST /interviews", how=429, headers={"Retry-After": "30"}, times=1)
-            with ExitStack() as full_disk, pytest.raises(LedgerError) as raised:
+            with ExitStack() as disk, pytest.raises(LedgerError) as raised:
                 async with hindsight.interviews.create_many(requests(1), ledger=ledger) as run:
                     while not emulator.requests:
                         await asyncio.sleep(0.01)
-                    full_disk.enter_context(no_file_may_grow())
+                    disk.enter_context(full_disk())
                     outcome = await anext(run)
                     if room_again:
-                        full_disk.close()
+                        disk.close()
             return outcome, raised.value, await ledger.counts(), len(emulator.requests)
 
     outcome, error, counts, sent = asyncio.run(enroll())

@@ -2,13 +2,13 @@
 
 import asyncio
 import random
-import resource
 from collections import Counter
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from attrs import evolve
 
+from full_disk import full_disk
 from hindsight_async import (
     APIError,
     BadRequestError,
@@ -30,7 +30,7 @@ from hindsight_async import (
 from hindsight_async.delivery.row import IN_HAND_SECONDS, deliver_once
 from hindsight_async.emulator import Emulator
 from hindsight_async.errors import LONGEST_TEXT
-from hindsight_async.resources.interviews.calls import CREATES
+from hindsight_async.resources.interviews.rows import CREATES
 from raw_server import raw_server
 
 FAULTS = [
@@ -63,17 +63,6 @@ async def at_work(tmp_path, *, emulator=None, **options):
 async def entry_of(tmp_path):
     (entry,) = [entry async for entry in Ledger(tmp_path / "webhooks.db").entries()]
     return entry
-
-
-@contextmanager
-def no_file_may_grow():
-    """Do what a full disk does, from the kernel."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def test_the_first_delivery_is_sent_and_the_second_learns_of_it(tmp_path):
@@ -350,7 +339,7 @@ async def test_an_outcome_that_cannot_be_written_down_is_said(tmp_path):
         first = asyncio.create_task(interviews.create_once(request(), ledger=run))
         while not emulator.requests:
             await asyncio.sleep(0)
-        with no_file_may_grow():
+        with full_disk():
             with pytest.raises(LedgerError) as raised:
                 await first
         with pytest.raises(OutcomeUnknownError):
@@ -358,15 +347,15 @@ async def test_an_outcome_that_cannot_be_written_down_is_said(tmp_path):
     assert Delivery.UNKNOWN is raised.value.delivery
     assert ["the API had created it: interview_request_id 1"] == raised.value.__notes__
     assert 1 == raised.value.interview_request_id
-    settled = await entry_of(tmp_path)  # there was room again when the run ended
-    assert (LedgerStatus.CREATED, 1) == (settled.status, settled.interview_request_id)
+    recorded = await entry_of(tmp_path)  # there was room again when the run ended
+    assert (LedgerStatus.CREATED, 1) == (recorded.status, recorded.interview_request_id)
     assert 1 == len(emulator.requests)
 
 
 async def test_a_ledger_that_cannot_be_written_keeps_the_request_back(tmp_path):
     """Nothing leaves that is not written down; with room again the next delivery is sent."""
     async with at_work(tmp_path) as (emulator, interviews, run):
-        with no_file_may_grow():
+        with full_disk():
             with pytest.raises(LedgerError) as raised:
                 await interviews.create_once(request(), ledger=run)
         assert Delivery.NOT_SENT is raised.value.delivery
@@ -381,7 +370,7 @@ async def test_a_cancelled_delivery_is_cancelled_though_the_ledger_fails(tmp_pat
         waiting = asyncio.create_task(interviews.create_once(request(), ledger=run))
         while not await known_to(tmp_path):
             await asyncio.sleep(0)
-        with no_file_may_grow():
+        with full_disk():
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import random
-import resource
 import shutil
 import sqlite3
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from full_disk import full_disk
 from hindsight_async import Ledger, LedgerStatus
 from hindsight_async.delivery.ledger.entries import LedgerRow
 from hindsight_async.delivery.ledger.file_lock import merge_log
@@ -64,17 +64,6 @@ def without_the_rights_of_root():
         yield
     finally:
         os.seteuid(before)
-
-
-@contextlib.contextmanager
-def files_no_longer_than(size):
-    """No file of this process may grow past `size` bytes: what a full disk does, from the kernel."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def change(path, statement):
@@ -267,7 +256,7 @@ async def test_a_file_that_may_not_be_read_is_named(open_to_all):
 
 async def test_a_full_disk_makes_no_half_ledger(path):
     """Where there is no room to make one, nothing is left behind; with room, the same call works."""
-    with files_no_longer_than(6000):
+    with full_disk(6000):
         with pytest.raises(LedgerError, match=r"autumn\.db: the disk .*: free some space"):
             await open_a_run(Ledger(path))
     assert {"autumn.db-lock"} == set(files_in(path.parent))
@@ -282,13 +271,13 @@ async def test_a_disk_that_fills_up_stops_marking_and_loses_nothing(path):
     async with ledger.run() as run:
         await run.claim(ROWS)
         await run.sending(ROWS[0].key)
-        with files_no_longer_than(log.stat().st_size + 50_000):
+        with full_disk(log.stat().st_size + 50_000):
             with pytest.raises(LedgerError, match=r"autumn\.db: the disk .*: free some space") as full:
                 for row in ROWS[1:]:
                     await run.sending(row.key)
                     marked.append(row)
             assert Delivery.NOT_SENT is full.value.delivery
-        with files_no_longer_than(0):
+        with full_disk(0):
             with pytest.raises(LedgerError, match=r"autumn\.db: the disk ") as full:
                 await run.finished(ROWS[0].key, LedgerStatus.CREATED, attempts=1, interview_request_id=1)
             assert Delivery.UNKNOWN is full.value.delivery
@@ -306,7 +295,7 @@ async def test_a_run_goes_on_when_there_is_room_again(path):
     """A failed mark leaves the row as it was, and the connection as good as new."""
     async with Ledger(path).run() as run:
         await run.claim(ROWS[:2])
-        with files_no_longer_than(path.with_name("autumn.db-wal").stat().st_size):
+        with full_disk(path.with_name("autumn.db-wal").stat().st_size):
             with pytest.raises(LedgerError, match="the disk "):
                 await run.sending(ROWS[0].key)
         await run.sending(ROWS[0].key)
@@ -403,10 +392,10 @@ async def test_a_ledger_from_before_the_flag_opens(path):
 
 async def test_an_end_that_cannot_be_noted_does_no_harm(path):
     """All is on disk already: the run ends without an error, and the ledger opens."""
-    async with contextlib.AsyncExitStack() as full_disk:
+    async with contextlib.AsyncExitStack() as disk:
         async with Ledger(path).run() as run:
             await run.claim(ROWS[:10])
-            full_disk.enter_context(files_no_longer_than(0))
+            disk.enter_context(full_disk(0))
     assert "1" == run_open_in(path)
     assert 10 == (await Ledger(path).counts())[LedgerStatus.PLANNED]
     assert "0" == run_open_in(path)
@@ -414,12 +403,12 @@ async def test_an_end_that_cannot_be_noted_does_no_harm(path):
 
 async def test_an_end_is_noted_on_a_disk_that_has_filled_up(path):
     """Where the log cannot grow it starts over, and the ledger is not taken for a dead run's."""
-    async with contextlib.AsyncExitStack() as full_disk:
+    async with contextlib.AsyncExitStack() as disk:
         async with Ledger(path).run() as run:
             await run.claim(ROWS[:300])
             for row in ROWS[:20]:  # the log is then longer than the file that it is merged into
                 await run.sending(row.key)
-            full_disk.enter_context(files_no_longer_than(path.with_name("autumn.db-wal").stat().st_size))
+            disk.enter_context(full_disk(path.with_name("autumn.db-wal").stat().st_size))
             with pytest.raises(LedgerError, match="the disk "):
                 await run.claim(ROWS)
     assert "0" == run_open_in(path)

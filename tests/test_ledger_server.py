@@ -26,8 +26,8 @@ from hindsight_async.delivery.ledger.entries import LedgerRow
 from hindsight_async.delivery.ledger.postgres import LEASE_SECONDS
 from hindsight_async.delivery.row import deliver_once
 from hindsight_async.emulator import Emulator
-from hindsight_async.resources.interviews.calls import CREATES
 from hindsight_async.resources.interviews.recipients import interview_key
+from hindsight_async.resources.interviews.rows import CREATES
 from postgres_server import PASSWORD
 
 MOMENT = datetime(2026, 9, 1, 12, 30, 0, 250, tzinfo=UTC)
@@ -153,7 +153,7 @@ def test_claims_that_cross_divide_the_rows(url):
 
 @pytest.mark.parametrize("look", ["claim", "begin", "read"])
 def test_what_a_dead_run_was_sending_becomes_unknown(url, end_leases, look):
-    """Whoever comes by settles it: a claim of a run that is on, the beginning of another, or a reader."""
+    """Whoever comes by says so: a claim of a run that is on, the beginning of another, or a reader."""
 
     async def die_and_look():
         async with runs(url, 2) as (dead, other):
@@ -171,7 +171,7 @@ def test_what_a_dead_run_was_sending_becomes_unknown(url, end_leases, look):
     assert (LedgerStatus.UNKNOWN, False) == asyncio.run(die_and_look())
 
 
-def test_a_run_settles_what_the_dead_left_before_it_begins(url, postgres, database, end_leases):
+def test_a_run_calls_in_doubt_what_the_dead_left_before_it_begins(url, postgres, database, end_leases):
     """No reader and no claim has to come by: once a run is on, what a dead one was sending is stored as in doubt."""
 
     async def die_and_begin():
@@ -186,9 +186,9 @@ def test_a_run_settles_what_the_dead_left_before_it_begins(url, postgres, databa
                     "SELECT status, finished_at FROM hindsight_interviews ORDER BY row_index",
                 )
 
-    (unknown, settled_at), planned = asyncio.run(die_and_begin())
+    (unknown, finished_at), planned = asyncio.run(die_and_begin())
     assert ("unknown", ("planned", None)) == (unknown, planned)
-    assert settled_at is not None
+    assert finished_at is not None
 
 
 def test_a_run_that_was_taken_for_dead_sends_nothing_that_it_lost(url, end_leases):

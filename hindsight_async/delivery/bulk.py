@@ -52,6 +52,15 @@ class BulkRun(Generic[Request, Response]):
     (a refused key, an exhausted quota, too many failures in a row, a ledger that cannot be written) is raised once,
     after the rows in flight are recorded. An exception of somebody else's code ends only its row.
 
+    Args:
+        rows: What to send, read as it goes.
+        kind: What the resource says about such rows.
+        send: Sends one.
+        open_session: Raises what keeps every row from being sent.
+        ledger: The memory beyond this run; None for none.
+        max_in_flight: How many requests may be under way at a time.
+        abort_after_failures: So many rows in a row without a success end the run.
+
     Raises:
         RuntimeError: It is iterated before its block is entered, or entered twice.
         HindsightError: What ended the run.
@@ -146,13 +155,14 @@ class BulkRun(Generic[Request, Response]):
         """
         if self._supervisor is None:
             return
-        self._halt()
+        self.begin_stop()
         cancelled: asyncio.CancelledError | None = None
         while not self._supervisor.done():
             try:
                 await asyncio.wait([self._supervisor])
             except asyncio.CancelledError as error:
-                # Once is enough: what it does from then on is short, and leaves nothing behind.
+                # Once is enough. What is cut off records its rows and closes the ledger, which is short; cancelled
+                # once more it would leave that undone, and the next run would find the ledger taken.
                 if cancelled is None:
                     self._supervisor.cancel()
                 cancelled = error
@@ -161,9 +171,6 @@ class BulkRun(Generic[Request, Response]):
 
     def begin_stop(self) -> None:
         """Take no more rows, as `stop` does, and do not wait for those in flight."""
-        self._halt()
-
-    def _halt(self) -> None:
         self._stopping = True
         if self._feeder is not None:
             self._feeder.cancel()
@@ -176,7 +183,7 @@ class BulkRun(Generic[Request, Response]):
     def _end_with(self, failure: BaseException) -> None:
         if self._failure is None:
             self._failure = failure
-        self._halt()
+        self.begin_stop()
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
@@ -268,8 +275,7 @@ class BulkRun(Generic[Request, Response]):
 
     def _finish(self, row: Row[Request, Response], outcome: Outcome[Request, Response]) -> None:
         """Hand the outcome of a row out, and end the run where no other row would escape what it met."""
-        creating = self._kind.success is OutcomeStatus.CREATED
-        error = outcome.error
+        error, creating = outcome.error, self._kind.is_create
         if error is not None and counts_against_the_run(outcome) and ends_the_run(error, creating=creating):
             self._end_with(error)
         if row.unrecorded is not None:
@@ -284,14 +290,10 @@ class BulkRun(Generic[Request, Response]):
             self._failures_in_a_row = 0
         if not counts_against_the_run(outcome):
             return
-        self._failures_in_a_row += 1
-        if self._failures_in_a_row >= self._abort_after_failures:
-            self._end_with(
-                BulkAbortedError(
-                    f"{self._failures_in_a_row} rows in a row failed, so the rest was not begun; the last: {outcome.error}",
-                    attempts=outcome.attempts,
-                )
-            )
+        self._failures_in_a_row = failures = self._failures_in_a_row + 1
+        if failures >= self._abort_after_failures:
+            text = f"{failures} rows in a row failed, so the rest was not begun; the last: {outcome.error}"
+            self._end_with(BulkAbortedError(text, attempts=outcome.attempts))
 
     def _hand_out(self, row: Row[Request, Response], outcome: Outcome[Request, Response]) -> None:
         self.counts[outcome.status] += 1

@@ -61,22 +61,28 @@ class OutcomeStatus(enum.StrEnum):
 
 @frozen(kw_only=True)
 class Outcome(Generic[Request, Response]):
-    """The verdict on one row of the input.
-
-    `index` is its place from 0, `key` the hash of what it means, `attempts` how many requests left for it.
-    `duplicate_of` is the index of the row it repeats; `interview_request_id` is known from the response or from
-    the ledger; `response` of a row that an earlier run created says `created_now=False`.
-    """
+    """What became of one row of the input."""
 
     index: int
+    """Its place in the input, from 0."""
+
     key: str
+    """The hash of what the row means."""
+
     status: OutcomeStatus
     request: Request
     response: Response | None = None
+    """What the API answered; that of a row which an earlier run created says `created_now=False`."""
+
     error: HindsightError | None = None
     attempts: int = 0
+    """How many requests of this run left for it."""
+
     duplicate_of: int | None = None
+    """The index of the row that it repeats."""
+
     interview_request_id: int | None = None
+    """From the response or from the ledger."""
 
 
 _FAILURES = (OutcomeStatus.REJECTED, OutcomeStatus.NOT_SENT, OutcomeStatus.UNKNOWN)

@@ -65,6 +65,11 @@ class RowKind(Generic[Request, Response]):
     earlier_response: Callable[[LedgerEntry], Response] = _kept_in_no_ledger
     """Returns the response of an earlier call, as far as the ledger kept it."""
 
+    @property
+    def is_create(self) -> bool:
+        """Whether such rows make something, and name nothing that could be missing."""
+        return self.success is OutcomeStatus.CREATED
+
 
 @define(eq=False)
 class Row(Generic[Request, Response]):
@@ -157,8 +162,7 @@ class Row(Generic[Request, Response]):
         """Return the outcome of a row whose call raised this, foreseen or not."""
         if not isinstance(error, HindsightError):
             error = unexpected(error, self.attempts, left=self.in_flight)
-        creating = self.kind.success is OutcomeStatus.CREATED
-        return self.ends_as(status_of(error, creating=creating), error=error)
+        return self.ends_as(status_of(error, creating=self.kind.is_create), error=error)
 
     def cut_off(self) -> Outcome[Request, Response]:
         """Return the outcome of a row whose call was cancelled: in doubt only where a request is in flight."""

@@ -54,14 +54,17 @@ FINISHED: Final = (LedgerStatus.CREATED, LedgerStatus.REJECTED, LedgerStatus.NOT
 
 @frozen(kw_only=True)
 class LedgerRow:
-    """What is about to be sent: `key` tells one interview of one person from every other.
-
-    `contact_email` is the normalised address; `row_index` counts from 0 in the input.
-    """
+    """What is about to be sent."""
 
     key: str
+    """Tells one interview of one person from every other."""
+
     row_index: int
+    """Its place in the input, from 0."""
+
     contact_email: str = field(repr=False)
+    """The normalised address."""
+
     sequence_id: str | None = None
     interview_type_id: str | None = None
     deal_id: str | None = None
@@ -69,25 +72,16 @@ class LedgerRow:
 
 @frozen(kw_only=True)
 class LedgerEntry:
-    """What the ledger knows of a row.
-
-    `contact_email` is None where only `address_hash`, the SHA-256 of the normalised address in hex,
-    is stored; the hash is not salted, since `key` is made from the address too. `attempts` counts
-    over all runs; the times are aware datetimes.
-
-    What the last answer said: `contact_id` and `interview_status` of a created interview (None where a person said
-    that it was created), and of a failure `http_status` (None where no answer came), `error_code` (the API's own, else
-    the class of an error that is not the API's), `error_message` and `received`, what could be read of an answer that
-    was no whole one. No address and no survey link is in them.
-
-    What a claim alone tells: `in_hand` says that another caller has the row right now, and `lease_seconds` how long
-    it is theirs should they die, where the ledger is in a database; else None.
-    """
+    """What the ledger knows of a row; no survey link is in it."""
 
     key: str
     row_index: int
     contact_email: str | None = field(repr=False)
+    """None where only its hash is stored."""
+
     address_hash: str = field(repr=False)
+    """The SHA-256 of the normalised address in hex; not salted, since `key` is made from the address too."""
+
     sequence_id: str | None
     interview_type_id: str | None
     deal_id: str | None
@@ -95,16 +89,33 @@ class LedgerEntry:
     interview_request_id: int | None
     contact_id: str | None = None
     interview_status: str | None = None
+    """Both of a created interview; None where a person said that it was created."""
+
     http_status: int | None = None
+    """Of a failure; None where no answer came."""
+
     error_code: str | None
+    """The API's own, else the class of an error that is not the API's."""
+
     error_message: str | None = None
+    """Without addresses."""
+
     received: Mapping[str, Any] = field(factory=dict[str, Any], hash=False)
+    """What could be read of an answer that was no whole one, without addresses."""
+
     attempts: int
+    """How many requests left, over all runs."""
+
     planned_at: datetime
     sending_at: datetime | None
     finished_at: datetime | None
+    """All three aware."""
+
     in_hand: bool = False
+    """Whether another caller has the row right now; told by a claim alone."""
+
     lease_seconds: float | None = None
+    """How long it is theirs should they die; told by a claim alone, where the ledger is in a database."""
 
     @property
     def may_be_sent(self) -> bool:

@@ -45,15 +45,22 @@ def _utc_now() -> datetime:
 
 
 class Ledger:
-    """A ledger at `location`: a file's path, or the URL of a PostgreSQL database that several processes share.
+    """A ledger in a SQLite file, or in a PostgreSQL database that several processes share.
 
-    The file is SQLite's, also as `sqlite+aiosqlite:///PATH`, and one run at a time has it. In the database,
-    `postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE` (extra `postgres`), runs divide the rows among them: what a run
-    is at belongs to it as long as it lives. Any other URL is a ValueError.
+    One run at a time has a file. In a database (extra `postgres`) runs divide the rows among them: what a run is at
+    belongs to it as long as it lives. Reading and resolving also work while a run is on, in this process or another.
+    Every method raises LedgerError where the ledger cannot serve.
 
-    `store_addresses=False` stores a hash in place of each address from now on. `now` returns the
-    time as an aware datetime. Every method raises LedgerError where the file cannot serve; reading
-    and resolving also work while a run is on, in this process or another.
+    Args:
+        location: A file's path, also as `sqlite+aiosqlite:///PATH`, or
+            `postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE`.
+        store_addresses: False to store a hash in place of each address from now on.
+        now: Returns the time as an aware datetime.
+
+    Raises:
+        ValueError: `location` is another URL, or keeps nothing.
+        ModuleNotFoundError: The driver of the database is not installed.
+
     """
 
     def __init__(
@@ -86,7 +93,15 @@ class Ledger:
         """Open the ledger for sending, and make it where there is none.
 
         Rows that a dead run left in `sending` become `unknown`. Leaving the block waits until all
-        is written. Raises LedgerInUseError at once where another run has the file.
+        is written.
+
+        Yields:
+            The run, to be used inside the block.
+
+        Raises:
+            LedgerInUseError: Another run has the file; said at once.
+            LedgerError: The ledger cannot be opened or made.
+
         """
         async with self._backend.run_lock() as run_lock:
             group_commit = GroupCommit(self._backend, run_lock)
@@ -103,15 +118,27 @@ class Ledger:
                 await to_the_end(group_commit.close())
 
     async def known(self, keys: Collection[str]) -> Mapping[str, LedgerEntry]:
-        """Return the entries of those `keys` that the ledger has; none where there is no ledger yet."""
+        """Return what the ledger knows of some rows.
+
+        Args:
+            keys: Those of the rows.
+
+        Returns:
+            The entries by key, of those that it has; none where there is no ledger yet.
+
+        """
         if not await self._backend.exists():
             return {}
         return await self._with_connection(lambda connection: self._backend.tables.known(connection, keys))
 
     async def entries(self, *, status: LedgerStatus | None = None) -> AsyncIterator[LedgerEntry]:
-        """Yield every entry, or those of one status, in the order of their row index.
+        """Yield every entry in the order of their row index.
 
         Nothing is open between two entries: the loop may take its time, or be left.
+
+        Args:
+            status: Only those of this status.
+
         """
         tables, row = self._backend.tables, self._backend.tables.interviews.c
         query = tables.entries.order_by(row.row_index, row.key).limit(PAGE_ROWS)
@@ -136,11 +163,18 @@ class Ledger:
         return {status: counted.get(status, 0) for status in LedgerStatus}
 
     async def resolve(self, key: str, *, created: int | None = None, resend: bool = False) -> None:
-        """Say that an `unknown` row was `created` with this interview request id, or may be sent again.
+        """Say what a person found out about an `unknown` row: that it was created, or may be sent again.
 
-        `resend=True` also takes a `rejected` row: a person corrected what the API refused. Raises
-        ValueError unless exactly one of the two is given, or where `created` is below 1, and
-        LedgerError where the ledger has no such row or the row has another status.
+        Args:
+            key: That of the row.
+            created: The interview request id, from 1.
+            resend: True where it may be sent again; also of a `rejected` row, where a person corrected what the API
+                refused.
+
+        Raises:
+            ValueError: Not exactly one of the two is given, or `created` is below 1.
+            LedgerError: The ledger has no such row, or it has another status.
+
         """
         if (created is None) is not resend:
             raise ValueError("give either created=ID or resend=True")

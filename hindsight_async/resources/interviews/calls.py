@@ -1,13 +1,12 @@
 """The interviews resource: typed arguments to calls."""
 
 from collections.abc import AsyncIterable, Awaitable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING
 
 from hindsight_async.call.codec import encode
 from hindsight_async.call.execute import Executor, SendHooks
 from hindsight_async.call.request import Call, Endpoint
 from hindsight_async.delivery.bulk import DEFAULT_ABORT_AFTER_FAILURES, BulkRun
-from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.delivery.row import RowKind, deliver_once
 from hindsight_async.errors import CreateLimitReachedError
@@ -16,19 +15,17 @@ from hindsight_async.resources.interviews.models import (
     CreatedInterview,
     CreateInterview,
     Interview,
-    InterviewStatus,
     UpdatedInterview,
     UpdateInterview,
 )
-from hindsight_async.resources.interviews.recipients import AllowedRecipients, interview_key, normalised
+from hindsight_async.resources.interviews.recipients import AllowedRecipients
+from hindsight_async.resources.interviews.rows import CREATES, of_type
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from hindsight_async.delivery.ledger.ledger import Ledger
     from hindsight_async.delivery.ledger.run import LedgerRun
-
-T = TypeVar("T")
 
 _COLLECTION = "/interviews"
 
@@ -50,7 +47,15 @@ Update = tuple[int, UpdateInterview]
 
 
 class Interviews:
-    """Create, read and update interviews; reached as `session.interviews`."""
+    """Create, read and update interviews; reached as `session.interviews`.
+
+    Args:
+        executor: Takes calls to their answers.
+        allowed: Who may be emailed.
+        max_creates: How many creates may be made; None for any number.
+        max_in_flight: How many requests of a bulk run may be under way at a time.
+
+    """
 
     def __init__(
         self, executor: Executor, *, allowed: AllowedRecipients, max_creates: int | None, max_in_flight: int
@@ -59,18 +64,29 @@ class Interviews:
         self._allowed = allowed
         self._max_creates = max_creates
         self._creates = 0
+        """How many were made so far, whatever became of them."""
         self._max_in_flight = max_in_flight
 
     async def create(self, request: CreateInterview, *, lane: Lane = "interactive") -> CreatedInterview:
         """Create an interview; with a sequence this emails the contact (page create-interview).
 
-        It is sent again only where it provably was not processed. Raises TypeError for another
-        type of request, RecipientNotAllowedError, CreateLimitReachedError, and other HindsightErrors; where
-        `delivery` is UNKNOWN the contact may have been emailed.
+        It is sent again only where it provably was not processed. Not for a job queue that repeats jobs (arq, Celery
+        with acks_late): each run of the job emails the contact again, so use `create_once` there. Hindsight's own
+        Interview Agent may email the contact too, when a deal closes; see "Who may be emailed twice" in the README.
 
-        Not for a job queue that repeats jobs (arq, Celery with acks_late): each run of the job emails the contact
-        again, so use `create_once` there. Hindsight's own Interview Agent may email the contact too, when a deal
-        closes; see "Who may be emailed twice" in the README.
+        Args:
+            request: The interview to create.
+            lane: "interactive" goes before "bulk".
+
+        Returns:
+            What was created.
+
+        Raises:
+            TypeError: `request` is of another type.
+            RecipientNotAllowedError: The contact may not be emailed.
+            CreateLimitReachedError: The session has made `max_creates`.
+            HindsightError: Anything else; where `delivery` is UNKNOWN the contact may have been emailed.
+
         """
         return await self._create(request, lane, self._executor.deadline)
 
@@ -116,8 +132,20 @@ class Interviews:
     async def get(self, interview_request_id: int, *, lane: Lane = "interactive") -> Interview:
         """Read an interview; its transcript is there once it is completed (page get-interview).
 
-        Interviews take hours: poll every 5 to 15 minutes. Raises TypeError or ValueError for what
-        is no id, and HindsightError.
+        Interviews take hours: poll every 5 to 15 minutes.
+
+        Args:
+            interview_request_id: From 0.
+            lane: "interactive" goes before "bulk".
+
+        Returns:
+            The interview.
+
+        Raises:
+            TypeError: That is no whole number.
+            ValueError: It is negative.
+            HindsightError: It cannot be read.
+
         """
         known = {"interview_request_id": interview_request_id}
         call = Call(_GET, _item_path(interview_request_id), known=known)
@@ -128,7 +156,20 @@ class Interviews:
     ) -> UpdatedInterview:
         """Replace the contact's notes or name, or this interview's objective (page update-interview).
 
-        Raises TypeError or ValueError for wrong arguments, and HindsightError.
+        Args:
+            interview_request_id: From 0.
+            request: What to change.
+            lane: "interactive" goes before "bulk".
+
+        Returns:
+            What was updated.
+
+        Raises:
+            TypeError: An argument is of another type.
+            ValueError: The id is negative.
+            HindsightError: It was not updated; where `delivery` is UNKNOWN it may have been, and doing it again does no
+                harm.
+
         """
         return await self._update((interview_request_id, request), lane, self._executor.deadline)
 
@@ -178,8 +219,18 @@ class Interviews:
     ) -> BulkRun[Update, UpdatedInterview]:
         """Make each `(interview_request_id, UpdateInterview)` change, like `create_many`.
 
-        A second update of one interview in the same input is a duplicate: the order of two is not kept. The run is
-        entered with `async with` and iterated inside that block.
+        A second update of one interview in the same input is a duplicate: the order of two is not kept.
+
+        Args:
+            updates: Interview request ids, each with what to change.
+            abort_after_failures: How many rows, at least 1.
+
+        Returns:
+            The run, to be entered with `async with` and iterated inside that block.
+
+        Raises:
+            ValueError: `abort_after_failures` is below 1.
+
         """
         return BulkRun(
             updates,
@@ -203,7 +254,7 @@ class Interviews:
         deadline: float | None,
         hooks: SendHooks | None = None,
     ) -> Awaitable[CreatedInterview]:
-        call = Call(_CREATE, _COLLECTION, encode(_of_type(request, CreateInterview)), request)
+        call = Call(_CREATE, _COLLECTION, encode(of_type(request, CreateInterview)), request)
         self._allowed.check(request.contact_email)
         if self._max_creates is not None:
             if self._creates >= self._max_creates:
@@ -220,20 +271,14 @@ class Interviews:
     ) -> Awaitable[UpdatedInterview]:
         interview_request_id, request = update
         path = _item_path(interview_request_id)
-        body = encode(_of_type(request, UpdateInterview))
+        body = encode(of_type(request, UpdateInterview))
         call = Call(_UPDATE, path, body, request, {"interview_request_id": interview_request_id})
         return self._executor.run(call, lane=lane, deadline=deadline, hooks=hooks)
 
 
-def _of_type(request: T, expected: type[T]) -> T:
-    if not isinstance(request, expected):
-        raise TypeError(f"request must be {expected.__name__}, not {type(request).__name__}")
-    return request
-
-
 def _update_key(update: Update) -> str:
     interview_request_id, request = update
-    _of_type(request, UpdateInterview)
+    of_type(request, UpdateInterview)
     return _item_path(interview_request_id)
 
 
@@ -251,47 +296,9 @@ def _ledger_at(ledger: "Ledger | str | PathLike[str]") -> "Ledger":
     return ledger if isinstance(ledger, Ledger) else Ledger(ledger)
 
 
-def _create_key(request: CreateInterview) -> str:
-    return interview_key(_of_type(request, CreateInterview))
-
-
-def _ledger_row(key: str, index: int, request: CreateInterview) -> LedgerRow:
-    return LedgerRow(
-        key=key,
-        row_index=index,
-        contact_email=normalised(request.contact_email),
-        sequence_id=request.sequence_id,
-        interview_type_id=request.interview_type_id,
-        deal_id=request.deal_id,
-    )
-
-
-def _kept_of(created: CreatedInterview) -> dict[str, Any]:
-    return {"contact_id": created.contact_id, "interview_status": created.status}
-
-
-def _created_earlier(entry: LedgerEntry) -> CreatedInterview:
-    return CreatedInterview(
-        interview_request_id=cast("int", entry.interview_request_id),
-        # None where a person said that it was created.
-        contact_id=entry.contact_id,
-        status=None if entry.interview_status is None else InterviewStatus(entry.interview_status),
-        deal_id=entry.deal_id,
-        created_now=False,
-    )
-
-
-CREATES = RowKind[CreateInterview, CreatedInterview](
-    success=OutcomeStatus.CREATED,
-    key_of=_create_key,
-    id_of=lambda created: created.interview_request_id,
-    ledger_row=_ledger_row,
-    kept_of=_kept_of,
-    earlier_response=_created_earlier,
-)
 UPDATES = RowKind[Update, UpdatedInterview](
     success=OutcomeStatus.UPDATED,
     key_of=_update_key,
     id_of=lambda updated: updated.interview_request_id,
 )
-"""How delivery keeps the rows of creates apart, and in a ledger; those of updates, which do no harm twice, in none."""
+"""Kept in no ledger, since an update does no harm twice."""

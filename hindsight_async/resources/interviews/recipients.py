@@ -43,8 +43,12 @@ def interview_key(request: CreateInterview) -> str:
 class AllowedRecipients:
     """Who may be emailed: lists of patterns such as `*@ours.test`, each of which must allow the address.
 
-    `lists` are by the name under which they were given, and so is what `at_each_create` returns, which is asked anew
-    each time; one that is None does not count, and an empty one allows nobody.
+    A list that is None does not count, and an empty one allows nobody.
+
+    Args:
+        lists: Each by the name under which it was given.
+        at_each_create: Returns more such lists, asked anew each time.
+
     """
 
     def __init__(

@@ -1,0 +1,58 @@
+"""Creates as rows: when two are the same, what the ledger keeps of one, and what it tells of an earlier one."""
+
+from typing import Any, TypeVar, cast
+
+from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow
+from hindsight_async.delivery.outcomes import OutcomeStatus
+from hindsight_async.delivery.row import RowKind
+from hindsight_async.resources.interviews.models import CreatedInterview, CreateInterview, InterviewStatus
+from hindsight_async.resources.interviews.recipients import interview_key, normalised
+
+T = TypeVar("T")
+
+
+def of_type(request: T, expected: type[T]) -> T:
+    """Return the request; TypeError where it is another thing."""
+    if not isinstance(request, expected):
+        raise TypeError(f"request must be {expected.__name__}, not {type(request).__name__}")
+    return request
+
+
+def _create_key(request: CreateInterview) -> str:
+    return interview_key(of_type(request, CreateInterview))
+
+
+def _ledger_row(key: str, index: int, request: CreateInterview) -> LedgerRow:
+    return LedgerRow(
+        key=key,
+        row_index=index,
+        contact_email=normalised(request.contact_email),
+        sequence_id=request.sequence_id,
+        interview_type_id=request.interview_type_id,
+        deal_id=request.deal_id,
+    )
+
+
+def _kept_of(created: CreatedInterview) -> dict[str, Any]:
+    return {"contact_id": created.contact_id, "interview_status": created.status}
+
+
+def _created_earlier(entry: LedgerEntry) -> CreatedInterview:
+    return CreatedInterview(
+        interview_request_id=cast("int", entry.interview_request_id),
+        # None where a person said that it was created.
+        contact_id=entry.contact_id,
+        status=None if entry.interview_status is None else InterviewStatus(entry.interview_status),
+        deal_id=entry.deal_id,
+        created_now=False,
+    )
+
+
+CREATES = RowKind[CreateInterview, CreatedInterview](
+    success=OutcomeStatus.CREATED,
+    key_of=_create_key,
+    id_of=lambda created: created.interview_request_id,
+    ledger_row=_ledger_row,
+    kept_of=_kept_of,
+    earlier_response=_created_earlier,
+)
