@@ -7,8 +7,7 @@ from hindsight_async.call.codec import encode
 from hindsight_async.call.execute import Executor, SendHooks
 from hindsight_async.call.request import Call, Endpoint
 from hindsight_async.delivery.bulk import DEFAULT_ABORT_AFTER_FAILURES, BulkRun
-from hindsight_async.delivery.outcomes import OutcomeStatus
-from hindsight_async.delivery.row import RowKind, deliver_once
+from hindsight_async.delivery.row import deliver_once
 from hindsight_async.errors import CreateLimitReachedError
 from hindsight_async.rate import Lane
 from hindsight_async.resources.interviews.models import (
@@ -19,7 +18,7 @@ from hindsight_async.resources.interviews.models import (
     UpdateInterview,
 )
 from hindsight_async.resources.interviews.recipients import AllowedRecipients
-from hindsight_async.resources.interviews.rows import CREATES, of_type
+from hindsight_async.resources.interviews.rows import CREATES, UPDATES, Update, checked_id, of_type
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -41,9 +40,6 @@ _UPDATE = Endpoint(
 
 BULK_ROW_SECONDS = 3600.0
 """The deadline of a row of a bulk run, where the session's own is shorter: rows are there to wait."""
-
-Update = tuple[int, UpdateInterview]
-"""An interview request id, and what to change."""
 
 
 class Interviews:
@@ -276,29 +272,11 @@ class Interviews:
         return self._executor.run(call, lane=lane, deadline=deadline, hooks=hooks)
 
 
-def _update_key(update: Update) -> str:
-    interview_request_id, request = update
-    of_type(request, UpdateInterview)
-    return _item_path(interview_request_id)
-
-
 def _item_path(interview_request_id: int) -> str:
-    if type(interview_request_id) is not int:
-        raise TypeError(f"interview_request_id must be an int, not {type(interview_request_id).__name__}")
-    if interview_request_id < 0:
-        raise ValueError("interview_request_id must not be negative")
-    return f"{_COLLECTION}/{interview_request_id}"
+    return f"{_COLLECTION}/{checked_id(interview_request_id)}"
 
 
 def _ledger_at(ledger: "Ledger | str | PathLike[str]") -> "Ledger":
     from hindsight_async.delivery.ledger.ledger import Ledger  # noqa: PLC0415  needs the extra `bulk`
 
     return ledger if isinstance(ledger, Ledger) else Ledger(ledger)
-
-
-UPDATES = RowKind[Update, UpdatedInterview](
-    success=OutcomeStatus.UPDATED,
-    key_of=_update_key,
-    id_of=lambda updated: updated.interview_request_id,
-)
-"""Kept in no ledger, since an update does no harm twice."""

@@ -1,14 +1,23 @@
-"""Creates as rows: when two are the same, what the ledger keeps of one, and what it tells of an earlier one."""
+"""Creates and updates as rows: when two are the same, what the ledger keeps of one, and what it tells of an earlier one."""
 
 from typing import Any, TypeVar, cast
 
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.delivery.row import RowKind
-from hindsight_async.resources.interviews.models import CreatedInterview, CreateInterview, InterviewStatus
+from hindsight_async.resources.interviews.models import (
+    CreatedInterview,
+    CreateInterview,
+    InterviewStatus,
+    UpdatedInterview,
+    UpdateInterview,
+)
 from hindsight_async.resources.interviews.recipients import interview_key, normalised
 
 T = TypeVar("T")
+
+Update = tuple[int, UpdateInterview]
+"""An interview request id, and what to change."""
 
 
 def of_type(request: T, expected: type[T]) -> T:
@@ -56,3 +65,26 @@ CREATES = RowKind[CreateInterview, CreatedInterview](
     kept_of=_kept_of,
     earlier_response=_created_earlier,
 )
+
+
+def checked_id(interview_request_id: int) -> int:
+    """Return the id; TypeError or ValueError where it is none."""
+    if type(interview_request_id) is not int:
+        raise TypeError(f"interview_request_id must be an int, not {type(interview_request_id).__name__}")
+    if interview_request_id < 0:
+        raise ValueError("interview_request_id must not be negative")
+    return interview_request_id
+
+
+def _update_key(update: Update) -> str:
+    interview_request_id, request = update
+    of_type(request, UpdateInterview)
+    return str(checked_id(interview_request_id))
+
+
+UPDATES = RowKind[Update, UpdatedInterview](
+    success=OutcomeStatus.UPDATED,
+    key_of=_update_key,
+    id_of=lambda updated: updated.interview_request_id,
+)
+"""Kept in no ledger, since an update does no harm twice."""
