@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
 
@@ -47,24 +47,20 @@ class AllowedRecipients:
 
     Args:
         lists: Each by the name under which it was given.
-        at_each_create: Returns more such lists, asked anew each time.
+        variable: The name of an environment variable that has one more list, read anew for each address.
 
     """
 
-    def __init__(
-        self,
-        lists: Mapping[str, Iterable[str] | None],
-        *,
-        at_each_create: Callable[[], Mapping[str, Iterable[str] | None]] = dict,
-    ) -> None:
+    def __init__(self, lists: Mapping[str, Iterable[str] | None], *, variable: str | None = None) -> None:
         self._lists = _in_normal_form(lists)
-        self._at_each_create = at_each_create
+        self._variable = variable
 
     def check(self, address: str) -> None:
         """Raise RecipientNotAllowedError for an address that is not allowed."""
-        lists = _in_normal_form(self._at_each_create()) | self._lists
-        if not lists:
+        listed = None if self._variable is None else os.environ.get(self._variable)
+        if listed is None and not self._lists:
             return
+        lists = _in_normal_form({str(self._variable): _split(listed)}) | self._lists
         known_as = normalised(address)
         for name, patterns in lists.items():
             if not any(fnmatchcase(known_as, pattern) for pattern in patterns):
@@ -89,9 +85,11 @@ def allowed_here(given: Iterable[str] | None = None) -> AllowedRecipients:
     return AllowedRecipients(
         {
             "allowed_recipients": _patterns(given),
-            f"{ALLOWED_RECIPIENTS_VARIABLE}, as it was when the session was built,": _patterns_of_environment(),
+            f"{ALLOWED_RECIPIENTS_VARIABLE}, as it was when the session was built,": _split(
+                os.environ.get(ALLOWED_RECIPIENTS_VARIABLE)
+            ),
         },
-        at_each_create=lambda: {ALLOWED_RECIPIENTS_VARIABLE: _patterns_of_environment()},
+        variable=ALLOWED_RECIPIENTS_VARIABLE,
     )
 
 
@@ -101,6 +99,5 @@ def _patterns(patterns: Iterable[str] | None) -> list[str] | None:
     return None if patterns is None else list(patterns)
 
 
-def _patterns_of_environment() -> list[str] | None:
-    listed = os.environ.get(ALLOWED_RECIPIENTS_VARIABLE)
+def _split(listed: str | None) -> list[str] | None:
     return None if listed is None else [pattern for pattern in listed.split(",") if pattern.strip()]
