@@ -241,7 +241,7 @@ class DecodeError(HindsightError):
 class DeadlineExceededError(HindsightError):
     """The call's deadline passed, or the next step could not be done before it.
 
-    `retry_after` is how many seconds to wait before the call could succeed, where that is known, else None.
+    `retry_after` is how many seconds to wait before the call could succeed, None where that is not known.
     """
 
     def __init__(self, summary: str, *, retry_after: float | None = None, **fields: Any) -> None:

@@ -22,12 +22,21 @@ logger = logging.getLogger("hindsight_async.call")
 
 
 class Connections:
-    """Up to `size` connections of our own, or a borrowed aiohttp session, which is never closed here.
+    """Connections of our own, or a borrowed aiohttp session, which is never closed here.
 
-    `access` is what `read_access` returned when it opened last; it is read anew for every event loop and process.
+    Args:
+        size: How many of our own there may be.
+        read_access: Returns where requests go and with which key; asked anew for every event loop and process.
+        borrowed: An aiohttp session of the caller's, None for our own connections.
+        proxy: What our own go through.
+        ssl: What our own trust; None for the system's certificates.
+
     """
 
     access: Access
+    """What `read_access` returned when it opened last."""
+    timer: DeadlineTimer
+    """The deadlines of all requests on the event loop on which it opened last."""
 
     def __init__(
         self,
@@ -45,11 +54,16 @@ class Connections:
         self._borrowed = borrowed
         self._own: aiohttp.ClientSession | None = None
         self._connector: Connector | None = None
+        """That of `_own`, which forgets it once it is closed or detached."""
         self._closed_with_loop: AsyncGenerator[None] | None = None
+        """Kept, since letting go of it closes `_own`."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        """The one that these connections belong to; another may have them once it no longer runs."""
         self._closed = False
         self._in_flight = 0
+        """Requests, and streams that are still open."""
         self._idle = asyncio.Event()
+        """Set when the last of them is over, for a close that waits."""
         start_afresh_after_fork(self)
 
     @property
@@ -64,10 +78,16 @@ class Connections:
         return http
 
     def open(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
-        """Return the aiohttp session, made on first use; `loop` is the one that runs.
+        """Return the aiohttp session, made on first use.
 
-        Raises SessionClosedError once it is closed, WrongEventLoopError where another event loop that runs has it, and
-        what `read_access` raises, after which it is as closed or open as before.
+        Args:
+            loop: The event loop that runs.
+
+        Raises:
+            SessionClosedError: It is closed.
+            WrongEventLoopError: Another event loop that runs has it.
+            ValueError: From `read_access`; it is as closed or open as before then.
+
         """
         if loop is not self._loop:
             access = self._read_access()
@@ -100,7 +120,12 @@ class Connections:
             self._idle.set()
 
     async def close(self, *, drain: float) -> None:
-        """Refuse new requests, wait up to `drain` seconds for those in flight, then close. Idempotent."""
+        """Refuse new requests, wait for those in flight, then close. Idempotent.
+
+        Args:
+            drain: How long to wait for them, in seconds.
+
+        """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._move_to(loop)
@@ -125,6 +150,8 @@ class Connections:
 
     def _start_afresh(self) -> object:
         left = (self._connector, self._closed_with_loop)
+        # Neither closed, which would write a TLS goodbye onto sockets that the parent still uses, nor left to their
+        # destructors, which warn of connections that nobody closed.
         if self._own is not None and self._connector is not None:
             self._own.detach()
             self._connector.abandoned = True
@@ -134,6 +161,7 @@ class Connections:
 
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None:
+            # One that has stopped may have been left open without another word (`asyncio.run` in turns, a test).
             if self._loop.is_running():
                 raise WrongEventLoopError(
                     f"the session is in use on {self._loop!r}, so it cannot be used on {loop!r} too"

@@ -28,10 +28,13 @@ class Connector(aiohttp.TCPConnector):
     """Connections that can be left alone without a warning, and on which nothing lies that nobody asked for.
 
     HTTP/1.1 tells by their order alone which answer belongs to which request, so one that was not asked for (load
-    balancers send a 408 to idle connections) would be taken for the answer to the next request.
+    balancers send a 408 to idle connections) would be taken for the answer to the next request. aiohttp hands out a
+    connection without a look at what lies on it. So each one gets a guard between its socket and aiohttp's parser, which
+    ends it where anything arrives while it is idle, and which is asked before the next request goes out on it.
     """
 
     abandoned = False
+    """Whether it belongs to a parent process or an event loop that is gone, and is let go of without being closed."""
 
     def __del__(self, *args: Any) -> None:
         if not self.abandoned:
@@ -84,6 +87,7 @@ class _IdleGuard(asyncio.Protocol):
 
     def __init__(self, transport: asyncio.Transport, answers: "ResponseHandler") -> None:
         self._is_idle = False
+        """Whether no request is under way on it."""
         self._transport = transport
         self._answers = answers
         self._has_unread_bytes = _poller(transport)
@@ -103,6 +107,7 @@ class _IdleGuard(asyncio.Protocol):
 
     async def nothing_came(self, connection: "Connection") -> bool:
         """Return whether the idle connection is as its last answer left it."""
+        # The loop may not have come round yet to what has arrived: the socket itself is asked, or the loop given time.
         if self._has_unread_bytes is None:
             await _read_what_is_there(connection)
         return not self.has_unasked_bytes()
@@ -172,7 +177,8 @@ def refuse_unasked_bytes(transport: asyncio.BaseTransport | None) -> None:
 
 
 async def _guard_new(connection: "Connection") -> _IdleGuard | None:
-    # Not by a look at the socket: the tickets of a new TLS connection lie there too, and are no answer.
+    # Not by a look at the socket: the session tickets of a new TLS connection lie there too, and are no answer.
+    # What is no ticket the TLS layer hands on to aiohttp in these turns, which then says `should_close`.
     await _read_what_is_there(connection)
     transport, answers = connection.transport, connection.protocol
     if transport is None or answers is None or transport.is_closing() or answers.should_close:

@@ -23,9 +23,18 @@ from hindsight_async.errors import (
 class RetryPolicy:
     """How often and how patiently a call is sent again.
 
-    `attempts` counts every try, the first included. Pauses start at `first_pause` seconds,
-    double each time up to `longest_pause` seconds, and are shortened at random by up to half;
-    a wait that the server named is never shortened.
+    Pauses double each time and are shortened at random by up to half; a wait that the server named is never shortened.
+    What the rate limit refuses does not count: the budget waits for that.
+
+    Args:
+        attempts: How often in all, the first included; at least 1.
+        first_pause: Seconds before the second.
+        longest_pause: Seconds that no pause of our own exceeds.
+
+    Raises:
+        ValueError: A number is too small; the text names the argument.
+        TypeError: `attempts` is no whole number.
+
     """
 
     attempts: int = field(default=4, validator=[validators.instance_of(int), validators.ge(1)])

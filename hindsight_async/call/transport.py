@@ -30,10 +30,16 @@ _REPEATED_BY_AIOHTTP = frozenset({"GET"})
 
 @frozen(kw_only=True)
 class Timeouts:
-    """Seconds that the network may take: `connect` to connect, `read` from then until the whole answer is there.
+    """How long the network may take.
 
-    Of a create `read` counts from the moment when it leaves, and nothing else ends the wait for its answer.
-    Through a proxy `connect` counts until the connection behind it stands.
+    Args:
+        connect: Seconds to connect; through a proxy, until the connection behind it stands.
+        read: Seconds from then until the whole answer is there. Of a create they count from the moment when it leaves,
+            and nothing else ends the wait for its answer.
+
+    Raises:
+        ValueError: A number is not above 0; the text names the argument.
+
     """
 
     connect: float = field(default=5.0, validator=validators.gt(0))
@@ -41,7 +47,18 @@ class Timeouts:
 
 
 class Transport:
-    """Sends over a pool that opens itself on first use, with what `read_access` returns each time that it opens."""
+    """Sends over a pool that opens itself on first use.
+
+    Args:
+        read_access: Returns where to and with which key, each time that the pool opens.
+        timeouts: How long the network may take.
+        max_in_flight: How many connections of our own there may be.
+        http: An aiohttp session to borrow, None for connections of our own.
+        proxy: What our own go through.
+        ssl: What our own trust.
+        on_outcome_unknown: Told of what was cancelled after it left; None for a warning in the log.
+
+    """
 
     def __init__(
         self,
@@ -254,8 +271,9 @@ class _LostConnectionError(aiohttp.ClientConnectionError):
 async def _never_repeat(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    # aiohttp sends idempotent verbs again by itself on a dead pooled connection, past the rate
-    # budget and the count of attempts; what is repeated is decided in one place, and not there.
+    # aiohttp sends idempotent verbs again by itself on a dead pooled connection, past the rate budget and the count of
+    # attempts; what is repeated is decided in one place, and not there. It does so on just these two classes (and not
+    # on their common parent), so the same news in another class passes it by. POST and PATCH it never repeats.
     try:
         return await handler(request)
     except NOT_CONNECTED:
