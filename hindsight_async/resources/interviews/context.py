@@ -17,7 +17,18 @@ INTEGER_BITS = 64
 def json_ready(value: object, path: str, depth: int = 0) -> Any:
     """Return a copy of `value` in plain JSON types.
 
-    Raises TypeError or ValueError, naming the place by `path`, for what JSON cannot carry.
+    Args:
+        value: What a caller passed.
+        path: Where it stands, for an error's text.
+        depth: How deep that is.
+
+    Returns:
+        The copy, which nobody else can alter.
+
+    Raises:
+        TypeError: JSON has no such type; the text names the place.
+        ValueError: JSON or UTF-8 cannot carry the value, or it nests too deep, perhaps since it holds itself.
+
     """
     if depth > DEPTH_LIMIT:
         raise ValueError(f"{path.partition('.')[0]} nests deeper than {DEPTH_LIMIT} levels")
@@ -70,9 +81,18 @@ def merge_context(previous: ContactContext | None, changes: ContactContext | Non
     """Return `previous` enriched with `changes`, for the next `contact_context`.
 
     The API overwrites a contact's notes and never returns them (page update-interview), so keep
-    what was sent and merge into that. Mappings merge recursively and the changes win; text is
-    appended after a blank line; None on one side gives the other. Neither argument is altered.
-    Raises TypeError for a mapping onto text, or text onto a mapping.
+    what was sent and merge into that. Neither argument is altered.
+
+    Args:
+        previous: What was sent last, None for nothing.
+        changes: What is new, None for nothing.
+
+    Returns:
+        Mappings merged at every depth, where the changes win; texts joined by a blank line; of None and a context the context.
+
+    Raises:
+        TypeError: A mapping would go onto text, or text onto a mapping.
+
     """
     if previous is None or changes is None:
         return changes if previous is None else previous

@@ -84,11 +84,21 @@ def _context(value: object) -> ContactContext | None:
 class CreateInterview:
     """The body of POST /interviews (page create-interview).
 
-    With `sequence_id` the contact is enrolled and Paige emails them; with only
-    `interview_type_id` no email goes out and you deliver the survey link. `contact_context`
-    replaces the contact's notes. What is None is left out of the body.
+    What is None is left out of the body.
 
-    Raises TypeError or ValueError, naming the field, for a value the API would refuse.
+    Args:
+        contact_email: One bare address.
+        sequence_id: Enrolls the contact, and Paige emails them.
+        interview_type_id: Alone, no email goes out, and you deliver the survey link.
+        contact_name: Replaces the contact's name.
+        contact_context: Replaces the contact's notes: text, or a mapping of what JSON can carry, which is copied.
+        deal_id: The deal that the interview is about.
+        objective: What to find out.
+
+    Raises:
+        TypeError: A value is of a type that the API would refuse; the text names the field.
+        ValueError: A value is one that it would refuse, or both ids are missing.
+
     """
 
     contact_email: str = field(validator=_address, repr=False)
@@ -110,12 +120,17 @@ class CreateInterview:
 
 @frozen(kw_only=True)
 class UpdateInterview:
-    """The body of PATCH /interviews/{id} (page update-interview); at least one field.
+    """The body of PATCH /interviews/{id} (page update-interview); what is None stays as it is.
 
-    `contact_context` (which replaces the notes) and `contact_name` change the contact for all
-    their interviews, `objective` changes this one. What is None stays as it is.
+    Args:
+        contact_context: Replaces the contact's notes, for all their interviews.
+        contact_name: Replaces the contact's name, for all their interviews.
+        objective: What this one is to find out.
 
-    Raises TypeError or ValueError, naming the field, for a value the API would refuse.
+    Raises:
+        TypeError: A value is of a type that the API would refuse; the text names the field.
+        ValueError: A value is one that it would refuse, or nothing is given.
+
     """
 
     contact_context: ContactContext | None = field(default=None, converter=_context, repr=False, hash=False)
