@@ -35,9 +35,15 @@ IDLE_SECONDS: Final = 5.0
 
 
 class PostgresBackend:
-    """A ledger in the database at `url`, whose driver is asyncpg.
+    """A ledger in a PostgreSQL database.
 
-    Raises ModuleNotFoundError where that is not installed, ValueError for a lease of no length.
+    Args:
+        url: Where that is, with asyncpg as its driver; `lease_seconds` may stand in its query.
+
+    Raises:
+        ModuleNotFoundError: asyncpg is not installed.
+        ValueError: The lease has no length.
+
     """
 
     def __init__(self, url: sa.URL) -> None:
@@ -49,8 +55,9 @@ class PostgresBackend:
         if not 0 < self._lease_seconds < float("inf"):
             raise ValueError("lease_seconds in the ledger's URL must be a number of seconds above 0")
         # The user's name stays out as well: before a host it would be taken for an email address.
-        place = sa.URL.create("postgresql", host=url.host, port=url.port, database=url.database)
-        self.name = place.render_as_string()
+        shown = sa.URL.create("postgresql", host=url.host, port=url.port, database=url.database)
+        self.name = shown.render_as_string()
+        """The place, as texts name it: without user and password."""
         self.tables = SharedTables(PREFIX)
         self.files: tuple[Path, ...] = ()
         self._engine = _engine_at(url.difference_update_query(["lease_seconds"]))
@@ -61,6 +68,7 @@ class PostgresBackend:
             import_module("asyncpg").PostgresError,
         )
         self._was_seen = False
+        """Whether the tables were there; once they are, nobody takes them away."""
 
     async def exists(self) -> bool:
         """Return whether the tables are there."""
@@ -76,6 +84,7 @@ class PostgresBackend:
         """Make the tables, unless another process does so at the same time."""
         with self.failures():
             async with self._engine.begin() as connection:
+                # Two that both find no tables would both make them, and one of them would fail.
                 await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_SPACE, CREATING)))
                 await connection.run_sync(self.tables.schema.create_all)
                 await self.tables.note_version(connection)
@@ -92,7 +101,7 @@ class PostgresBackend:
 
     @asynccontextmanager
     async def run_lock(self) -> AsyncGenerator[PostgresRunLock]:
-        """Take one of any number of places."""
+        """Begin one of any number of runs; its lease is taken when it opens."""
         yield PostgresRunLock(self.tables, self._lease_seconds)
 
     @contextmanager
@@ -107,7 +116,7 @@ class PostgresBackend:
             raise LedgerError(f"{self.name}: {meaning} ({_first_line(reason)})") from error
 
     def is_one_jobs_fault(self, error: LedgerError) -> bool:
-        """Whether the server refused a statement or broke up a deadlock, and is still there."""
+        """Whether the server refused a statement or broke up a deadlock, and is still there: the others' may pass."""
         cause = error.__cause__
         return isinstance(cause, DBAPIError) and not cause.connection_invalidated
 

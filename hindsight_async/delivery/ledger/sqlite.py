@@ -36,7 +36,15 @@ OWNER_ONLY: Final = 0o600
 
 
 class SqliteBackend:
-    """A ledger in the file `path` (ValueError where that cannot outlive its process)."""
+    """A ledger in a file.
+
+    Args:
+        path: That of the file.
+
+    Raises:
+        ValueError: It cannot outlive its process.
+
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         if os.fspath(path) in {"", ":memory:"}:
@@ -150,7 +158,7 @@ class SqliteBackend:
             raise LedgerError(f"{self.path}: {meaning} ({reason})") from error
 
     def is_one_jobs_fault(self, error: LedgerError) -> bool:
-        """Nothing that SQLite refuses is one statement's fault alone."""
+        """Return False: what SQLite fails at (a full disk, a lock) it fails at for all that share a transaction."""
         del error
         return False
 
