@@ -333,7 +333,7 @@ async def test_entries_of_one_status(ledger):
 
 
 async def test_entries_may_be_left_early_or_changed_on_the_way(ledger):
-    """Resolving inside the loop works; leaving it holds nothing open."""
+    """Resolving inside the loop works; leaving it keeps nothing open."""
     async with ledger.run() as run:
         for number in range(3):
             await bring_to(run, number, LedgerStatus.UNKNOWN)

@@ -72,7 +72,10 @@ def _is_postgresql(dialect: sa.Dialect) -> bool:
 class Tables:
     """The tables of one ledger, and the statements over them that every database understands.
 
-    `prefix` stands before the name of each table; `shared` adds a column for the run that holds a row.
+    Args:
+        prefix: Stands before the name of each table.
+        shared: True to add a column that says which run has claimed a row.
+
     """
 
     def __init__(self, *, prefix: str = "", shared: bool = False) -> None:
