@@ -1,7 +1,6 @@
 """Connections that carry an answer only to what was asked on them."""
 
 import asyncio
-import re
 import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,10 @@ TURNS_TO_READ = 2
 may leave handing it over to the second."""
 
 
-_INTERIM = (b"HTTP/1.1 1", b"HTTP/1.0 1")
+_INTERIM = (b"http/1.1 1", b"http/1.0 1")
 _HEAD_ENDS = b"\r\n\r\n"
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*(?=\r\n)", re.IGNORECASE)
-_ENCODING = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_LENGTH = b"\r\ncontent-length:"
+_ENCODING = b"\r\ntransfer-encoding:"
 
 
 class Connector(aiohttp.TCPConnector):
@@ -74,9 +73,12 @@ class Connector(aiohttp.TCPConnector):
                     # Another new one would hardly be better, and trying without end helps nobody.
                     why = OSError("the other end hung up, or sent something, before it was asked anything")
                     raise aiohttp.ClientConnectorError(req.connection_key, why)
-            elif not await guard.nothing_came(connection):
-                connection.close()
-                continue
+            else:
+                if guard.cannot_poll:
+                    await _read_what_is_there(connection)
+                if guard.has_unasked_bytes():
+                    connection.close()
+                    continue
             guard.expect_answer()
             connection.add_callback(guard.rest)
             return connection
@@ -105,15 +107,16 @@ class _IdleGuard(asyncio.Protocol):
         """Note that the connection goes back into the pool."""
         self._is_idle = True
 
-    async def nothing_came(self, connection: "Connection") -> bool:
-        """Return whether the idle connection is as its last answer left it."""
-        # The loop may not have come round yet to what has arrived: the socket itself is asked, or the loop given time.
-        if self._has_unread_bytes is None:
-            await _read_what_is_there(connection)
-        return not self.has_unasked_bytes()
+    @property
+    def cannot_poll(self) -> bool:
+        """Whether the socket cannot be asked, so that the event loop must be given turns to read from it first."""
+        return self._has_unread_bytes is None
 
     def has_unasked_bytes(self) -> bool:
-        """Return whether anything arrived, or the other end closed, since the last answer; look at the socket, too."""
+        """Return whether anything arrived, or the other end closed, since the last answer.
+
+        The loop may not have come round yet to what has arrived, so the socket itself is asked.
+        """
         # What aiohttp was handed it knows, but does not ask itself.
         if self._is_spoilt or self._transport.is_closing() or self._answers.should_close:
             return True
@@ -137,11 +140,9 @@ class _IdleGuard(asyncio.Protocol):
             if self._head_was_there:
                 return len(data)
             self._head_was_there = True
-            head_ends = data.find(_HEAD_ENDS) + len(_HEAD_ENDS)
-            lengths = _LENGTH.findall(data, 0, head_ends)
-            if data.startswith(_INTERIM) or len(lengths) != 1 or _ENCODING.search(data, 0, head_ends):
+            self._missing = _length_of_answer(data)
+            if self._missing is None:
                 return len(data)
-            self._missing = head_ends + int(lengths[0])
         end = min(self._missing, len(data))
         self._missing -= end
         return end
@@ -157,6 +158,15 @@ class _IdleGuard(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._answers.resume_writing()
+
+
+def _length_of_answer(packet: bytes) -> int | None:
+    """Return the bytes that the answer which begins in this packet has in all; None where its head does not tell."""
+    head = packet[: packet.find(_HEAD_ENDS) + len(_HEAD_ENDS)].lower()
+    before, found, rest = head.partition(_LENGTH)
+    digits, _, _ = rest.partition(b"\r\n")
+    is_plain = found and digits.strip().isdigit() and _LENGTH not in rest and _ENCODING not in head
+    return len(head) + int(digits) if is_plain and not before.startswith(_INTERIM) else None
 
 
 def refuse_unasked_bytes(transport: asyncio.BaseTransport | None) -> None:

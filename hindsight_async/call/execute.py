@@ -122,7 +122,8 @@ class Executor:
         while True:
             reply = None
             try:
-                self._transport.open(loop)  # the session may have been closed in a pause
+                if sent:
+                    self._transport.open(loop)  # the session may have been closed in a pause
                 permit = await client.acquire(call.endpoint.route, lane, ends_at, loop)
                 try:
                     if hooks is not None:

@@ -109,9 +109,9 @@ class Transport:
         """Take the API key out of an error, should the server have repeated it."""
         error.hide(self._connections.access.api_key)
 
-    async def send(
+    def send(
         self, call: Call[Any], *, loop: asyncio.AbstractEventLoop, deadline: float | None, attempt: int
-    ) -> Reply:
+    ) -> Awaitable[Reply]:
         """Send the call once and return its answer, whatever its status.
 
         A call that is not repeatable must leave before the deadline, and has `Timeouts.read` from then on for its answer;
@@ -133,11 +133,22 @@ class Transport:
             OSError: A file cannot be opened; nothing was sent.
 
         """
+        # One coroutine for each call of the usual kind: each more would be entered and left at every step of the answer.
         if isinstance(call.body, Multipart):
-            async with opened(call.body) as form:
-                return await self._exchange(call, form, loop, deadline, attempt)
+            return self._send_form(call, call.body, loop, deadline, attempt)
         body = None if call.body is None else WatchedBytes(call.body)
-        return await self._exchange(call, body, loop, deadline, attempt)
+        return self._exchange(call, body, loop, deadline, attempt)
+
+    async def _send_form(
+        self,
+        call: Call[Any],
+        form: Multipart,
+        loop: asyncio.AbstractEventLoop,
+        deadline: float | None,
+        attempt: int,
+    ) -> Reply:
+        async with opened(form) as body:
+            return await self._exchange(call, body, loop, deadline, attempt)
 
     async def _exchange(
         self,
@@ -158,7 +169,11 @@ class Transport:
         try:
             with timer:
                 response = await request
-                reply = await self._receive(call, response, attempt)
+                if call.endpoint.reply_type is ReplyStream and response.status < HTTPStatus.MULTIPLE_CHOICES:
+                    reply = self._stream(call, response, attempt)
+                else:
+                    # Which closes the response where it fails.
+                    reply = Reply(response.status, response.headers, await response.read())
         except Exception as error:  # noqa: BLE001  whoever raised it, the bytes may have left
             if response is not None and response.status >= HTTPStatus.MULTIPLE_CHOICES:
                 # The status says what became of it, though its explanation broke off.
@@ -169,17 +184,8 @@ class Transport:
             # An aiohttp error's repr shows the headers, so none may hang on to what is raised.
             failure.__cause__ = foreign_cause(error)
         except asyncio.CancelledError:
-            if (
-                body is not None
-                and body.left
-                and not call.endpoint.repeatable
-                and not _had_no_effect(response)
-            ):
-                cut_off = outcome_unknown(
-                    "the call was cancelled before the answer was there", call, response
-                )
-                cut_off.attempts = attempt
-                self._tell(cut_off)
+            if body is not None and body.left:
+                self._tell_of_cut_off(call, response, attempt)
             raise
         else:
             return reply
@@ -188,11 +194,7 @@ class Transport:
                 self._connections.end()
         raise failure  # out here, where no error is its context
 
-    async def _receive(self, call: Call[Any], response: aiohttp.ClientResponse, attempt: int) -> Reply:
-        if call.endpoint.reply_type is not ReplyStream or response.status >= HTTPStatus.MULTIPLE_CHOICES:
-            # Which closes the response where it fails.
-            return Reply(response.status, response.headers, await response.read())
-
+    def _stream(self, call: Call[Any], response: aiohttp.ClientResponse, attempt: int) -> Reply:
         def failure(error: Exception) -> OutcomeUnknownError:
             what = describe(error, self._where(), rang_at=inf, deadline=None)
             unknown = outcome_unknown(what, call, response)
@@ -233,6 +235,15 @@ class Transport:
     def _where(self) -> str:
         where = self._connections.access.base_url
         return where if self._proxy is None else f"{where} through the proxy {self._proxy.url}"
+
+    def _tell_of_cut_off(
+        self, call: Call[Any], response: aiohttp.ClientResponse | None, attempt: int
+    ) -> None:
+        if call.endpoint.repeatable or _had_no_effect(response):
+            return
+        cut_off = outcome_unknown("the call was cancelled before the answer was there", call, response)
+        cut_off.attempts = attempt
+        self._tell(cut_off)
 
     def _tell(self, error: OutcomeUnknownError) -> None:
         """Tell of a request that left and whose caller, being cancelled, can be told nothing."""
