@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from hindsight_async.call.access import check_given, read_access, read_base_url
+from hindsight_async.call.access import Access, check_given, read_access, read_base_url
 from hindsight_async.call.execute import Executor
 from hindsight_async.call.proxy import parse_proxy
 from hindsight_async.call.retry import RetryPolicy
@@ -47,7 +47,7 @@ class HindsightSession:
             this process, a RedisBudget among many.
         allowed_recipients: Patterns such as `*@ours.test`; a create to anyone else raises RecipientNotAllowedError. The
             variable HINDSIGHT_ALLOWED_RECIPIENTS (comma-separated) must allow them too, both as it was when the
-            session was built and as it is when the create is made.
+            session was built and as it is when that opens.
         max_creates: How many creates this session may make; one more raises CreateLimitReachedError. None for no end.
         proxy: The URL of an HTTP proxy to the API, such as http://user:password@host:3128.
         ssl: For a certificate authority of your own, say; else the system's certificates count.
@@ -87,23 +87,27 @@ class HindsightSession:
         on_outcome_unknown: Callable[[OutcomeUnknownError], object] | None = None,
     ) -> None:
         _check_whole_number("max_in_flight", max_in_flight, least=1)
-        if max_creates is not None:
-            _check_whole_number("max_creates", max_creates, least=0)
+        _check_whole_number("max_creates", 0 if max_creates is None else max_creates, least=0)
         _check_deadline(deadline)
         _check_type("timeouts", timeouts, Timeouts)
         _check_type("retry", retry, RetryPolicy)
         _check_type("base_url", base_url, (str, NoneType))
         _check_connections(http, proxy, ssl)
-        if on_outcome_unknown is not None and not callable(on_outcome_unknown):
-            raise TypeError(f"on_outcome_unknown must be callable, not {type(on_outcome_unknown).__name__}")
+        _check_callable("on_outcome_unknown", on_outcome_unknown)
         _check_budget(budget, plan)
         via = None if proxy is None else parse_proxy(proxy)
         check_given(api_key, base_url, via)
         self.budget = RateBudget.for_plan(plan_or_default(plan)) if budget is None else budget
         self._base_url = base_url
+        allowed = allowed_here(allowed_recipients)
+
+        # When it opens, so that one built at import goes where the tests or the child process point it.
+        def read_environment() -> Access:
+            allowed.read_variable()
+            return read_access(api_key, base_url, via)
+
         self._transport = Transport(
-            # Read when it opens, so that one built at import goes where the tests or the child process point it.
-            read_access=lambda: read_access(api_key, base_url, via),
+            read_access=read_environment,
             timeouts=timeouts,
             max_in_flight=max_in_flight,
             http=http,
@@ -121,10 +125,7 @@ class HindsightSession:
             wall_clock=lambda: datetime.now(UTC),
         )
         self.interviews = Interviews(
-            executor,
-            allowed=allowed_here(allowed_recipients),
-            max_creates=max_creates,
-            max_in_flight=max_in_flight,
+            executor, allowed=allowed, max_creates=max_creates, max_in_flight=max_in_flight
         )
 
     async def __aenter__(self) -> Self:
@@ -180,6 +181,11 @@ def _check_type(name: str, value: object, expected: type | tuple[type, ...]) -> 
 def _check_whole_number(name: str, value: object, *, least: int) -> None:
     if type(value) is not int or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}")
+
+
+def _check_callable(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be callable, not {type(value).__name__}")
 
 
 def _check_deadline(deadline: object) -> None:

@@ -456,12 +456,14 @@ async def test_an_empty_list_allows_nobody(emulator, monkeypatch, listed):
 
 async def test_the_variable_protects_from_when_it_is_set_and_after_it_is_lost(emulator, monkeypatch):
     """A list that comes after the session was built counts, and one that was there then counts on."""
-    async with session(emulator) as hindsight:
-        monkeypatch.setenv("HINDSIGHT_ALLOWED_RECIPIENTS", "*@ours.test")
+    late = session(emulator)
+    monkeypatch.setenv("HINDSIGHT_ALLOWED_RECIPIENTS", "*@ours.test")
+    async with late as hindsight:
         with pytest.raises(RecipientNotAllowedError, match="HINDSIGHT_ALLOWED_RECIPIENTS does not allow"):
             await hindsight.interviews.create(request("jane"))
-    async with session(emulator) as hindsight:
-        monkeypatch.delenv("HINDSIGHT_ALLOWED_RECIPIENTS")
+    early = session(emulator)
+    monkeypatch.delenv("HINDSIGHT_ALLOWED_RECIPIENTS")
+    async with early as hindsight:
         with pytest.raises(
             RecipientNotAllowedError, match="RECIPIENTS, as it was when the session was built, does not"
         ):

@@ -73,7 +73,9 @@ class Connections:
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
         """Note that a request goes in flight; raises as `open` does."""
-        http = self.open(loop)
+        http = self._borrowed or self._own
+        if http is None or http.closed or self._closed or loop is not self._loop:
+            http = self.open(loop)
         self._in_flight += 1
         return http
 

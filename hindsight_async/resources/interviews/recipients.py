@@ -47,22 +47,30 @@ class AllowedRecipients:
 
     Args:
         lists: Each by the name under which it was given.
-        variable: The name of an environment variable that has one more list, read anew for each address.
+        variable: The name of an environment variable that has one more list.
 
     """
 
     def __init__(self, lists: Mapping[str, Iterable[str] | None], *, variable: str | None = None) -> None:
-        self._lists = _in_normal_form(lists)
+        self._given = _in_normal_form(lists)
         self._variable = variable
+        self._lists = self._given
+
+    def read_variable(self) -> None:
+        """Take the variable's list as it is now.
+
+        Not at each create: looking a variable up that is not there would take a twentieth of a call's time.
+        """
+        if self._variable is not None:
+            now = {self._variable: _split(os.environ.get(self._variable))}
+            self._lists = _in_normal_form(now) | self._given
 
     def check(self, address: str) -> None:
         """Raise RecipientNotAllowedError for an address that is not allowed."""
-        listed = None if self._variable is None else os.environ.get(self._variable)
-        if listed is None and not self._lists:
+        if not self._lists:
             return
-        lists = _in_normal_form({str(self._variable): _split(listed)}) | self._lists
         known_as = normalised(address)
-        for name, patterns in lists.items():
+        for name, patterns in self._lists.items():
             if not any(fnmatchcase(known_as, pattern) for pattern in patterns):
                 why = f"none of its {len(patterns)} patterns fits" if patterns else "it allows nobody"
                 raise RecipientNotAllowedError(f"{name} does not allow this recipient: {why}")
