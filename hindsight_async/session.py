@@ -101,7 +101,7 @@ class HindsightSession:
         self._base_url = base_url
         allowed = allowed_here(allowed_recipients)
 
-        # When it opens, so that one built at import goes where the tests or the child process point it.
+        # When it opens: one built at import goes where the tests or the child process point it.
         def read_environment() -> Access:
             allowed.read_variable()
             return read_access(api_key, base_url, via)
@@ -117,13 +117,9 @@ class HindsightSession:
         )
         self._client = self.budget.join(max_in_flight)
         executor = Executor(
-            self._transport,
-            self._client,
-            policy=retry,
-            deadline=deadline,
-            random=random.random,
-            wall_clock=lambda: datetime.now(UTC),
-        )
+            self._transport, self._client, policy=retry, deadline=deadline,
+            random=random.random, wall_clock=lambda: datetime.now(UTC),
+        )  # fmt: skip
         self.interviews = Interviews(
             executor, allowed=allowed, max_creates=max_creates, max_in_flight=max_in_flight
         )
