@@ -103,7 +103,7 @@ class HindsightError(Exception):
 _WHAT_IT_MEANS = {
     Delivery.NOT_SENT: "; nothing was sent",
     Delivery.REJECTED: "; it had no effect",
-    Delivery.UNKNOWN: "; it may have taken effect and was not sent again",
+    Delivery.UNKNOWN: "; it may have taken effect",
 }
 
 LONGEST_TEXT = 1000

@@ -59,9 +59,10 @@ def test_a_text_says_what_happened_where_and_after_how_many_attempts():
     )
 
 
-def test_an_unknown_outcome_says_that_it_was_not_sent_again():
-    """The one thing to know about an unknown outcome stands in its text."""
-    assert "it may have taken effect and was not sent again" in str(OutcomeUnknownError("broke off", **CALL))
+def test_an_unknown_outcome_says_that_it_may_have_taken_effect():
+    """The one thing to know about an unknown outcome stands in its text, after one attempt and after several."""
+    error = OutcomeUnknownError("broke off", attempts=4, **CALL)
+    assert "POST /interviews: broke off; it may have taken effect (after 4 attempts)" == str(error)
 
 
 def test_addresses_stay_out_of_texts():
