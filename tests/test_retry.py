@@ -48,8 +48,8 @@ def test_what_is_repeatable_is_also_sent_again_after_a_doubt(error):
 PATIENT = RetryPolicy(attempts=10)
 
 
-def pause(attempt, random=0.0, error=NOT_PROCESSED[0], policy=PATIENT):
-    return pause_before_next(policy, error, repeatable=False, attempt=attempt, random=random)
+def pause(attempt, random=0.0, error=NOT_PROCESSED[0], policy=PATIENT, *, repeatable=False):
+    return pause_before_next(policy, error, repeatable=repeatable, attempt=attempt, random=random)
 
 
 def test_pauses_double_up_to_the_longest():
@@ -74,8 +74,15 @@ def test_jitter_takes_at_most_half(attempt, random):
 @given(named=st.floats(0, 1e6), attempt=st.integers(1, 9), random=st.floats(0, 1, exclude_max=True))
 def test_a_wait_that_the_server_named_is_never_shortened(named, attempt, random):
     """Jitter only makes it later, and by no more than a pause of our own."""
-    error = RateLimitExceededError("x", status=429, retry_after=named)
-    assert named <= pause(attempt, random, error) <= named + RetryPolicy().longest_pause
+    error = InternalServerError("x", status=503, retry_after=named)
+    seconds = pause(attempt, random, error, repeatable=True)
+    assert named <= seconds <= named + RetryPolicy().longest_pause
+
+
+def test_the_pause_after_a_429_is_the_budgets():
+    """No attempt is counted for it and no pause added: it is the rate budget that waits."""
+    refused = RateLimitExceededError("x", status=429, retry_after=30.0)
+    assert 0.0 == pause(0, error=refused) == pause(4, error=refused, policy=RetryPolicy(attempts=4))
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,11 @@ from hindsight_async.rate.client import Permit
 
 T = TypeVar("T")
 
-_REFUSALS = (DeadlineExceededError, QuotaExceededError, SessionClosedError, WrongEventLoopError)
+_NO_PERMIT = (DeadlineExceededError, QuotaExceededError, SessionClosedError, WrongEventLoopError)
 
 
 class SendHooks(Protocol):
-    """Is told, and may write down, when a request is about to leave and when it provably was not processed."""
+    """Is told, and may write down, when a request is about to leave, and that it will again since nothing came of it."""
 
     async def about_to_send(self) -> None:
         """Be told each time just before the request leaves; what this raises keeps it from leaving."""
@@ -87,7 +87,7 @@ class Executor:
         """
         try:
             self._transport.open(asyncio.get_running_loop())
-        except _REFUSALS as refusal:
+        except _NO_PERMIT as refusal:
             raise refusal if call is None else _on_behalf_of(call, refusal, 0, None) from None
 
     async def run(
@@ -104,7 +104,8 @@ class Executor:
             call: What to send.
             lane: "interactive" goes before "bulk".
             deadline: Seconds from now, None for no end; what is not repeatable and has left by then is waited for.
-            hooks: Told before each attempt and after each that came to nothing; what they raise ends the call.
+            hooks: Told before each attempt and between two where the first came to nothing; what they raise
+                ends the call.
 
         Returns:
             The value that the endpoint promises.
@@ -138,7 +139,7 @@ class Executor:
                 error = verdict
             except (NotSentError, OutcomeUnknownError) as failure:
                 error = failure
-            except _REFUSALS as refusal:
+            except _NO_PERMIT as refusal:
                 raise _on_behalf_of(call, refusal, sent, error) from error
             except HindsightError:
                 raise  # a hook's, such as LedgerError: it has kept the request from leaving
@@ -182,15 +183,15 @@ class Executor:
 
     def _pause(self, call: Call[Any], error: HindsightError, failed: int, ends_at: float | None) -> float:
         """Return how many seconds to wait until the next attempt; raise where there is to be none."""
-        if isinstance(error, RateLimitExceededError):
-            return 0.0  # the budget has closed for everyone; it does the waiting, or refuses to
         repeatable = call.endpoint.repeatable
         pause = pause_before_next(
             self._policy, error, repeatable=repeatable, attempt=failed, random=self._random()
         )
         if pause is None:
             raise error
-        if ends_at is not None and asyncio.get_running_loop().time() + pause >= ends_at:
+        # After a 429 the call stands at the end of its line again, and the budget knows best for how long.
+        in_line = isinstance(error, RateLimitExceededError)
+        if ends_at is not None and not in_line and asyncio.get_running_loop().time() + pause >= ends_at:
             raise _on_behalf_of(call, _too_late(error, pause), error.attempts, error) from error
         return pause
 

@@ -1,7 +1,8 @@
 """When a call may be sent again, and after how long: plain functions of plain values.
 
-A create is sent again only where it provably was not processed, which is one of two: no byte of it left
-(NotSentError, see `body` and `failure`), or the server said 429. All else may have emailed somebody.
+A create is sent again only where it provably was not processed, which is one of two: no byte of it left (NotSentError,
+as `body` notes it and `failure` says it), or the server said 429. After all else it may have emailed somebody, or would
+be refused again. What a create that is not sent again counts as, `delivery.outcomes` says.
 """
 
 from http import HTTPStatus
@@ -88,10 +89,12 @@ def pause_before_next(
         policy: How often and how patiently.
         error: How the last attempt ended.
         repeatable: Whether sending the request twice does what sending it once does.
-        attempt: The number of the one that failed, from 1.
+        attempt: The number of the one that failed, from 1; those that ended in a 429 are not counted.
         random: A number in [0, 1).
 
     """
+    if isinstance(error, RateLimitExceededError):
+        return 0.0  # the budget has closed for everyone; it does the waiting, or refuses to
     if attempt >= policy.attempts or not may_be_sent_again(error, repeatable=repeatable):
         return None
     doublings = min(attempt - 1, _MOST_DOUBLINGS)
