@@ -27,10 +27,10 @@ nowhere else. Inside, in reading order:
             kept_errors.py      what is kept of an error, to be raised again
             group_commit.py     concurrent writes that share one transaction
             tables.py           the tables and their statements
-            sqlite.py           a file that one run has to itself
-            file_lock.py        the run that has the file to itself
-            postgres.py         a database in which several runs lease their rows
-            leases.py           a run that leases its rows
+            sqlite.py           `SqliteBackend`: a file, and what makes writes to it durable
+            file_lock.py        `SqliteRunLock`: the one run on a file
+            postgres.py         `PostgresBackend`: a database, and what makes writes to it durable
+            leases.py           `PostgresRunLock`: one of several runs, which leases its rows
     call/                       the way of one call
         request.py              a call and a reply, as plain values
         streaming.py            an answer that is read piece by piece
@@ -53,10 +53,10 @@ nowhere else. Inside, in reading order:
         budget.py               the rate budget as users see it
         client.py               a session's way to a permit
         scheduler.py            hands permits to those who wait
-        wait_queue.py           who waits, and whose turn it is
+        wait_queue.py           who waits, whose turn it is, and what keeps one back alone
         wait_reports.py         what is told of waiting
-        limiter.py              what stands in a request's way
-        local_limiter.py        the same by this process's own count
+        limiter.py              what both limiters offer the scheduler, and their errors
+        local_limiter.py        what is in a request's way, by this process's own count
         window.py               N permits, each kept until 60 s after its answer; with the proof
         other_clients.py        how much of it other programs use
         cooldown.py             closed by a 429, opening behind a probe
@@ -65,7 +65,7 @@ nowhere else. Inside, in reading order:
         headers.py              what the server's headers say
         redis/                  one budget for a whole fleet; with the proof
             budget.py           the fleet's budget as users see it
-            limiter.py          what stands in a request's way, by the count in Redis
+            limiter.py          what is in a request's way, by the count in Redis
             fleet_state.py      what this process has, knows and has yet to say
             fleet_permits.py    the permits that it has
             fleet_sync.py       what there is to say to Redis, and what the reply changes
@@ -79,7 +79,7 @@ nowhere else. Inside, in reading order:
     errors.py                   the error tree
     redaction.py                what stays out of error texts and logs
 
-These import only what stands below them. On top of them, and imported by none of them:
+Each folder imports only from those below it. On top of them, and imported by none of them:
 
     emulator/                   a local Hindsight, with no code of resources, delivery and call
         server.py               what it is told, what it shows, its life cycle
@@ -127,24 +127,28 @@ The way of one call:
 The way of one row of a bulk run:
 
     1. `Interviews.create_many` in resources/interviews/calls.py makes the run.
-    2. `BulkRun` in delivery/bulk.py reads the row with others, once there is room for it.
-    3. `LedgerRun.claim` in delivery/ledger/run.py writes it down, or says what it became.
-    4. `deliver` in delivery/row.py has it sent, in the way of one call.
-    5. `LedgerRun.sending` in delivery/ledger/run.py is on disk before its first byte leaves.
-    6. `LedgerRun.finished` in delivery/ledger/run.py writes down what became of it.
-    7. `BulkRun.__anext__` in delivery/bulk.py tells the caller.
+    2. `IncomingRows` in delivery/input.py reads it with others: those with a place, and some ahead.
+    3. `SeenKeys` in delivery/input.py says whether it stood in the input before.
+    4. `LedgerRun.claim` in delivery/ledger/run.py writes it down, or says what it became.
+    5. `deliver` in delivery/row.py has it sent, in the way of one call.
+    6. `LedgerRun.sending` in delivery/ledger/run.py is on disk before its first byte leaves.
+    7. `LedgerRun.finished` in delivery/ledger/run.py writes down what became of it.
+    8. `BulkRun.__anext__` in delivery/bulk.py tells the caller.
 
-Three questions, and where each is answered:
+Four questions, and where each is answered:
 
     When may a create be repeated?
-        call/transport.py (did it leave?), call/retry.py (in this call),
+        call/retry.py (in this call), delivery/outcomes.py (as what it ends),
         delivery/ledger/entries.py (in a later run)
-    When does a request leave?
-        rate/scheduler.py (whose turn it is), rate/local_limiter.py (what is in the way),
-        rate/window.py (the count, with the proof)
+    What keeps a request from leaving?
+        rate/wait_queue.py (whose turn it is), rate/window.py (the count, with the proof),
+        rate/local_limiter.py (what else is in the way: cooldown and pace)
     What is on disk before it leaves?
         delivery/row.py (when), delivery/ledger/run.py (what),
-        delivery/ledger/group_commit.py (how it is made durable)
+        delivery/ledger/sqlite.py (how it is made durable)
+    What happens after a 429?
+        rate/cooldown.py (until when all wait, and behind which probe they go on),
+        rate/wait_queue.py (who goes first)
 """
 
 from importlib import import_module

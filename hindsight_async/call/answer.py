@@ -25,7 +25,7 @@ from hindsight_async.rate.headers import parse_rate_headers
 
 T = TypeVar("T")
 
-_REFUSALS: Mapping[int, type[APIError]] = {
+_CLASSES: Mapping[int, type[APIError]] = {
     400: BadRequestError,
     401: UnauthorizedError,
     403: ForbiddenError,
@@ -86,7 +86,7 @@ def _error(call: Call[Any], reply: Reply, received_at: datetime) -> APIError:
 
 def refusal_class(status: int) -> type[APIError]:
     """Return the class of the error that an answer with this HTTP status is, where it had no effect."""
-    return _REFUSALS.get(status, APIError)
+    return _CLASSES.get(status, APIError)
 
 
 def _read_error_body(reply: Reply) -> tuple[str | None, str, dict[str, Any]]:

@@ -41,10 +41,10 @@ class OutcomeStatus(enum.StrEnum):
     CREATED = "created"
     UPDATED = "updated"
     REJECTED = "rejected"
-    """The API said no."""
+    """The API said no to this row."""
 
     NOT_SENT = "not_sent"
-    """Given up before the API took it: safe to run again."""
+    """Given up before the API took it, also where it refused the key, the address or the quota: safe to run again."""
 
     UNKNOWN = "unknown"
     """Sent, with no answer: a person may have been emailed. Never sent again by itself."""
@@ -76,7 +76,7 @@ class Outcome(Generic[Request, Response]):
 
     error: HindsightError | None = None
     attempts: int = 0
-    """How many requests of this run left for it."""
+    """How many times this run tried to send it."""
 
     duplicate_of: int | None = None
     """The index of the row that it repeats."""
@@ -90,7 +90,7 @@ _FAILURES = (OutcomeStatus.REJECTED, OutcomeStatus.NOT_SENT, OutcomeStatus.UNKNO
 
 def counts_against_the_run(outcome: Outcome[Any, Any]) -> bool:
     """Return whether many such rows one after another should end the run."""
-    # Rails and other runs keep rows back on purpose.
+    # An allow-list keeps rows back on purpose.
     return outcome.status in _FAILURES and not isinstance(outcome.error, RecipientNotAllowedError)
 
 
@@ -129,7 +129,10 @@ def end_of_run(
 
 
 def status_of(error: HindsightError, *, creating: bool) -> OutcomeStatus:
-    """Say what a failed call means for its row."""
+    """Say what a failed call means for its row.
+
+    What was refused is not the row's fault where no other row would escape it, or another moment might do.
+    """
     if error.delivery is not Delivery.UNKNOWN and (
         ends_the_run(error, creating=creating)
         or isinstance(error, (DeadlineExceededError, RateLimitExceededError))

@@ -88,10 +88,10 @@ class Row(Generic[Request, Response]):
 
     key: str = field(init=False)
     attempts: int = field(default=0, init=False)
-    """How many requests left for it."""
+    """How many times it was tried."""
 
     in_flight: bool = field(default=False, init=False)
-    """Whether a request has left of which it is not known that nothing came of it."""
+    """Whether a request may have left of which it is not known that nothing came of it."""
 
     given_up: bool = field(default=False, init=False)
     """Whether its worker was cancelled to keep it back, because its bulk run takes no more rows."""

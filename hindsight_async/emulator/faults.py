@@ -65,7 +65,7 @@ _MID_BODY = frozenset({"disconnect", "reset", "slow", "truncated"})
 _DROPS = frozenset({"disconnect", "reset"})
 _STATUSES = range(200, 600)  # 1xx are no final answers
 _REDIRECTS = range(300, 400)
-_REFUSALS = range(400, 500)  # by which a server says that it did not act
+_CLIENT_ERRORS = range(400, 500)  # by which a server says that it did not act
 
 
 @frozen
@@ -234,7 +234,7 @@ def _check_moment(kind: str, at: str, status: int | None) -> None:
         raise ValueError(
             "a truncated answer is that of a request the server acted on, so not at='before_commit'"
         )
-    if at == "after_commit" and status in _REFUSALS:
+    if at == "after_commit" and status in _CLIENT_ERRORS:
         raise ValueError(f"{status} says that the server refused to act, so at='after_commit' makes no sense")
 
 

@@ -4,7 +4,7 @@ budget           what users see: the budget of one process, and a snapshot of an
 plan             the tiers and their limits
 client           a session's side of the budget, and the permit for one request
 scheduler        hands out permits: the limiter, those who wait, and the event loop meet here
-wait_queue       who waits, and whose turn it is
+wait_queue       who waits, whose turn it is, and what keeps one back alone
 wait_reports     what is told of waiting, to `on_wait` and the log
 limiter          what the scheduler asks, as a protocol of its two limiters, and the errors of both
 local_limiter    the one that counts by itself
@@ -16,8 +16,10 @@ token_bucket     how fast requests follow each other
 headers          what the server's headers say
 redis/           the limiter of a whole fleet, with its count in Redis
 
-When does a request leave? Read three files: `scheduler` (`acquire_at_once`, and `_pump` for those who had to wait), which
-asks `local_limiter` (`obstacle`, `take`), which asks first of all `window` (`admits`, `take`).
+What keeps a request from leaving? Read three files: `wait_queue` (`call_next`, which `scheduler` asks whose turn it is),
+`local_limiter` (`obstacle`, `take`) and, which that asks first of all, `window` (`admits`, `take`).
+
+What happens after a 429? `cooldown` closes for all, and the call that met it stands at the end of its line again.
 """
 
 from hindsight_async.rate.budget import Budget, BudgetSnapshot, RateBudget

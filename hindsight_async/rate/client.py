@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from attrs import define, field
 
 if TYPE_CHECKING:
-    from hindsight_async.rate.limiter import Answer
+    from hindsight_async.rate.limiter import AnswerHead
     from hindsight_async.rate.scheduler import Scheduler
     from hindsight_async.rate.window import WindowEntry
 
@@ -30,9 +30,9 @@ class Permit:
     entries: "tuple[WindowEntry, ...]"
     """In the organisation's window and, last, in the window of its route where that has one."""
     generation: int
-    """Of the cooldown: tells a late answer that the server has refused everybody since it was sent."""
+    """Of the cooldown, a new one from each 429 on: a late answer to an earlier one does not open what has closed since."""
     era: int
-    """Of the scheduler: tells a late release that its event loop is gone, and with it what it would free."""
+    """Of the scheduler, a new one with each event loop: a late release of an earlier one has nothing to free."""
 
 
 @define(eq=False)
@@ -82,7 +82,7 @@ class BudgetClient:
             permit = await scheduler.wait_in_line(self, route, lane, deadline, now)
         return permit
 
-    def release(self, permit: Permit, answer: "Answer | None" = None) -> None:
+    def release(self, permit: Permit, answer: "AnswerHead | None" = None) -> None:
         """Say that the request is over; it stays in the window for `KEPT_AFTER_ANSWER` seconds more.
 
         Args:
@@ -107,6 +107,6 @@ class BudgetClient:
         """Forget what an event loop that is gone has left behind."""
         self.era, self.closed, self.in_flight, self.queued = era, False, 0, no_one_queued()
 
-    def ahead_of(self, lane: Lane) -> int:
+    def own_ahead_of(self, lane: Lane) -> int:
         """Count those of this session who go before a newcomer in this lane."""
         return self.queued["interactive"] + (self.queued["bulk"] if lane == "bulk" else 0)

@@ -11,10 +11,10 @@ from hindsight_async.rate.client import BudgetClient, Permit
 logger = logging.getLogger("hindsight_async.rate")
 
 
-class Answer(Protocol):
+class AnswerHead(Protocol):
     """What the server answered, as far as it concerns the budget; headers are looked up without regard to case.
 
-    A protocol because the reply itself belongs to a room that imports this one.
+    A protocol because the reply itself belongs to a folder that imports this one.
     """
 
     status: int
@@ -71,11 +71,11 @@ class Limiter(Protocol):
         """Note that a request is over, answered or not."""
         ...
 
-    def confirm_as_usual(self, permit: Permit, answer: Answer) -> bool:
+    def confirm_as_usual(self, permit: Permit, answer: AnswerHead) -> bool:
         """Count the request as let through, if its answer says no more than that; False where there is more to `learn`."""
         ...
 
-    def learn(self, permit: Permit, answer: Answer, *, now: float, received_at: datetime) -> None:
+    def learn(self, permit: Permit, answer: AnswerHead, *, now: float, received_at: datetime) -> None:
         """Take in what an answer says; `received_at` is the local time, aware."""
         ...
 

@@ -18,7 +18,7 @@ from hindsight_async.errors import HindsightError
 from hindsight_async.rate.client import BudgetClient, Permit
 from hindsight_async.rate.cooldown import Cooldown
 from hindsight_async.rate.headers import LIMIT, REMAINING, RateHeaders, count_in, parse_rate_headers
-from hindsight_async.rate.limiter import Answer, closed_for_long, logger, too_late, warn_of_problems
+from hindsight_async.rate.limiter import AnswerHead, closed_for_long, logger, too_late, warn_of_problems
 from hindsight_async.rate.limits import RateLimits
 from hindsight_async.rate.token_bucket import TokenBucket
 
@@ -139,7 +139,7 @@ class LocalLimiter:
             entry.window.end(entry, now)
         self.cooldown.end(permit.generation, sent=True)
 
-    def confirm_as_usual(self, permit: Permit, answer: Answer) -> bool:
+    def confirm_as_usual(self, permit: Permit, answer: AnswerHead) -> bool:
         """Count the request as let through, if its answer says no more than that: most do, and cost a third this way."""
         headers = answer.headers
         if answer.status >= _BAD_REQUEST or headers.get(LIMIT, "") != self._usual_limits.get(permit.route):
@@ -150,7 +150,7 @@ class LocalLimiter:
         (entry,) = permit.entries
         return entry.window.confirm_as_usual(entry, remaining)
 
-    def learn(self, permit: Permit, answer: Answer, *, now: float, received_at: datetime) -> None:
+    def learn(self, permit: Permit, answer: AnswerHead, *, now: float, received_at: datetime) -> None:
         """Take in what an answer says."""
         status = answer.status
         self._usual_limits.pop(permit.route, None)

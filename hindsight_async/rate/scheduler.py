@@ -12,15 +12,9 @@ from math import inf
 from hindsight_async.after_fork import start_afresh_after_fork
 from hindsight_async.errors import HindsightError, SessionClosedError, WrongEventLoopError
 from hindsight_async.rate.client import BudgetClient, Lane, Permit
-from hindsight_async.rate.limiter import Answer, Limiter, too_late
-from hindsight_async.rate.wait_queue import Waiter, WaitQueue
-from hindsight_async.rate.wait_reports import (
-    OnWait,
-    WaitReports,
-    expected_wait,
-    next_permit_at,
-    obstacle_for,
-)
+from hindsight_async.rate.limiter import AnswerHead, Limiter, too_late
+from hindsight_async.rate.wait_queue import Waiter, WaitQueue, obstacle_for
+from hindsight_async.rate.wait_reports import OnWait, WaitReports, expected_wait, next_permit_at
 
 REJECTED_AT_ONCE = 500
 """Waiters rejected before the event loop gets its turn again."""
@@ -136,7 +130,10 @@ class Scheduler:
         self, client: BudgetClient, route: str, lane: Lane, deadline: float | None, now: float
     ) -> Permit:
         limiter, queue = self.limiter, self.queue
-        rejection = limiter.rejection(deadline, limiter.earliest(client.ahead_of(lane), now), now)
+        # Only those of its own session: others may be kept back by bounds that are not this caller's, and nobody is
+        # rejected who might have gone in time.
+        earliest = limiter.earliest(client.own_ahead_of(lane), now)
+        rejection = limiter.rejection(deadline, earliest, now)
         if rejection is not None:
             raise rejection
         turn: asyncio.Future[Permit | HindsightError] = asyncio.get_running_loop().create_future()
@@ -183,7 +180,7 @@ class Scheduler:
 
     # A request ends
 
-    def release(self, permit: Permit, answer: Answer | None) -> None:
+    def release(self, permit: Permit, answer: AnswerHead | None) -> None:
         """End a request, answered or not: it is in flight no more, and in the window for another minute."""
         if permit.era != self._era:
             return
@@ -196,7 +193,7 @@ class Scheduler:
         self.limiter.put_back(permit)
         self._uncount(permit)
 
-    def _learn(self, permit: Permit, answer: Answer) -> None:
+    def _learn(self, permit: Permit, answer: AnswerHead) -> None:
         opens_at = self.limiter.opens_at
         self.limiter.learn(permit, answer, now=self.latest(), received_at=self._wall_clock())
         if self.limiter.opens_at > opens_at:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from hindsight_async.errors import HindsightError
+    from hindsight_async.rate.limiter import Limiter
 
 INTERACTIVE_IN_A_ROW = 9
 """After so many interactive turns with bulk waiting, one bulk turn follows: bulk keeps a tenth."""
@@ -45,6 +46,13 @@ class Waiter:
         return self.client, self.route
 
 
+def obstacle_for(waiter: Waiter, limiter: "Limiter", now: float) -> str | None:
+    """Say what keeps this caller back and not all others: its session's own bound, or its route's limit."""
+    if waiter.client.in_flight >= waiter.client.max_in_flight:
+        return "max in flight"
+    return limiter.obstacle_on(waiter.route, now)
+
+
 @define(eq=False)
 class WaitQueue:
     """First come, first served within a lane; interactive before bulk, which keeps a tenth of the turns."""
@@ -70,11 +78,11 @@ class WaitQueue:
                 yield from (waiter for waiter in line if not waiter.turn.done())
 
     def ahead_of(self, lane: Lane) -> int:
-        """Count those who go before a newcomer in this lane."""
+        """Count those of all sessions who go before a newcomer in this lane."""
         return self.queued["interactive"] if lane == "interactive" else self.waiting
 
     def join(self, waiter: Waiter) -> None:
-        """Put a caller at the end of its line."""
+        """Put a caller at the end of its line; so also one that met a 429, which has lost its turn with its permit."""
         self._arrivals += 1
         waiter.arrival = self._arrivals
         self._lines[waiter.lane].setdefault(waiter.line, deque()).append(waiter)

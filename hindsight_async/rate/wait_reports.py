@@ -8,10 +8,10 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
-from hindsight_async.rate.limiter import Limiter
+from hindsight_async.rate.wait_queue import Waiter, WaitQueue, obstacle_for
 
 if TYPE_CHECKING:
-    from hindsight_async.rate.wait_queue import Waiter, WaitQueue
+    from hindsight_async.rate.limiter import Limiter
 
 logger = logging.getLogger("hindsight_async.rate")
 
@@ -22,14 +22,7 @@ OnWait = Callable[[float, str, int], None]
 """Is called with the seconds to wait, the reason, and how many are queued."""
 
 
-def obstacle_for(waiter: "Waiter", limiter: Limiter, now: float) -> str | None:
-    """Say what keeps this caller back and not all others: its session's own bound, or its route's limit."""
-    if waiter.client.in_flight >= waiter.client.max_in_flight:
-        return "max in flight"
-    return limiter.obstacle_on(waiter.route, now)
-
-
-def next_permit_at(ahead: int, limiter: Limiter, now: float) -> float:
+def next_permit_at(ahead: int, limiter: "Limiter", now: float) -> float:
     """Name the moment, at a guess, at which a caller with so many ahead will have a permit."""
     moment = limiter.earliest(ahead, now)
     later = limiter.next_change(now)
@@ -37,7 +30,7 @@ def next_permit_at(ahead: int, limiter: Limiter, now: float) -> float:
     return later if moment <= now and later < inf else moment
 
 
-def expected_wait(waiter: "Waiter", limiter: Limiter, queue: "WaitQueue", now: float) -> tuple[float, str]:
+def expected_wait(waiter: Waiter, limiter: "Limiter", queue: WaitQueue, now: float) -> tuple[float, str]:
     """Say how many seconds this caller, the last of its lane, will wait, at a guess, and why."""
     reason = limiter.obstacle(now) or obstacle_for(waiter, limiter, now) or "others first"
     return next_permit_at(queue.ahead_of(waiter.lane) - 1, limiter, now) - now, reason
@@ -61,7 +54,7 @@ class WaitReports:
         if now > self._nobody_since + LONG_WAIT:
             self._warned = False
 
-    def has_to_wait(self, waiter: "Waiter", limiter: Limiter, queue: "WaitQueue", now: float) -> None:
+    def has_to_wait(self, waiter: Waiter, limiter: "Limiter", queue: WaitQueue, now: float) -> None:
         """Tell `on_wait`; what it raises is logged, since no display decides whether a request may leave."""
         if self._on_wait is None:
             return
@@ -71,7 +64,7 @@ class WaitReports:
         except Exception:
             logger.exception("on_wait failed")
 
-    def warn_of_long_wait(self, limiter: Limiter, queue: "WaitQueue", now: float) -> float:
+    def warn_of_long_wait(self, limiter: "Limiter", queue: WaitQueue, now: float) -> float:
         """Warn once of a wait that has grown long; name the moment to look again."""
         oldest = None if self._warned else queue.oldest()
         if oldest is None:

@@ -6,10 +6,11 @@
     run            a ledger while a run has it: rows claimed, marked, finished
     group_commit   concurrent writes that share one transaction
     tables         tables and statements
-    sqlite         the file: how it comes to be, what its failures mean
-    file_lock      the one run on a file
-    postgres       the database that runs share: how its tables come to be, what its failures mean
-    leases         one of the runs that share it
+    sqlite         `SqliteBackend`: the file, how it comes to be, what makes it durable, what its failures mean
+    file_lock      `SqliteRunLock`: the one run on a file
+    postgres       `PostgresBackend`: the database that runs share, and the same of that
+    leases         `PostgresRunLock`: one of the runs that share it
 
-What is on disk before a row leaves? `delivery.row` says when, `run` what, `group_commit` how.
+What is on disk before a row leaves? `delivery.row` says when, `run` what, `sqlite` and
+`postgres` how it is made durable.
 """

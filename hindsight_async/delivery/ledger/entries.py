@@ -1,4 +1,4 @@
-"""What the ledger says of a row, and which rows may be sent: said here, and nowhere else.
+"""What the ledger says of a row, and which statuses let it be sent: said here, and nowhere else.
 
 status     what it means                                          may it be sent?
 planned    seen, and not yet sent                                 by whoever has claimed it
@@ -7,6 +7,9 @@ created    the API made the interview                             no
 rejected   the API said no                                        once a person says so (`Ledger.resolve`)
 not_sent   nothing left, or provably nothing came of what did     by whoever has claimed it
 unknown    it left, and no answer came                            once a person says so (`Ledger.resolve`)
+
+With which of them a call that failed ends its row, `delivery.outcomes.status_of` says. In a database a run that was
+wrongly taken for dead, and so left a row `unknown`, may still say what became of it, also that nothing did (`leases`).
 
 "Claimed" is no status: that one caller at a time has a row is a run's memory and, in a database, its lease.
 """
@@ -29,9 +32,9 @@ class LedgerStatus(enum.StrEnum):
     CREATED = enum.auto()
     """The API made the interview."""
     REJECTED = enum.auto()
-    """The API said no."""
+    """The API said no to this row."""
     NOT_SENT = enum.auto()
-    """Given up before anything was sent, or provably nothing came of it; safe to send."""
+    """Given up before the API took it; safe to send."""
     UNKNOWN = enum.auto()
     """Sent, and no answer: a person may have been emailed."""
 
@@ -54,7 +57,7 @@ FINISHED: Final = (LedgerStatus.CREATED, LedgerStatus.REJECTED, LedgerStatus.NOT
 
 @frozen(kw_only=True)
 class LedgerRow:
-    """What is about to be sent."""
+    """What the ledger keeps of a request."""
 
     key: str
     """Tells one interview of one person from every other."""
@@ -104,7 +107,7 @@ class LedgerEntry:
     """What could be read of an answer that was no whole one, without addresses."""
 
     attempts: int
-    """How many requests left, over all runs."""
+    """How many times it was tried, over all runs."""
 
     planned_at: datetime
     sending_at: datetime | None

@@ -90,11 +90,11 @@ class SqliteRunLock:
     async def let_go(self, connection: AsyncConnection, keys: Collection[str]) -> None:
         """Nothing to give back: a row says nothing of who has it."""
 
-    async def refusal(
-        self, connection: AsyncConnection, key: str, since: Collection[LedgerStatus]
+    async def why_not_moved(
+        self, connection: AsyncConnection, key: str, from_statuses: Collection[LedgerStatus]
     ) -> LedgerError:
         """Say why a row could not be moved."""
-        return await self._tables.refusal(connection, key, since)
+        return await self._tables.why_not_moved(connection, key, from_statuses)
 
     async def end(self, connection: AsyncConnection) -> None:
         """Say that no run is on."""

@@ -1,6 +1,6 @@
 """Group commit: what a run's concurrent calls write shares one transaction, and so one write to the disk.
 
-A commit waits for the disk, some milliseconds, so that one for each row would be the speed of a whole run. Whatever is
+A commit waits for the disk (`sqlite` and `postgres` see to that), some milliseconds, so that one for each row would be the speed of a whole run. Whatever is
 asked for while a transaction is under way waits together and is the next one. It is done in the order of asking, which
 is what lets a caller undo: what undoes comes behind what it undoes, and before all that is asked for later.
 
@@ -218,9 +218,9 @@ async def _outcome(connection: AsyncConnection, job: _Job) -> object:
     """
     try:
         return await job.work(connection)
-    except LedgerError as refusal:
-        refusal.delivery = job.delivery
-        return refusal
+    except LedgerError as not_done:
+        not_done.delivery = job.delivery
+        return not_done
     except (ValueError, OverflowError) as error:  # no UTF-8, or no 64-bit number
         return LedgerError(f"the ledger cannot store this: {error}", delivery=job.delivery)
 

@@ -31,8 +31,6 @@ CLAIMING: Final = 2
 Two that claim the same rows in different orders would each wait for the other's, until the server broke one off.
 """
 
-_OPEN = (*MAY_BE_SENT, LedgerStatus.SENDING)
-
 
 class SharedTables(Tables):
     """Tables that several runs share; whether one lives is told by the database's clock alone."""
@@ -158,7 +156,7 @@ class PostgresRunLock:
         tables = self._tables
         await tables.take_turns(connection)
         known = await tables.known(connection, keys)
-        open_keys = [key for key, entry in known.items() if entry.status in _OPEN]
+        open_keys = [key for key, entry in known.items() if entry.status in MAY_FINISH]
         if not open_keys:
             return known
         among, interviews = tables.among(open_keys), tables.interviews
@@ -169,7 +167,7 @@ class PostgresRunLock:
             .values(**self.claim_values)
         )
         # Read in one statement, since other runs go on meanwhile: what is open and not taken is in their hands.
-        in_hand = sa.and_(interviews.c.status.in_(_OPEN), ~self.is_own)
+        in_hand = sa.and_(interviews.c.status.in_(MAY_FINISH), ~self.is_own)
         columns = in_hand.label("in_hand"), tables.lease_seconds.label("lease_seconds")
         return known | await tables.known(connection, open_keys, *columns)
 
@@ -181,12 +179,12 @@ class PostgresRunLock:
             .values(**self._tables.release_values)
         )
 
-    async def refusal(
-        self, connection: AsyncConnection, key: str, since: Collection[LedgerStatus]
+    async def why_not_moved(
+        self, connection: AsyncConnection, key: str, from_statuses: Collection[LedgerStatus]
     ) -> LedgerError:
         """Say why a row could not be moved; LedgerInUseError where it is not, or no longer, this run's."""
         interviews = self._tables.interviews
-        found = await self._tables.refusal(connection, key, since)
+        found = await self._tables.why_not_moved(connection, key, from_statuses)
         own = await connection.scalar(sa.select(self.is_own).where(interviews.c.key == key))
         return LedgerInUseError(f"another run has taken this row: {found.args[0]}") if own is False else found
 

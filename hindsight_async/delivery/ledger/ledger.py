@@ -2,7 +2,8 @@
 
 A row goes from `planned` to `sending` before the first byte of its request leaves, and from there to
 `created`, `rejected`, `not_sent` or `unknown`. Rows that a dead run left in `sending` become
-`unknown`: only `resolve`, called by a person, makes these and `rejected` ones sendable again.
+`unknown`: only `resolve`, called by a person, makes these and `rejected` ones sendable again, save that a run which
+was wrongly taken for dead (`leases`) knows better of its own.
 """
 
 import os
@@ -180,7 +181,7 @@ class Ledger:
             raise ValueError("give either created=ID or resend=True")
         if created is not None and created < 1:
             raise ValueError(f"created={created} is no interview request id: these start at 1")
-        since = MAY_BE_RESENT if resend else (LedgerStatus.UNKNOWN,)
+        from_statuses = MAY_BE_RESENT if resend else (LedgerStatus.UNKNOWN,)
         status = LedgerStatus.NOT_SENT if resend else LedgerStatus.CREATED
         tables = self._backend.tables
         values = {
@@ -191,8 +192,8 @@ class Ledger:
         }
 
         async def move(connection: AsyncConnection) -> None:
-            if not await tables.move(connection, key, since, status, values):
-                raise await tables.refusal(connection, key, since)
+            if not await tables.move(connection, key, from_statuses, status, values):
+                raise await tables.why_not_moved(connection, key, from_statuses)
 
         await self._with_connection(move)
 

@@ -182,7 +182,7 @@ class LedgerRun:
         Args:
             key: That of the row.
             status: `created`, `rejected`, `not_sent` or `unknown`.
-            attempts: How many requests left; added to those of earlier runs.
+            attempts: How many times it was tried; added to those of earlier runs.
             interview_request_id: As in LedgerEntry, like all that follow.
             contact_id: Of a created interview.
             interview_status: Of a created interview.
@@ -235,14 +235,14 @@ class LedgerRun:
     def _moving(
         self,
         key: str,
-        since: Collection[LedgerStatus],
+        from_statuses: Collection[LedgerStatus],
         status: LedgerStatus,
         values: Mapping[str, Any],
         condition: sa.ColumnElement[bool],
     ) -> Work[None]:
         async def move(connection: AsyncConnection) -> None:
-            if not await self._tables.move(connection, key, since, status, values, condition):
-                raise await self._run_lock.refusal(connection, key, since)
+            if not await self._tables.move(connection, key, from_statuses, status, values, condition):
+                raise await self._run_lock.why_not_moved(connection, key, from_statuses)
 
         return move
 

@@ -158,27 +158,27 @@ class Tables:
         self,
         connection: AsyncConnection,
         key: str,
-        since: Collection[LedgerStatus],
+        from_statuses: Collection[LedgerStatus],
         status: LedgerStatus,
         values: Mapping[str, Any],
         *conditions: sa.ColumnElement[bool],
     ) -> bool:
-        """Give a row another status; False where it has none of those in `since`, or a condition does not hold."""
+        """Move a row to a status from one of others; False where it has none of these, or a condition does not hold."""
         interviews = self.interviews
         moved = await connection.execute(
             sa.update(interviews)
-            .where(interviews.c.key == key, interviews.c.status.in_(since), *conditions)
+            .where(interviews.c.key == key, interviews.c.status.in_(from_statuses), *conditions)
             .values(status=status, **values)
         )
         return bool(moved.rowcount)
 
-    async def refusal(
-        self, connection: AsyncConnection, key: str, since: Collection[LedgerStatus]
+    async def why_not_moved(
+        self, connection: AsyncConnection, key: str, from_statuses: Collection[LedgerStatus]
     ) -> LedgerError:
         """Say why a row could not be moved."""
         found = await self.status(connection, key)
         return LedgerError(
-            f"row {key} is {found}, not {' or '.join(since)}" if found else f"there is no row {key}"
+            f"row {key} is {found}, not {' or '.join(from_statuses)}" if found else f"there is no row {key}"
         )
 
 

@@ -26,7 +26,7 @@ class FleetPermit:
     freed: int | None = None
     """How many permits the fleet had freed when Redis issued it; None where this process took it by itself."""
     generation: int | None = None
-    """Of the fleet's cooldown, then; the same."""
+    """Of the fleet's cooldown, then, a new one from each 429 on; the same."""
     over_at: float = inf
     """When its request was over."""
     synced: bool = False

@@ -32,7 +32,7 @@ class FleetView:
     synced_at: float = -inf
     """When Redis last answered."""
     epoch: str = ""
-    """The name of the data in Redis: another one means that it began with nothing since."""
+    """The name of one life of the data in Redis: another one means that it began with nothing since."""
     epoch_began: float = -inf
     """When it did."""
     free: int = 0

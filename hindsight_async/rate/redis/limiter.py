@@ -10,7 +10,7 @@ from hindsight_async.errors import HindsightError, RedisRefusedError
 from hindsight_async.rate.client import BudgetClient, Permit
 from hindsight_async.rate.cooldown import named_wait
 from hindsight_async.rate.headers import RateHeaders, parse_rate_headers
-from hindsight_async.rate.limiter import Answer, closed_for_long, too_late, warn_of_problems
+from hindsight_async.rate.limiter import AnswerHead, closed_for_long, too_late, warn_of_problems
 from hindsight_async.rate.redis.fleet_permits import FleetPermit
 from hindsight_async.rate.redis.fleet_state import FleetState
 from hindsight_async.rate.redis.fleet_sync import FleetSync
@@ -108,11 +108,11 @@ class FleetLimiter:
         elif state.view.opening:
             state.urgent = True
 
-    def confirm_as_usual(self, permit: Permit, answer: Answer) -> bool:  # noqa: ARG002
+    def confirm_as_usual(self, permit: Permit, answer: AnswerHead) -> bool:  # noqa: ARG002
         """Say that there is more to `learn`: always, since the other processes are to be told of each answer."""
         return False
 
-    def learn(self, permit: Permit, answer: Answer, *, now: float, received_at: datetime) -> None:
+    def learn(self, permit: Permit, answer: AnswerHead, *, now: float, received_at: datetime) -> None:
         """Take in what an answer says, and keep it for Redis; what concerns all at once is told at once."""
         state = self.state
         fleet_permit = state.in_use.get(permit)
