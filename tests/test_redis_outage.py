@@ -5,9 +5,17 @@ import logging
 
 import pytest
 
-from hindsight_async import DeadlineExceededError, RedisRefusedError
+from hindsight_async import (
+    DeadlineExceededError,
+    Delivery,
+    HindsightSession,
+    RedisRefusedError,
+    RetryPolicy,
+    UpdateInterview,
+)
 from hindsight_async.rate.redis.timing import Timing
 from permits import PermitBlock
+from raw_server import raw_server
 from redis_fleet import (
     LIMIT,
     LONG,
@@ -277,6 +285,31 @@ def test_a_key_that_is_something_else_is_a_clear_error(redis):
         await asyncio.sleep(2 * LONG.retry)
         await send(client)
         await depart(client)
+
+    run(main())
+
+
+def test_what_left_before_redis_refused_stays_in_doubt(redis):
+    """That no further attempt may leave says nothing of what the one before it did."""
+
+    async def spoil_and_drop(connection):
+        await connection.request()
+        redis.command("SET", key_of(redis, "permits"), "mine")
+        connection.drop()
+
+    async def main():
+        async with (
+            raw_server(spoil_and_drop) as server,
+            HindsightSession(
+                "key", base_url=server.base_url, budget=budget_of(redis), retry=RetryPolicy(first_pause=0.0)
+            ) as hindsight,
+        ):
+            with pytest.raises(
+                RedisRefusedError, match=r"PATCH /interviews/7: .* may have taken effect"
+            ) as raised:
+                await hindsight.interviews.update(7, UpdateInterview(contact_name="Jane"))
+        assert (1, Delivery.UNKNOWN) == (raised.value.attempts, raised.value.delivery)
+        assert 1 == len(server.requests)
 
     run(main())
 

@@ -20,6 +20,7 @@ from hindsight_async.errors import (
     OutcomeUnknownError,
     QuotaExceededError,
     RateLimitExceededError,
+    RedisRefusedError,
     SessionClosedError,
     WrongEventLoopError,
 )
@@ -28,7 +29,14 @@ from hindsight_async.rate.client import Permit
 
 T = TypeVar("T")
 
-_NO_PERMIT = (DeadlineExceededError, QuotaExceededError, SessionClosedError, WrongEventLoopError)
+_NO_PERMIT = (
+    DeadlineExceededError,
+    QuotaExceededError,
+    RedisRefusedError,
+    SessionClosedError,
+    WrongEventLoopError,
+)
+"""What keeps an attempt from leaving, and so says nothing of what those before it did."""
 
 
 class SendHooks(Protocol):
