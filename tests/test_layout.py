@@ -5,11 +5,14 @@ import re
 import subprocess
 import tomllib
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import hindsight_async
+from hindsight_async.call.request import Endpoint
+from hindsight_async.emulator.routes import ROUTES
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(hindsight_async.__file__).parent
@@ -175,6 +178,16 @@ def test_each_library_has_its_room():
         for module in imports(path):
             owners = OWNED.get(module.split(".")[0])
             assert owners is None or place(path).startswith(tuple(owners)), f"{place(path)} imports {module}"
+
+
+def test_the_emulator_serves_each_endpoint():
+    """Whoever adds one to a resource is told that the emulator lacks it, and its tests with it."""
+    modules = [import_module(name_of(path)) for path in sources() if folder(path) == "resources"]
+    endpoints = {
+        value for module in modules for value in vars(module).values() if isinstance(value, Endpoint)
+    }
+    assert sorted(ROUTES) == sorted(endpoint.route for endpoint in endpoints)
+    assert all(endpoint.route.startswith(f"{endpoint.method} /") for endpoint in endpoints)
 
 
 def test_the_emulator_shares_no_code_with_the_client():

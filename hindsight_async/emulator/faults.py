@@ -20,15 +20,13 @@ from typing import Any, Literal, get_args
 from attrs import define, evolve, field, frozen
 
 from hindsight_async.emulator.answers import Answer, error_answer, json_answer, overlay
+from hindsight_async.emulator.routes import ROUTES
 
 At = Literal["before_commit", "after_commit", "mid_body"]
 """When it happens: the server did nothing; it has acted; it has acted, and some of its answer is out."""
 
 How = Literal["disconnect", "reset", "slow", "truncated", "html", "redirect", "empty"]
 """What happens, besides a plain status."""
-
-ROUTES = ("POST /interviews", "GET /interviews/{id}", "PATCH /interviews/{id}")
-"""The routes of the interviews resource."""
 
 ANY_ROUTE = "*"
 """Stands for every request, also one to an unknown route."""

@@ -1,8 +1,9 @@
 """From a method, a path and the bytes of a body to the true answer. Pure but for the organisation it changes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Final
 
 from attrs import frozen
 
@@ -13,11 +14,8 @@ from hindsight_async.emulator.validation import DeclaredIds, check_create, check
 ROOT = "/api/v1"
 """The path below which the API lives."""
 
-_INTERVIEW_PATH = re.compile(r"/interviews/([^/]+)")
 # Fewer digits than 64 bits have: a longer one is no id, and int() of a very long one is slow.
 _INTERVIEW_ID = re.compile(r"[1-9][0-9]{0,17}")
-
-_METHODS: Mapping[str, tuple[str, ...]] = {"/interviews": ("POST",), "/interviews/{id}": ("GET", "PATCH")}
 
 
 @frozen
@@ -27,7 +25,7 @@ class Route:
     method: str
     template: str | None
     """The path below ROOT, with `{id}` in place of an id; None where there is nothing."""
-    interview_id: str = ""
+    path_id: str = ""
     """The text in place of `{id}`, which may be no id at all."""
 
     @property
@@ -38,16 +36,64 @@ class Route:
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods that are served here."""
-        return _METHODS[self.template] if self.template else ()
+        return tuple(method for method, template in _HANDLERS if template == self.template)
+
+
+@frozen
+class _Asked:
+    """What one request asks, and what it may read and change."""
+
+    route: Route
+    raw: bytes
+    organisation: Organisation
+    declared: DeclaredIds
+    now: datetime
+    survey_page: str
+
+
+def _create_interview(asked: _Asked) -> Answer:
+    body = parse_object(asked.raw)
+    check_create(body, asked.declared)
+    return json_answer(201, asked.organisation.create(body, asked.now, asked.survey_page))
+
+
+def _read_interview(asked: _Asked) -> Answer:
+    return json_answer(200, asked.organisation.read(_existing_interview(asked)))
+
+
+def _update_interview(asked: _Asked) -> Answer:
+    interview_id = _existing_interview(asked)
+    body = parse_object(asked.raw)
+    check_update(body)
+    return json_answer(200, asked.organisation.update(interview_id, body))
+
+
+def _existing_interview(asked: _Asked) -> int:
+    text = asked.route.path_id
+    if not _INTERVIEW_ID.fullmatch(text) or int(text) not in asked.organisation.interviews:
+        raise refusal(404, "Interview request not found")
+    return int(text)
+
+
+_HANDLERS: Final[Mapping[tuple[str, str], Callable[[_Asked], Answer]]] = {
+    ("POST", "/interviews"): _create_interview,
+    ("GET", "/interviews/{id}"): _read_interview,
+    ("PATCH", "/interviews/{id}"): _update_interview,
+}
+"""What is served: a method and a path below ROOT, with `{id}` in place of an id. All else is made from this."""
+
+ROUTES: Final = tuple(f"{method} {template}" for method, template in _HANDLERS)
+"""The names of the routes."""
+
+_PATHS: Final = {template: re.compile(template.replace("{id}", "([^/]+)")) for _, template in _HANDLERS}
 
 
 def route_of(method: str, path: str) -> Route:
     """Return what a request with this method and decoded path is aimed at."""
     below = path.removeprefix(ROOT) if path.startswith(f"{ROOT}/") else ""
-    if below in _METHODS and "{" not in below:
-        return Route(method, below)
-    if one := _INTERVIEW_PATH.fullmatch(below):
-        return Route(method, "/interviews/{id}", one[1])
+    for template, pattern in _PATHS.items():
+        if found := pattern.fullmatch(below):
+            return Route(method, template, *found.groups())
     return Route(method, None)
 
 
@@ -76,25 +122,11 @@ def true_answer(
     """
     if route.template is None:
         return error_answer(404)
-    if route.name is None:
+    handler = _HANDLERS.get((route.method, route.template))
+    if handler is None:
         envelope = error_answer(405)
         return Answer(405, envelope.body, {**envelope.headers, "Allow": ", ".join(route.methods)})
     try:
-        if route.method == "POST":
-            body = parse_object(raw)
-            check_create(body, declared)
-            return json_answer(201, organisation.create(body, now, survey_page))
-        interview_id = _existing_id(route.interview_id, organisation)
-        if route.method == "GET":
-            return json_answer(200, organisation.read(interview_id))
-        body = parse_object(raw)
-        check_update(body)
-        return json_answer(200, organisation.update(interview_id, body))
+        return handler(_Asked(route, raw, organisation, declared, now, survey_page))
     except RefusedError as refused:
         return refused.answer
-
-
-def _existing_id(text: str, organisation: Organisation) -> int:
-    if not _INTERVIEW_ID.fullmatch(text) or int(text) not in organisation.interviews:
-        raise refusal(404, "Interview request not found")
-    return int(text)
