@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hindsight_async.cli.contacts import read_contacts
-from hindsight_async.cli.results import FORMULA_STARTS, CsvResults, JsonLinesResults, RowResult, result_names
+from hindsight_async.cli.results import (
+    FORMULA_STARTS,
+    CsvResults,
+    JsonLinesResults,
+    RowResult,
+    are_results,
+    result_names,
+)
 
 CREATED = RowResult(status="created", interview_request_id=4821, survey_url="https://x.example/s?t=1")
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
@@ -76,6 +83,23 @@ def test_json_values_are_written_as_json_in_csv():
 def test_clashing_names_give_way(columns, expected):
     """Our name takes a prefix, as often as needed, where the input has it already in any case."""
     assert expected == result_names(columns)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (["Email", *result_names(["Email"])], True),
+        (["Status", *result_names(["Status"])], True),
+        ([*result_names(["Status", "error"]), "Email"], True),
+        (["STATUS", "Interview_Request_ID", "Survey_URL", "Error"], True),
+        (["Email", "status", "error"], False),
+        (["Email", "interview_request_id", "status", "survey_url"], False),
+        ([], False),
+    ],
+)
+def test_results_are_known_by_their_columns(columns, expected):
+    """All of ours make a file results, also where our name has the prefix and the other is gone."""
+    assert expected is are_results(columns)
 
 
 def test_clashing_names_lose_nothing():

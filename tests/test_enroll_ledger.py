@@ -70,6 +70,50 @@ def test_no_ledger_has_to_be_asked_for(command, emulator, folder):
     assert 2 == len(emulator.outbox)
 
 
+@pytest.mark.parametrize("again", ["link.csv", "elsewhere/link.csv", "link to it/my contacts.csv"])
+def test_another_name_for_the_same_file_has_the_same_ledger(command, emulator, folder, again):
+    """A symbolic link leads to the file, so it leads to what the file's ledger remembers too."""
+    (folder / "elsewhere").mkdir()
+    (folder / "link.csv").symlink_to("my contacts.csv")
+    (folder / "elsewhere" / "link.csv").symlink_to(folder / "link.csv")
+    (folder / "link to it").symlink_to(folder)
+    assert 0 == enroll(command)[0]
+    code, _, said = command("enroll", again, "--sequence", "seq_1")
+    assert (0, "2 already_done") == (code, said.splitlines()[-1])
+    assert 2 == len(emulator.outbox)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+@pytest.mark.parametrize("columns", ["Email", "Email,Status,error,hindsight_error"])
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_results_of_an_earlier_run_are_no_new_input(command, emulator, folder, *, suffix, columns, dry):
+    """They name people who were emailed: refused with what to do, before there is a ledger or a request."""
+    cells = "," * columns.count(",")
+    (folder / "my contacts.csv").write_text(f"{columns}\n{ANN}{cells}\n{BEN}{cells}\n")
+    results = f"results.{suffix}"
+    assert 0 == enroll(command, "--output", results)[0]
+    there = names(folder)
+    code, out, said = command("enroll", results, "--sequence", "seq_1", *dry)
+    assert (2, "") == (code, out)
+    assert f"{results} has the results of an earlier run" in said
+    assert "run that run's own file again" in said
+    assert "--ledger" in said
+    assert there == names(folder)
+    assert 2 == len(emulator.requests)
+
+
+def test_results_may_be_run_with_a_word_about_the_ledger(command, emulator, folder):
+    """With their run's ledger they go on where it stopped; without any they are sent again, as asked for."""
+    (folder / "my contacts.csv").write_text(f"Email\n{ANN}\n")
+    assert 0 == enroll(command, "--output", "results.csv")[0]
+    again = ("enroll", "results.csv", "--sequence", "seq_1")
+    code, _, said = command(*again, "--ledger", "my contacts.hindsight.db")
+    assert (0, "1 already_done") == (code, said.splitlines()[-1])
+    assert 1 == len(emulator.outbox)
+    assert 0 == command(*again, "--no-ledger")[0]
+    assert 2 == len(emulator.outbox)
+
+
 @pytest.mark.parametrize("file", ["-", "/dev/stdin", "/dev/fd/0"])
 def test_what_has_no_place_beside_it_needs_a_word_about_the_ledger(command, emulator, monkeypatch, file):
     """An input that is another one each time is refused with a text that names both ways."""

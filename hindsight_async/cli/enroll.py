@@ -25,7 +25,7 @@ from hindsight_async.cli.file_arguments import (
 from hindsight_async.cli.file_run import FileRun
 from hindsight_async.cli.preflight import Preflight, check_file, report, time_needed
 from hindsight_async.cli.progress import RunProgress
-from hindsight_async.cli.results import ResultsFile
+from hindsight_async.cli.results import ResultsFile, are_results
 from hindsight_async.cli.terminal import ExitCode, confirm, refuse, say
 from hindsight_async.delivery.ledger.ledger import Ledger, without_password
 from hindsight_async.delivery.outcomes import OutcomeStatus
@@ -152,7 +152,7 @@ def enroll(
             mapping=parse_mapping(map_),
             context=parse_context(context),
         )
-        location = None if no_ledger else ledger_at or _location_beside(file, dry_run=dry_run)
+        location = None if no_ledger else ledger_at or _location_beside(file, rows.columns, dry_run=dry_run)
         ledger = None if location is None else Ledger(location)
         shown = None if location is None else without_password(location)
         preflight = asyncio.run(_check(rows, ledger, shown))
@@ -182,8 +182,17 @@ def _may_be_emailed(people: int, *, from_stdin: bool) -> bool:
     return people <= CONFIRM_ABOVE or confirm(f"This emails {people} people.", from_stdin=from_stdin)
 
 
-def _location_beside(file: str, *, dry_run: bool) -> str | None:
-    """Return where the input's ledger is; ValueError where it can have none, which a dry run only hears."""
+def _location_beside(file: str, columns: Iterable[str], *, dry_run: bool) -> str | None:
+    """Return where the input's ledger is; ValueError where it can have none, which a dry run only hears.
+
+    Results of an earlier run raise it for a dry run too: a new ledger would know none of those who were emailed.
+    """
+    if are_results(columns):
+        raise ValueError(
+            f"{file} has the results of an earlier run, whose ledger goes by the name of that run's own file: correct"
+            " rows there and run that run's own file again, which goes on by its ledger; or name that ledger here"
+            " with --ledger (--no-ledger sends every row again)"
+        )
     try:
         return ledger_beside(file)
     except ValueError as error:
@@ -200,7 +209,7 @@ def ledger_beside(file: str) -> str:
         file: The input's path, or `-` for stdin.
 
     Returns:
-        The path of a file in the same directory.
+        The path of a file in the same directory; in that of the file itself, where the input is a symbolic link.
 
     Raises:
         ValueError: The input is no file that will be there again, or its directory takes no ledger.
@@ -210,7 +219,8 @@ def ledger_beside(file: str) -> str:
     choice = "give --ledger FILE for one, or --no-ledger to have nothing remember who was sent"
     if file == STDIN or not path.is_file() or path.absolute().parts[1:2] in _NO_FILES:
         raise ValueError(f"{'stdin' if file == STDIN else file} has no ledger beside it: {choice}")
-    ledger = path.with_suffix(LEDGER_SUFFIX)
+    # By a link's own name the file would have a second ledger, which knows nobody.
+    ledger = (path.resolve() if path.is_symlink() else path).with_suffix(LEDGER_SUFFIX)
     needed = [ledger.parent, *([ledger] if ledger.exists() else [])]
     effective = os.access in os.supports_effective_ids
     for each in needed:

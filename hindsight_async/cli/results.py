@@ -167,6 +167,11 @@ def result_names(columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def are_results(columns: Iterable[str]) -> bool:
+    """Tell whether these are the columns of an earlier run's results: all of ours, in any case, with the prefix or without."""
+    return {column.casefold().removeprefix(CLASH_PREFIX) for column in columns} >= set(RESULT_COLUMNS)
+
+
 def _keep(output: Path) -> None:
     """Move a file of earlier results out of the way: their links are nowhere else."""
     if not output.is_file():
