@@ -160,7 +160,7 @@ def test_json_results_are_read_back(cells, error):
     assert {**cells, **dict(zip(names, ("rejected", None, None, error), strict=True))} == json.loads(line)
 
 
-def test_results_are_an_input_for_updates_and_enrolment():
+def test_results_are_an_input_for_updates_and_enrollments():
     """The results file can be read again as a contact file."""
     file = io.StringIO(newline="")
     CsvResults(file, ["Email"]).write({"Email": "jane@acme.example"}, CREATED)

@@ -117,6 +117,13 @@ def test_with_nothing_but_the_core_it_works_and_says_what_is_missing(tmp_path):
         )
 
 
+def test_the_command_line_works_without_its_metadata(tmp_path):
+    """It says that it does not know its version, and goes on."""
+    without_metadata(tmp_path)
+    code = "import json, sys; sys.path.insert(0, {!r}); from hindsight_async.cli import app; print(json.dumps(app.version))"
+    assert "0+unknown" == run(code.format(str(tmp_path)), "-I", "-S")
+
+
 def classes_of_the_package():
     for path in PACKAGE.rglob("*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:

@@ -18,7 +18,8 @@ DEFAULT_BASE_URL = "https://app.usehindsight.com/api/v1"
 UNKNOWN_VERSION = "0+unknown"
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """Return the version of this package; `UNKNOWN_VERSION` where no installer wrote it down."""
     try:
         return version("hindsight-async")
     except PackageNotFoundError:
@@ -26,7 +27,7 @@ def _version() -> str:
         return UNKNOWN_VERSION
 
 
-USER_AGENT = f"hindsight-async/{_version()}"
+USER_AGENT = f"hindsight-async/{installed_version()}"
 
 
 @frozen

@@ -21,18 +21,18 @@ What `enroll` and `update` are made of, in the order in which a file passes thro
 
 import os
 import sys
-from importlib.metadata import version
 from typing import TextIO
 
 from cyclopts import App, CycloptsError
 
+from hindsight_async.call.access import installed_version
 from hindsight_async.cli.terminal import ExitCode, prepare_stdout, refuse
 from hindsight_async.errors import HindsightError
 
 app = App(
     name="hindsight-async",
     help="Enroll contacts in Hindsight win-loss interviews.",
-    version=version("hindsight-async"),
+    version=installed_version(),
     result_action="return_value",
     exit_on_error=False,
     print_error=True,
