@@ -131,7 +131,7 @@ def end_of_run(
 def status_of(error: HindsightError, *, creating: bool) -> OutcomeStatus:
     """Say what a failed call means for its row.
 
-    What was refused is not the row's fault where no other row would escape it, or another moment might do.
+    A refusal counts as not sent where it is not the row's fault: no other row would escape it, or a later moment may do.
     """
     if error.delivery is not Delivery.UNKNOWN and (
         ends_the_run(error, creating=creating)

@@ -37,7 +37,7 @@ class Answer:
     headers: Mapping[str, str] = {}
 
 
-class RefusedError(Exception):
+class WrongRequestError(Exception):
     """The request is wrong.
 
     Args:
@@ -71,6 +71,6 @@ def error_answer(status: int, message: str | None = None, **details: Any) -> Ans
     return json_answer(status, {"error": error | ({"details": details} if details else {})})
 
 
-def refusal(status: int, message: str, **details: Any) -> RefusedError:
+def wrong_request(status: int, message: str, **details: Any) -> WrongRequestError:
     """Return the error to raise for a request that is wrong."""
-    return RefusedError(error_answer(status, message, **details))
+    return WrongRequestError(error_answer(status, message, **details))

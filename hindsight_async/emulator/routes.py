@@ -7,7 +7,13 @@ from typing import Final
 
 from attrs import frozen
 
-from hindsight_async.emulator.answers import Answer, RefusedError, error_answer, json_answer, refusal
+from hindsight_async.emulator.answers import (
+    Answer,
+    WrongRequestError,
+    error_answer,
+    json_answer,
+    wrong_request,
+)
 from hindsight_async.emulator.state import Organisation
 from hindsight_async.emulator.validation import DeclaredIds, check_create, check_update, parse_object
 
@@ -71,7 +77,7 @@ def _update_interview(asked: _Asked) -> Answer:
 def _existing_interview(asked: _Asked) -> int:
     text = asked.route.path_id
     if not _INTERVIEW_ID.fullmatch(text) or int(text) not in asked.organisation.interviews:
-        raise refusal(404, "Interview request not found")
+        raise wrong_request(404, "Interview request not found")
     return int(text)
 
 
@@ -128,5 +134,5 @@ def true_answer(
         return Answer(405, envelope.body, {**envelope.headers, "Allow": ", ".join(route.methods)})
     try:
         return handler(_Asked(route, raw, organisation, declared, now, survey_page))
-    except RefusedError as refused:
-        return refused.answer
+    except WrongRequestError as wrong:
+        return wrong.answer

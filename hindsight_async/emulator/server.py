@@ -212,7 +212,7 @@ class Emulator:
         """Let the next requests on a route fail; several faults on it happen in the order they were scripted.
 
         Args:
-            route: "POST /interviews", "GET /interviews/{id}", "PATCH /interviews/{id}", or "*" for every request.
+            route: Method and path without ids, such as "GET /interviews/{id}", or "*" for every request.
             how: A status; "disconnect"; "reset" (the same by TCP reset); "slow"; "truncated" (more bytes promised
                 than sent); or, instead of the answer, "html", "redirect" or "empty" (no body).
             at: "before_commit" (the default: nothing happened), "after_commit" (it did), or "mid_body" (it did, and

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from attrs import frozen
 
-from hindsight_async.emulator.answers import refusal
+from hindsight_async.emulator.answers import wrong_request
 
 _TEXT = (str,)
 _TEXT_OR_OBJECT = (str, dict)
@@ -59,15 +59,15 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     """Return the JSON object these bytes hold.
 
     Raises:
-        RefusedError: They hold anything else (400).
+        WrongRequestError: They hold anything else (400).
 
     """
     try:
         document = json.loads(raw, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise refusal(400, "Invalid JSON") from None
+        raise wrong_request(400, "Invalid JSON") from None
     if not isinstance(document, dict):
-        raise refusal(400, "The request body must be a JSON object")
+        raise wrong_request(400, "The request body must be a JSON object")
     return document  # pyright: ignore[reportUnknownVariableType]
 
 
@@ -75,7 +75,7 @@ def check_create(body: Mapping[str, Any], declared: DeclaredIds) -> None:
     """Check a body that is to create an interview.
 
     Raises:
-        RefusedError: It may not (400); the details name the fields.
+        WrongRequestError: It may not (400); the details name the fields.
 
     """
     _check_fields(body, CREATE_FIELDS)
@@ -83,35 +83,35 @@ def check_create(body: Mapping[str, Any], declared: DeclaredIds) -> None:
     if not (body.get("sequence_id") or body.get("interview_type_id")):
         missing += ["sequence_id", "interview_type_id"]
     if missing:
-        raise refusal(
+        raise wrong_request(
             400,
             "contact_email and one of sequence_id, interview_type_id are required",
             missing_fields=missing,
         )
     if not _ADDRESS.fullmatch(body["contact_email"].strip()):
-        raise refusal(400, "contact_email must be an email address", invalid_fields=["contact_email"])
+        raise wrong_request(400, "contact_email must be an email address", invalid_fields=["contact_email"])
     if unknown := declared.unknown_in(body):
-        raise refusal(400, f"{unknown} not found")
+        raise wrong_request(400, f"{unknown} not found")
 
 
 def check_update(body: Mapping[str, Any]) -> None:
     """Check a body that is to change an interview.
 
     Raises:
-        RefusedError: It changes nothing, or what cannot be changed (400); the details name the fields.
+        WrongRequestError: It changes nothing, or what cannot be changed (400); the details name the fields.
 
     """
     _check_fields(body, UPDATE_FIELDS)
     if not body:
         names = list(UPDATE_FIELDS)
-        raise refusal(400, f"At least one of {', '.join(names)} is required", missing_fields=names)
+        raise wrong_request(400, f"At least one of {', '.join(names)} is required", missing_fields=names)
 
 
 def _check_fields(body: Mapping[str, Any], fields: Mapping[str, tuple[type, ...]]) -> None:
     if unknown := sorted(body.keys() - fields.keys()):
-        raise refusal(400, f"Not accepted here: {', '.join(unknown)}", unknown_fields=unknown)
+        raise wrong_request(400, f"Not accepted here: {', '.join(unknown)}", unknown_fields=unknown)
     if wrong := [name for name, value in body.items() if not isinstance(value, fields[name])]:
-        raise refusal(400, f"Wrong type: {', '.join(wrong)}", invalid_fields=wrong)
+        raise wrong_request(400, f"Wrong type: {', '.join(wrong)}", invalid_fields=wrong)
 
 
 def _refuse_constant(name: str) -> NoReturn:

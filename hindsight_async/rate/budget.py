@@ -105,7 +105,7 @@ class RateBudget(Budget):
         max_rate_wait: Seconds; a wait that the server names beyond it raises QuotaExceededError instead.
         on_wait: Called with the seconds to wait, the reason and the number queued whenever a caller has to wait; what
             it raises is logged, and changes nothing.
-        random: Returns a number in [0, 1); spreads the return of many programs after a rejection.
+        random: Returns a number in [0, 1); spreads the return of many programs after a 429.
         wall_clock: Returns the local time, aware.
 
     Raises:

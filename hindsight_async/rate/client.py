@@ -93,7 +93,7 @@ class BudgetClient:
         self._scheduler.release(permit, answer)
 
     def close(self) -> None:
-        """Reject with SessionClosedError those of this session who wait, and all who come later."""
+        """Turn away with SessionClosedError those of this session who wait, and all who come later."""
         self._scheduler.close(self)
 
     async def leave(self) -> None:

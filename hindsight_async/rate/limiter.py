@@ -91,7 +91,7 @@ class Limiter(Protocol):
         """Name the earliest moment at which a newcomer with so many ahead can leave."""
         ...
 
-    def rejection(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
+    def why_in_vain(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
         """Make the error for a caller that would wait in vain; None for one that may wait."""
         ...
 

@@ -46,7 +46,7 @@ class LocalLimiter:
     burst: int | None
     """How many may leave at once; None for as many as the window has room for."""
     max_rate_wait: float
-    """Seconds; a caller is rejected where the server asks for a longer wait."""
+    """Seconds; a caller is turned away where the server asks for a longer wait."""
     token_bucket: TokenBucket
     """How fast they follow each other, where `burst` is less than the limit."""
     share: float
@@ -204,7 +204,7 @@ class LocalLimiter:
             now + self.token_bucket.seconds_for(ahead),
         )
 
-    def rejection(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
+    def why_in_vain(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
         """Make the error for a caller that would wait in vain; None for one that may wait."""
         cooldown = self.cooldown
         if cooldown.closed(now) and (cooldown.quota or cooldown.opens_at - now > self.max_rate_wait):

@@ -16,8 +16,8 @@ from hindsight_async.rate.limiter import AnswerHead, Limiter, too_late
 from hindsight_async.rate.wait_queue import Waiter, WaitQueue, obstacle_for
 from hindsight_async.rate.wait_reports import OnWait, WaitReports, expected_wait, next_permit_at
 
-REJECTED_AT_ONCE = 500
-"""Waiters rejected before the event loop gets its turn again."""
+TURNED_AWAY_AT_ONCE = 500
+"""Waiters turned away before the event loop gets its turn again."""
 
 
 class Scheduler:
@@ -131,11 +131,11 @@ class Scheduler:
     ) -> Permit:
         limiter, queue = self.limiter, self.queue
         # Only those of its own session: others may be kept back by bounds that are not this caller's, and nobody is
-        # rejected who might have gone in time.
+        # turned away who might have gone in time.
         earliest = limiter.earliest(client.own_ahead_of(lane), now)
-        rejection = limiter.rejection(deadline, earliest, now)
-        if rejection is not None:
-            raise rejection
+        in_vain = limiter.why_in_vain(deadline, earliest, now)
+        if in_vain is not None:
+            raise in_vain
         turn: asyncio.Future[Permit | HindsightError] = asyncio.get_running_loop().create_future()
         waiter = Waiter(client, route, lane, now, deadline, turn)
         served = False
@@ -197,7 +197,7 @@ class Scheduler:
         opens_at = self.limiter.opens_at
         self.limiter.learn(permit, answer, now=self.latest(), received_at=self._wall_clock())
         if self.limiter.opens_at > opens_at:
-            self.reject_hopeless()
+            self.turn_away_hopeless()
 
     def _uncount(self, permit: Permit) -> None:
         permit.client.in_flight -= 1
@@ -221,9 +221,9 @@ class Scheduler:
             waiter = self.queue.call_next(lambda head: not obstacle_for(head, self.limiter, now))
             if waiter is None:
                 break
-            rejection = self.limiter.rejection(waiter.deadline, now, now)
+            in_vain = self.limiter.why_in_vain(waiter.deadline, now, now)
             waiter.turn.set_result(
-                rejection or self._counted(self.limiter.take(waiter.client, waiter.route, now))
+                in_vain or self._counted(self.limiter.take(waiter.client, waiter.route, now))
             )
         self._set_timer(now)
         self.limiter.rebalance()
@@ -255,30 +255,30 @@ class Scheduler:
         """Name the moment, at a guess, at which one caller more than now wait will have a permit."""
         return next_permit_at(self.queue.waiting, self.limiter, now)
 
-    # Callers are rejected
+    # Callers are turned away
 
-    def reject_hopeless(self) -> None:
-        """Reject those who wait in vain, after it was learned that they would have to wait longer."""
+    def turn_away_hopeless(self) -> None:
+        """Turn away those who wait in vain, after it was learned that they would have to wait longer."""
         if self.queue.waiting:
-            self._reject_hopeless(list(self.queue))
+            self._turn_away_hopeless(list(self.queue))
 
-    def _reject_hopeless(self, waiting: list[Waiter]) -> None:
+    def _turn_away_hopeless(self, waiting: list[Waiter]) -> None:
         now = self.now()
-        for waiter in waiting[:REJECTED_AT_ONCE]:
+        for waiter in waiting[:TURNED_AWAY_AT_ONCE]:
             if not waiter.turn.done():
-                rejection = self.limiter.rejection(waiter.deadline, self.limiter.earliest(0, now), now)
-                if rejection is not None:
-                    self.queue.reject(waiter, rejection)
-        if rest := waiting[REJECTED_AT_ONCE:]:
-            asyncio.get_running_loop().call_soon(self._reject_hopeless, rest)
+                in_vain = self.limiter.why_in_vain(waiter.deadline, self.limiter.earliest(0, now), now)
+                if in_vain is not None:
+                    self.queue.turn_away(waiter, in_vain)
+        if rest := waiting[TURNED_AWAY_AT_ONCE:]:
+            asyncio.get_running_loop().call_soon(self._turn_away_hopeless, rest)
 
     def close(self, client: BudgetClient) -> None:
-        """Reject all of one session who wait, and all who come later."""
+        """Turn away all of one session who wait, and all who come later."""
         client.closed = True
         for waiter in list(self.queue):
             if waiter.client is client and not waiter.turn.done():
                 closed = SessionClosedError("the session was closed while the request waited")
-                self.queue.reject(waiter, closed)
+                self.queue.turn_away(waiter, closed)
 
     async def leave(self, client: BudgetClient) -> None:
         """Note that a session is gone; after the last one the limiter comes to rest."""

@@ -36,7 +36,7 @@ class Waiter:
     """The moment it joined the queue."""
     deadline: float | None
     turn: "asyncio.Future[Permit | HindsightError]"
-    """Done once it was served, rejected or cancelled; a waiter whose turn is done is not waiting, in line or not."""
+    """Done once it was served, turned away or cancelled; a waiter whose turn is done is not waiting, in line or not."""
     arrival: int = 0
     """Its number among all that ever joined: what "first come" means across lines."""
 
@@ -95,7 +95,7 @@ class WaitQueue:
         if self._gone > FEW_GONE and self._gone > self.waiting:
             self._forget_gone()
 
-    def reject(self, waiter: Waiter, why: "HindsightError") -> None:
+    def turn_away(self, waiter: Waiter, why: "HindsightError") -> None:
         """Have this waiter's call raise an error instead of leaving."""
         waiter.turn.set_result(why)
         self.leave(waiter)

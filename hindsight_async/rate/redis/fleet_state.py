@@ -70,7 +70,7 @@ class FleetView:
             self.opens_at, self.reset_at, self.quota = opens_at, reset_at, quota
 
     def fresh(self, now: float) -> bool:
-        """Tell whether the last reply is recent enough to reject a caller on the strength of it."""
+        """Tell whether the last reply is recent enough to turn a caller away on the strength of it."""
         return now - self.synced_at <= self.timing.heartbeat
 
     def obstacle(self, now: float) -> str:
@@ -104,7 +104,7 @@ class FleetState:
     view: FleetView
     timing: Timing
     max_rate_wait: float
-    """Seconds; a caller is rejected where the server asks for a longer wait."""
+    """Seconds; a caller is turned away where the server asks for a longer wait."""
     random: Callable[[], float]
     unused: deque[FleetPermit] = field(factory=deque[FleetPermit])
     """Permits that Redis has issued and no caller has taken."""

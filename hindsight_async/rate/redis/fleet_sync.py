@@ -138,7 +138,7 @@ class FleetSync:
         state.claimed = (short and interactive > 0, short and bulk > 0)
         state.scheduler.pump()
         if short and (not was_fresh or view.opens_at > was_open_from):
-            state.scheduler.reject_hopeless()
+            state.scheduler.turn_away_hopeless()
 
     def _resend_what_was_lost(self, reply: SyncReply, now: float) -> None:
         """Tell everything again after Redis lost some of it, or its clock was set: its moments are off by as much."""
@@ -189,11 +189,11 @@ class FleetSync:
         state.scheduler.pump()
 
     def refused_by_redis(self, error: RedisRefusedError, now: float) -> None:
-        """Note that Redis is there but of no use: reject all who wait, unless this process goes on alone."""
+        """Note that Redis is there but of no use: turn away all who wait, unless this process goes on alone."""
         state, why = self.state, str(error.args[0])
         if state.alone is not None:
             self.lose_redis(why, now)
             return
         state.away, state.refused = False, why
         state.reconnect_at = now + self.timing.retry
-        state.scheduler.reject_hopeless()
+        state.scheduler.turn_away_hopeless()

@@ -152,11 +152,11 @@ class FleetLimiter:
             return state.alone.earliest(ahead, now)
         return max(now, state.reconnect_at) if state.away else state.view.earliest(ahead, now)
 
-    def rejection(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
+    def why_in_vain(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
         """Make the error for a caller that would wait in vain; None for one that may wait."""
         state, view = self.state, self.state.view
         if state.alone is not None:
-            return state.alone.rejection(deadline, earliest, now)
+            return state.alone.why_in_vain(deadline, earliest, now)
         if state.refused is not None and now < state.reconnect_at:
             return RedisRefusedError(state.refused)
         if now < view.opens_at and (view.quota or view.opens_at - now > state.max_rate_wait):
