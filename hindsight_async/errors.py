@@ -77,9 +77,8 @@ class HindsightError(Exception):
         call = f"{self.method} {self.path}: " if self.method else ""
         call += "an earlier call: " if self.is_earlier else ""
         tried = f" (after {self.attempts} {'attempt' if self.attempts == 1 else 'attempts'})"
-        return (
-            f"{call}{without_addresses(self._what_happened()[:LONGEST_TEXT])}{self._what_it_means()}{tried}"
-        )
+        happened = without_addresses(self._what_happened()[:LONGEST_TEXT])
+        return f"{call}{happened}{self._what_it_means()}{tried if self.method or self.attempts else ''}"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"

@@ -77,7 +77,7 @@ def test_the_demo_takes_a_file_of_ones_own(command_line, tmp_path):
     )
     done = command_line("demo", "--csv", str(contacts))
     assert 0 == done.returncode
-    assert "2 contacts enrolled, 1 emails in the emulator's outbox." in done.stdout
+    assert "2 contacts enrolled, 1 email in the emulator's outbox." in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_a_crm_export_is_enrolled_as_it_is(run, emulator, contacts):
     done = run("enroll", "contacts.csv", "--sequence", "seq_1", "--context", "title")
     assert (0, "2 created, 1 duplicate") == (done.returncode, done.stderr.splitlines()[-1])
     duplicate, jane, joe = rows(done.stdout)
-    assert ("duplicate", "the same contact and interview as row 1") == (
+    assert ("duplicate", "the same contact and interview as line 2") == (
         duplicate["status"],
         duplicate["error"],
     )
@@ -112,7 +112,7 @@ def test_a_dry_run_sends_nothing_and_tells_what_would_be(run, emulator, contacts
     ]
     assert (
         "Ledger: a.db (knows 2 rows)\n"
-        "1 would be sent (1 emails), 1 duplicates, 0 invalid, 2 created in the ledger\n"
+        "1 would be sent (1 email), 1 duplicate, 0 invalid, 2 created in the ledger\n"
         "at 1000 requests per minute this takes less than a minute; nothing was sent\n"
     ) == done.stderr
     assert 2 == len(emulator.requests)
@@ -221,7 +221,14 @@ def test_a_wrong_key_ends_the_run_and_loses_nothing(run, emulator, contacts):
         "enroll", "contacts.csv", "--sequence", "seq_1", "--ledger", "a.db", HINDSIGHT_API_KEY="wrong"
     )
     assert 1 == wrong.returncode
-    assert "the run ended early: POST /interviews: the server answered 401 unauthorized" in wrong.stderr
+    said = wrong.stderr.splitlines()
+    [cause] = (
+        number for number, line in enumerate(said) if line.startswith("the run ended early: POST /inter")
+    )
+    advice = said.index("2 not_sent: safe to run again: the same command sends these alone,")
+    assert "the server answered 401 unauthorized" in said[cause]
+    assert cause < advice
+    assert "once the cause named above is out of the way" == said[advice + 1]
     assert 0 == run("enroll", "contacts.csv", "--sequence", "seq_1", "--ledger", "a.db").returncode
     assert 2 == len(emulator.outbox)
 

@@ -165,7 +165,7 @@ def test_a_dry_run_counts_as_the_run_would(command, emulator, folder, monkeypatc
         "Ledger: my contacts.hindsight.db (knows 4 rows)",
         "2 not allowed by HINDSIGHT_ALLOWED_RECIPIENTS:",
         "  lines 4, 5",
-        "1 would be sent (1 emails), 0 duplicates, 0 invalid, 2 not allowed, 1 created in the ledger",
+        "1 would be sent (1 email), 0 duplicates, 0 invalid, 2 not allowed, 1 created in the ledger",
     ] == said.splitlines()[:4]
     assert listed == names(folder)
     (folder / "my contacts.hindsight.db").unlink()
@@ -182,6 +182,56 @@ def test_the_question_counts_those_who_would_be_emailed(command, emulator, folde
     code, _, said = enroll(command)
     assert (2, True) == (code, "This emails 26 people." in said)
     assert [] == emulator.requests
+
+
+def test_an_allow_list_is_named_as_what_keeps_rows_back(command, folder, monkeypatch):
+    """The same command would keep them back again, so the advice says what has to change before."""
+    monkeypatch.setenv("HINDSIGHT_ALLOWED_RECIPIENTS", "*@other.example")
+    code, _, said = enroll(command)
+    assert (1, True) == (
+        code,
+        "\n2 not_sent: safe to run again: the same command sends these alone,\n" in said,
+    )
+    assert "\nonce HINDSIGHT_ALLOWED_RECIPIENTS allows those that it keeps back (2)\n" in said
+    assert "above" not in said
+    monkeypatch.setenv("HINDSIGHT_ALLOWED_RECIPIENTS", "*@acme.example")
+    assert 0 == enroll(command)[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("show none.db", "none.db: name the file or database that a run was given"),
+        ("resolve a.db abcdef --resend", "no unknown or rejected row has a key that begins with abcdef"),
+        (
+            "show ./my_contacts.csv",
+            "my_contacts.csv: it is no ledger: name another file",
+        ),
+    ],
+)
+def test_looking_into_a_ledger_speaks_of_nothing_sent(command, folder, words, complaint):
+    """What only reads or corrects a ledger could have sent nothing, so its errors do not say so."""
+    enroll(command, "--ledger", "a.db")
+    (folder / "my_contacts.csv").write_text("Email\n")
+    code, out, said = command("ledger", *words.split())
+    assert (2, "") == (code, out)
+    assert complaint in said
+    assert "sent" not in said
+    assert "attempts" not in said
+
+
+def test_one_of_a_kind_is_counted_as_one(command, folder):
+    """No text speaks of `1 rows`."""
+    (folder / "my contacts.csv").write_text(f"Email\n{ANN}\n")
+    enroll(command)
+    assert "(knows 1 row)" in enroll(command)[2]
+    (folder / "u.csv").write_text("Interview ID,Objective,Title\n1,Why?,CTO\n")
+    said = command("update", "u.csv", "--context", "Title")[2]
+    assert ["        1  contact's notes (contact_context)", "        1  objective"] == said.splitlines()[1:3]
+    (folder / "u.csv").write_text("Interview ID,Objective\n1,\n")
+    (folder / "my contacts.csv").write_text("Email\nnobody\n")
+    for said in (command("update", "u.csv")[2], enroll(command)[2]):
+        assert "1 row cannot be sent, so none was; correct it, or give --skip-invalid" in said
 
 
 def test_the_advice_can_be_typed_as_it_stands(command, emulator):
@@ -225,13 +275,13 @@ def test_an_update_asks_before_it_overwrites(command, emulator, folder):
     assert [
         "This updates 2 interviews and overwrites",
         "        2  contacts' notes (contact_context)",
-        "        1  objectives",
+        "        1  objective",
         "Hindsight keeps no old values. Nobody can be asked here: give --yes to go on.",
     ] == said.splitlines()[:4]
     code, shown, said = command("update", "u.csv", "--context", "Title", "--dry-run")
     assert 0 == code
     assert [1, 2] == [json.loads(line)["interview_request_id"] for line in shown.splitlines()]
-    assert "2 would be updated, 1 duplicates, 0 invalid" == said.splitlines()[0]
+    assert "2 would be updated, 1 duplicate, 0 invalid" == said.splitlines()[0]
     assert sent == len(emulator.requests)
     code, _, said = command("update", "u.csv", "--context", "Title", "--yes")
     assert (0, "2 updated, 1 duplicate") == (code, said.splitlines()[-1])

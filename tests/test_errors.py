@@ -75,9 +75,16 @@ def test_addresses_stay_out_of_texts():
 
 def test_no_text_is_empty():
     """Even an error without words names itself."""
-    assert "HindsightError; nothing was sent (after 0 attempts)" == str(HindsightError(""))
-    assert "<SessionClosedError: closed; nothing was sent (after 0 attempts)>" == repr(
-        SessionClosedError("closed")
+    assert "HindsightError; nothing was sent" == str(HindsightError(""))
+    assert "<SessionClosedError: closed; nothing was sent>" == repr(SessionClosedError("closed"))
+
+
+def test_a_text_without_a_call_speaks_of_no_attempts():
+    """Where there was a call or an attempt it does, and says how many."""
+    assert "refused; nothing was sent" == str(NotSentError("refused"))
+    assert "refused; nothing was sent (after 2 attempts)" == str(NotSentError("refused", attempts=2))
+    assert "POST /interviews: refused; nothing was sent (after 0 attempts)" == str(
+        NotSentError("refused", **CALL)
     )
 
 

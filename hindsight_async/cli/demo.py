@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from hindsight_async.cli.contacts import REST, BadRow, ContactRow, read_contacts
-from hindsight_async.cli.terminal import ExitCode, refuse, say
+from hindsight_async.cli.terminal import ExitCode, counted, refuse, say
 from hindsight_async.emulator import Emulator
 from hindsight_async.errors import HindsightError
 from hindsight_async.rate import Plan
@@ -89,7 +89,7 @@ def contacts_in(file: BinaryIO) -> list[CreateInterview]:
 async def _enroll_with_progress(contacts: Sequence[CreateInterview]) -> DemoResult:
     console = Console(stderr=True)
     if not console.is_terminal:
-        say(f"enrolling {len(contacts)} contacts on a local emulator ({DEMO_PLAN.value} plan)")
+        say(f"enrolling {counted(len(contacts), 'contact')} on a local emulator ({DEMO_PLAN.value} plan)")
         return await _enroll(contacts, lambda _: None)
     columns = (TextColumn("enrolling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
@@ -157,7 +157,7 @@ def _print_result(result: DemoResult) -> None:
             sys.stdout.write("\t".join(row) + "\n")
     enriched = result.enrollments[0].request.contact_email
     sys.stdout.write(
-        f"{len(rows)} contacts enrolled, {result.emails} emails in the emulator's outbox. "
+        f"{counted(len(rows), 'contact')} enrolled, {counted(result.emails, 'email')} in the emulator's outbox. "
         f"The context of {enriched} was enriched; read back, interview {result.read_back.interview_request_id} "
         f"is {result.read_back.status or 'of an unknown status'}.\n"
     )

@@ -23,10 +23,10 @@ from hindsight_async.cli.file_arguments import (
     parse_mapping,
 )
 from hindsight_async.cli.file_run import FileRun
-from hindsight_async.cli.preflight import Preflight, check_file, report, time_needed
+from hindsight_async.cli.preflight import Preflight, check_file, refuse_bad_rows, report, time_needed
 from hindsight_async.cli.progress import RunProgress
 from hindsight_async.cli.results import ResultsFile, are_results
-from hindsight_async.cli.terminal import ExitCode, confirm, refuse, say
+from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.ledger.ledger import Ledger, without_password
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.errors import HindsightError
@@ -157,9 +157,7 @@ def enroll(
         shown = None if location is None else without_password(location)
         preflight = asyncio.run(_check(rows, ledger, shown))
         if preflight.bad and not skip_invalid:
-            return refuse(
-                f"{preflight.bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
-            )
+            return refuse_bad_rows(preflight.bad)
         if dry_run:
             _show_dry_run(preflight, plan_or_default(plan).requests_per_minute)
             return ExitCode.DONE
@@ -232,8 +230,10 @@ def ledger_beside(file: str) -> str:
 async def _check(rows: Iterable[ContactRow | BadRow], ledger: Ledger | None, shown: str | None) -> Preflight:
     """Say which ledger it is, and what the rows amount to with it."""
     if ledger is not None:
-        known = sum((await ledger.counts()).values()) if await ledger.exists() else None
-        say(f"Ledger: {shown} ({'new' if known is None else f'knows {known:,} rows'})")
+        state = "new"
+        if await ledger.exists():
+            state = f"knows {counted(sum((await ledger.counts()).values()), 'row')}"
+        say(f"Ledger: {shown} ({state})")
     preflight = await check_file(rows, ledger, allowed_here(), report)
     if preflight.not_allowed:
         lines = ", ".join(map(str, preflight.not_allowed_on))
@@ -264,8 +264,8 @@ def _show_dry_run(preflight: Preflight, limit: int) -> None:
     )
     kept_back = f", {preflight.not_allowed} not allowed" if preflight.not_allowed else ""
     say(
-        f"{preflight.to_send} would be sent ({preflight.emails} emails), {preflight.duplicates} duplicates, {preflight.bad} invalid"
-        f"{kept_back}{known}\n{time_needed(preflight.to_send, limit)}"
+        f"{preflight.to_send} would be sent ({counted(preflight.emails, 'email')}),"
+        f" {counted(preflight.duplicates, 'duplicate')}, {preflight.bad} invalid{kept_back}{known}\n{time_needed(preflight.to_send, limit)}"
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import textwrap
+from array import array
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
@@ -15,7 +16,8 @@ from hindsight_async.cli.results import ResultsFile, RowResult
 from hindsight_async.cli.terminal import ExitCode, refuse, say
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
-from hindsight_async.errors import Delivery, HindsightError, LedgerError
+from hindsight_async.errors import Delivery, HindsightError, LedgerError, RecipientNotAllowedError
+from hindsight_async.resources.interviews.recipients import ALLOWED_RECIPIENTS_VARIABLE
 from hindsight_async.session import HindsightSession
 
 FAILURES_LISTED = 10
@@ -75,6 +77,10 @@ class FileRun(Generic[Row, Request]):
     progress: RunProgress
     _in_hand: dict[int, Row] = field(init=False, factory=dict[int, Any])
     """The rows that were handed to the run and have no verdict yet, by their index in it: bad rows have none."""
+    _lines: "array[int]" = field(init=False, factory=lambda: array("Q"))
+    """The line of each row that was handed to the run, by its index: an array, since a file may have millions."""
+    _not_allowed: int = field(init=False, default=0)
+    """Rows that the allow-list kept back."""
     _refused_before: int = field(init=False, default=0)
     """Rows that the ledger knows as rejected by an earlier run."""
     _invalid: int = field(init=False, default=0)
@@ -95,6 +101,7 @@ class FileRun(Generic[Row, Request]):
                 self.results.write(row.cells, RowResult(status=INVALID, error=row.problem))
                 continue
             self._in_hand[index] = row
+            self._lines.append(row.line)
             index += 1
             yield self.request_of(row)
 
@@ -127,7 +134,7 @@ class FileRun(Generic[Row, Request]):
         row = self._in_hand.pop(outcome.index)
         error = None if outcome.error is None else str(outcome.error)
         if outcome.duplicate_of is not None:
-            error = f"the same contact and interview as row {outcome.duplicate_of + 1}"
+            error = f"the same contact and interview as line {self._lines[outcome.duplicate_of]}"
         result = RowResult(
             status=outcome.status.value,
             interview_request_id=outcome.interview_request_id,
@@ -138,6 +145,7 @@ class FileRun(Generic[Row, Request]):
         listed = self._problems.get(outcome.status)
         if listed is not None and len(listed) < FAILURES_LISTED:
             listed.append(_wrapped(f"line {row.line}, key {outcome.key[:KEY_SHOWN]}: {error}"))
+        self._not_allowed += isinstance(outcome.error, RecipientNotAllowedError)
         self._refused_before += outcome.status is OutcomeStatus.ALREADY_DONE and outcome.error is not None
         return written
 
@@ -175,17 +183,27 @@ class FileRun(Generic[Row, Request]):
         if self._invalid:
             parts.append(f"{self._invalid} {INVALID}")
         say(", ".join(parts) or "no rows")
+        if failure is not None:
+            say(f"the run ended early: {failure}")
         for status, lines in self._problems.items():
             if counts[status]:
-                say(f"{counts[status]} {status.value}: {self.advice[status]}")
+                advice = [self.advice[status]]
+                if status is OutcomeStatus.NOT_SENT:
+                    advice += self._to_be_mended(failure)
+                say(f"{counts[status]} {status.value}: " + ",\n".join(advice))
                 say("\n".join(lines))
             if counts[status] > len(lines):
                 say(f"  and {counts[status] - len(lines)} more, in the results")
         if self._refused_before:
             say(f"{self._refused_before} of those already done had been rejected: see the results")
-        if failure is not None:
-            say(f"the run ended early: {failure}")
         return self._exit_code(failure)
+
+    def _to_be_mended(self, failure: HindsightError | None) -> Iterator[str]:
+        """Yield what else would keep the rows that were not sent back again."""
+        if failure is not None:
+            yield "once the cause named above is out of the way"
+        if self._not_allowed:
+            yield f"once {ALLOWED_RECIPIENTS_VARIABLE} allows those that it keeps back ({self._not_allowed})"
 
     def _exit_code(self, failure: HindsightError | None) -> int:
         counts = self.progress.counts

@@ -6,7 +6,7 @@ from itertools import islice
 from attrs import define, field
 
 from hindsight_async.cli.contacts import BadRow, ContactRow
-from hindsight_async.cli.terminal import say
+from hindsight_async.cli.terminal import ExitCode, counted, refuse, say
 from hindsight_async.delivery.input import SeenKeys
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
@@ -56,11 +56,19 @@ def report(row: BadRow) -> None:
     say(f"line {row.line}: {row.problem}")
 
 
+def refuse_bad_rows(bad: int) -> ExitCode:
+    """Say that so many bad rows hold all others back; return the exit code for that."""
+    return refuse(
+        f"{counted(bad, 'row')} cannot be sent, so none was; correct {'it' if bad == 1 else 'them'},"
+        " or give --skip-invalid"
+    )
+
+
 def time_needed(requests: int, limit: int) -> str:
     """Say how long so many requests take at `limit` a minute."""
     # The first `limit` of them go out at once, and each further window takes a minute.
     minutes = max(0, requests - 1) // limit
-    takes = f"about {minutes} minute{'s' * (minutes > 1)}" if minutes else "less than a minute"
+    takes = f"about {counted(minutes, 'minute')}" if minutes else "less than a minute"
     return f"at {limit} requests per minute this takes {takes}; nothing was sent"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections.abc import Coroutine
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from hindsight_async.cli.file_arguments import Flag
 from hindsight_async.cli.terminal import ExitCode, refuse, say
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
-from hindsight_async.errors import HindsightError
+from hindsight_async.errors import HindsightError, LedgerError
 from hindsight_async.rate import Plan
 from hindsight_async.resources.interviews.models import Interview
 from hindsight_async.session import HindsightSession
@@ -53,7 +54,7 @@ def show(ledger: str, /, *, status: LedgerStatus | None = None) -> int:
         Only rows of this status.
 
     """
-    return asyncio.run(_show(Ledger(ledger), status))
+    return _with_ledger(_show(Ledger(ledger), status))
 
 
 @ledger_app.command
@@ -79,7 +80,7 @@ def resolve(
         It was not, or may be sent again.
 
     """
-    return asyncio.run(_resolve(Ledger(ledger), key, created, resend=resend))
+    return _with_ledger(_resolve(Ledger(ledger), key, created, resend=resend))
 
 
 async def _get(ids: tuple[int, ...], hindsight: HindsightSession) -> int:
@@ -101,6 +102,13 @@ def _plain(interview: Interview) -> dict[str, Any]:
         interview,
         value_serializer=lambda _, __, value: value.isoformat() if isinstance(value, datetime) else value,
     )
+
+
+def _with_ledger(work: Coroutine[Any, Any, int]) -> int:
+    try:
+        return asyncio.run(work)
+    except LedgerError as error:
+        return refuse(str(error.args[0]))  # the whole text says that nothing was sent, which nobody asked for
 
 
 async def _show(ledger: Ledger, status: LedgerStatus | None) -> int:

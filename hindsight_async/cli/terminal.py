@@ -53,6 +53,11 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
+def counted(number: int, noun: str) -> str:
+    """Return `1 row`, `2 rows`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def refuse(text: str) -> ExitCode:
     """Say why nothing was done; return the exit code for that."""
     say(f"hindsight-async: {text}")

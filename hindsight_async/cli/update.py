@@ -23,10 +23,10 @@ from hindsight_async.cli.file_arguments import (
     parse_mapping,
 )
 from hindsight_async.cli.file_run import FileRun
-from hindsight_async.cli.preflight import REQUESTS_SHOWN, report, time_needed
+from hindsight_async.cli.preflight import REQUESTS_SHOWN, refuse_bad_rows, report, time_needed
 from hindsight_async.cli.progress import RunProgress
 from hindsight_async.cli.results import ResultsFile
-from hindsight_async.cli.terminal import ExitCode, confirm, refuse, say
+from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.input import SeenKeys
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.rate import Plan, plan_or_default
@@ -39,10 +39,11 @@ _ADVICE = {
 }
 
 _OVERWRITTEN = {
-    "contact_context": "contacts' notes (contact_context)",
-    "contact_name": "contacts' names (contact_name)",
-    "objective": "objectives",
+    "contact_context": ("contact's notes (contact_context)", "contacts' notes (contact_context)"),
+    "contact_name": ("contact's name (contact_name)", "contacts' names (contact_name)"),
+    "objective": ("objective", "objectives"),
 }
+"""What is overwritten, by the field's name: of one interview, and of more."""
 
 
 @define
@@ -62,12 +63,12 @@ class _Changes:
 
     def __str__(self) -> str:
         lost = [
-            f"  {self.fields[name]:>7,}  {label}" for name, label in _OVERWRITTEN.items() if self.fields[name]
+            f"  {self.fields[name]:>7,}  {labels[self.fields[name] > 1]}"
+            for name, labels in _OVERWRITTEN.items()
+            if self.fields[name]
         ]
-        interviews = f"{self.to_send:,} interview{'s' * (self.to_send != 1)}"
-        return "\n".join(
-            [f"This updates {interviews} and overwrites", *lost, "Hindsight keeps no old values."]
-        )
+        updates = f"This updates {counted(self.to_send, 'interview')} and overwrites"
+        return "\n".join([updates, *lost, "Hindsight keeps no old values."])
 
 
 def update(
@@ -113,9 +114,7 @@ def update(
         rows = read_updates(source, mapping=parse_mapping(map_), context=parse_context(context))
         changes = _check(rows)
         if changes.bad and not skip_invalid:
-            return refuse(
-                f"{changes.bad} rows cannot be sent, so none was; correct them, or give --skip-invalid"
-            )
+            return refuse_bad_rows(changes.bad)
         if dry_run:
             _show_dry_run(changes, plan_or_default(plan).requests_per_minute)
             return ExitCode.DONE
@@ -152,7 +151,7 @@ def _show_dry_run(changes: _Changes, limit: int) -> None:
         request = {"interview_request_id": row.interview_request_id, **json.loads(encode(row.update))}
         sys.stdout.write(f"{json.dumps(request, ensure_ascii=False)}\n")
     say(
-        f"{changes.to_send} would be updated, {changes.duplicates} duplicates, {changes.bad} invalid\n"
+        f"{changes.to_send} would be updated, {counted(changes.duplicates, 'duplicate')}, {changes.bad} invalid\n"
         f"{changes}\n{time_needed(changes.to_send, limit)}"
     )
 
