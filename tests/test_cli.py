@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -23,11 +24,13 @@ def run(*arguments, **options):
     )
 
 
-def run_in_terminal(*arguments):
+def run_in_terminal(*arguments, columns=120):
     """Run in a pseudo-terminal; return the exit code and all that a person would see."""
     pid, terminal = pty.fork()
     if pid == 0:  # pragma: no cover  the child becomes the command
-        os.execve(COMMAND[0], [*COMMAND, *arguments], {**os.environ, "COLUMNS": "120", "TERM": "xterm"})
+        os.execve(
+            COMMAND[0], [*COMMAND, *arguments], {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
+        )
     seen = b""
     while True:
         try:
@@ -45,7 +48,7 @@ def test_the_demo_in_a_pipe_prints_plain_lines():
     """One line per contact with id, status and link, and a last one that sums up."""
     done = run("demo")
     assert (0, "enrolling 25 contacts on a local emulator (growth plan)\n") == (done.returncode, done.stderr)
-    *rows, summary = done.stdout.splitlines()
+    *rows, summary, _ = done.stdout.splitlines()
     assert 25 == len(rows)
     for row in rows:
         address, number, status, link = row.split("\t")
@@ -64,6 +67,19 @@ def test_the_demo_on_a_terminal_shows_a_bar_and_a_table():
     assert "25/25" in seen
     assert "survey link" in seen
     assert "yusuf.demir@bosphorus.example" in seen
+
+
+def test_the_demo_fits_a_narrow_terminal():
+    """At 80 columns no line is longer, and each link stands whole in one."""
+    code, seen = run_in_terminal("demo", columns=80)
+    assert 0 == code
+    lines = [
+        line.strip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).replace("\r", "\n").splitlines()
+    ]
+    assert 80 >= max(map(len, lines))
+    assert 25 == sum(
+        bool(re.match(r"http://127\.0\.0\.1:\d+/survey\?token=tok_[0-9a-f]{24}$", line)) for line in lines
+    )
 
 
 def test_the_demo_takes_a_file_of_ones_own(command_line, tmp_path):
@@ -114,7 +130,7 @@ def test_an_interrupted_demo_leaves_without_a_traceback(tmp_path):
         said = running.stderr.readline()
         running.send_signal(signal.SIGINT)
         _, rest = running.communicate(timeout=30)
-    assert "enrolling 1000 contacts" in said
+    assert "enrolling 1,000 contacts" in said
     assert (130, "") == (running.returncode, rest)
 
 

@@ -148,16 +148,17 @@ def _print_result(result: DemoResult) -> None:
     ]
     console = Console()
     if console.is_terminal:
-        table = Table(Column("contact", no_wrap=True), "id", "status", Column("survey link", overflow="fold"))
-        for row in rows:
-            table.add_row(*map(escape, row))
+        # One below the other: side by side the two are wider than most terminals, and a link in pieces cannot be used.
+        table = Table(Column("contact, and survey link", overflow="fold"), "id", "status", box=None)
+        for contact, number, status, link in rows:
+            table.add_row(escape(f"{contact}\n{link}"), number, escape(status))
         console.print(table)
     else:
         for row in rows:
             sys.stdout.write("\t".join(row) + "\n")
     enriched = result.enrollments[0].request.contact_email
     sys.stdout.write(
-        f"{counted(len(rows), 'contact')} enrolled, {counted(result.emails, 'email')} in the emulator's outbox. "
-        f"The context of {enriched} was enriched; read back, interview {result.read_back.interview_request_id} "
-        f"is {result.read_back.status or 'of an unknown status'}.\n"
+        f"{counted(len(rows), 'contact')} enrolled, {counted(result.emails, 'email')} in the emulator's outbox.\n"
+        f"Enriched and read back: {enriched}, interview {result.read_back.interview_request_id},"
+        f" {result.read_back.status or 'of an unknown status'}.\n"
     )
