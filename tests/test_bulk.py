@@ -1,8 +1,6 @@
 """Many requests: a verdict for each row, nobody twice, and an end that can come at any moment."""
 
 import asyncio
-import subprocess
-import sys
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from itertools import chain, count, repeat
@@ -12,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fresh_process import run_python
 from full_disk import full_disk
 from hindsight_async import (
     BadRequestError,
@@ -516,15 +515,9 @@ def test_a_plus_tag_makes_another_address():
     assert "j@.." == normalised("j@..")
 
 
-def python(code):
-    """Return what a fresh interpreter prints that runs this."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
 def test_sqlite_is_loaded_by_the_first_bulk_run():
     """Who makes single calls does not wait for it."""
-    loaded = python(
+    loaded = run_python(
         "import sys, hindsight_async; print('sqlite3' in sys.modules)\n"
         "from hindsight_async.delivery.input import SeenKeys; SeenKeys(); print('sqlite3' in sys.modules)"
     )
@@ -533,12 +526,12 @@ def test_sqlite_is_loaded_by_the_first_bulk_run():
 
 def test_a_python_without_sqlite_finds_duplicates_too():
     """Python can be built without it; the keys are in memory then."""
-    indexes = python(
+    indexes = run_python(
         "import sys; sys.modules['_sqlite3'] = None\n"
         "from hindsight_async.delivery.input import SeenKeys\n"
         "with SeenKeys() as seen: print(*(seen.first_index(key, i) for i, key in enumerate('abab')))"
     )
-    assert "0 1 0 1" == indexes
+    assert "0 1 0 1" == indexes.strip()
 
 
 @given(st.lists(st.text(max_size=2), max_size=30))

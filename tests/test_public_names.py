@@ -4,13 +4,13 @@ import ast
 import inspect
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import hindsight_async
+from fresh_process import run_python
 from hindsight_async import emulator
 
 ROOT = Path(__file__).parent.parent
@@ -27,12 +27,7 @@ MADE_BY_US = {"BulkRun", "Interviews", "LedgerRun"}
 
 
 def run(code, *options):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", *options, "-c", code],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert 0 == done.returncode, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(run_python(code, *options))
 
 
 ONE_AFTER_THE_OTHER = """

@@ -1,0 +1,16 @@
+"""A Python of its own, for what can be seen only in one that has imported nothing yet."""
+
+import os
+import subprocess
+import sys
+
+
+def run_python(code, *options):
+    """Return what `code` prints; coverage, which imports much by itself, stays out of that process."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *options, "-c", code],
+        env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert 0 == done.returncode, done.stderr
+    return done.stdout
