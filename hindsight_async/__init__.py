@@ -34,7 +34,7 @@ nowhere else. Inside, in reading order:
     call/                       the way of one call
         request.py              a call and a reply, as plain values
         streaming.py            an answer that is read piece by piece
-        execute.py              the only loop: permit, send, judge, then wait or return
+        execute.py              the loop of a call: permit, send, judge, then wait or return
         retry.py                whether to send again, and after how long
         transport.py            sends at most once, and knows whether the bytes left
         body.py                 bodies that note when they begin to leave
@@ -135,20 +135,22 @@ The way of one row of a bulk run:
     7. `LedgerRun.finished` in delivery/ledger/run.py writes down what became of it.
     8. `BulkRun.__anext__` in delivery/bulk.py tells the caller.
 
-Four questions, and where each is answered:
+Five questions, and where each is answered:
 
     When may a create be repeated?
-        call/retry.py (in this call), delivery/outcomes.py (as what it ends),
+        call/retry.py (in this call), delivery/outcomes.py (which errors end a row as what),
         delivery/ledger/entries.py (in a later run)
-    What keeps a request from leaving?
+    When does a request leave, once its call was checked?
         rate/wait_queue.py (whose turn it is), rate/window.py (the count, with the proof),
-        rate/local_limiter.py (what else is in the way: cooldown and pace)
+        rate/local_limiter.py (what else is in the way: cooldown, pace, a route's own window)
     What is on disk before it leaves?
-        delivery/row.py (when), delivery/ledger/run.py (what),
+        delivery/row.py (when), delivery/ledger/tables.py (what),
         delivery/ledger/sqlite.py (how it is made durable)
     What happens after a 429?
-        rate/cooldown.py (until when all wait, and behind which probe they go on),
+        rate/cooldown.py (until when all wait; then one goes, and the rest behind its answer),
         rate/wait_queue.py (who goes first)
+    What does a new endpoint change?
+        resources/__init__.py (how a resource is laid out), emulator/routes.py (the other side)
 """
 
 from importlib import import_module

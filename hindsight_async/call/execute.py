@@ -1,4 +1,4 @@
-"""The only loop: budget, send, judge, then return, raise, or wait and try again."""
+"""The loop of one call: permit, send, judge, then return, raise, or wait and try again."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable

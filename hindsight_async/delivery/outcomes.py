@@ -47,7 +47,7 @@ class OutcomeStatus(enum.StrEnum):
     """Given up before the API took it, also where it refused the key, the address or the quota: safe to run again."""
 
     UNKNOWN = "unknown"
-    """Sent, with no answer: a person may have been emailed. Never sent again by itself."""
+    """Sent, and no answer said what became of it: a person may have been emailed. Never sent again by itself."""
 
     DUPLICATE = "duplicate"
     """The same contact and interview stood earlier in this input."""

@@ -1,4 +1,4 @@
-"""The life of one row, of a bulk run or of `create_once`: nothing leaves that is not on disk, and nothing leaves twice.
+"""The life of one row, of a bulk run or of `create_once`: with a ledger nothing leaves that is not on disk.
 
     claim             what is new or free may be sent by this call alone; what became of the others is told
     deliver           sends a claimed row, until it has an outcome:
@@ -6,6 +6,7 @@
       not_processed     it says `not_sent` again before waiting to send once more what provably came to nothing
       record            it says what became of the row
 
+Where another run took it for abandoned, `deliver` claims it anew and, if it is free, sends it in a call of its own.
 Without a ledger the row goes the same way, and nothing outlives the run.
 """
 

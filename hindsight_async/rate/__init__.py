@@ -17,7 +17,7 @@ headers          what the server's headers say
 redis/           the limiter of a whole fleet, with its count in Redis
 
 What keeps a request from leaving? Read three files: `wait_queue` (`call_next`, which `scheduler` asks whose turn it is),
-`local_limiter` (`obstacle`, `take`) and, which that asks first of all, `window` (`admits`, `take`).
+`local_limiter` (`obstacle` for all, `obstacle_on` one route, `take`) and, which that asks, `window` (`admits`, `take`).
 
 What happens after a 429? `cooldown` closes for all, and the call that met it stands at the end of its line again.
 """

@@ -6,7 +6,7 @@ sending    about to leave, or on its way                          no; `unknown` 
 created    the API made the interview                             no
 rejected   the API said no                                        once a person says so (`Ledger.resolve`)
 not_sent   nothing left, or provably nothing came of what did     by whoever has claimed it
-unknown    it left, and no answer came                            once a person says so (`Ledger.resolve`)
+unknown    it left, and no answer said what became of it          once a person says so (`Ledger.resolve`)
 
 With which of them a call that failed ends its row, `delivery.outcomes.status_of` says. In a database a run that was
 wrongly taken for dead, and so left a row `unknown`, may still say what became of it, also that nothing did (`leases`).
@@ -36,7 +36,7 @@ class LedgerStatus(enum.StrEnum):
     NOT_SENT = enum.auto()
     """Given up before the API took it; safe to send."""
     UNKNOWN = enum.auto()
-    """Sent, and no answer: a person may have been emailed."""
+    """Sent, and no answer that says what became of it (none, a 5xx, a 408), or its run died: perhaps somebody was emailed."""
 
     @property
     def may_be_sent(self) -> bool:

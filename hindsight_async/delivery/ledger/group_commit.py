@@ -1,8 +1,9 @@
 """Group commit: what a run's concurrent calls write shares one transaction, and so one write to the disk.
 
-A commit waits for the disk (`sqlite` and `postgres` see to that), some milliseconds, so that one for each row would be the speed of a whole run. Whatever is
-asked for while a transaction is under way waits together and is the next one. It is done in the order of asking, which
-is what lets a caller undo: what undoes comes behind what it undoes, and before all that is asked for later.
+A commit waits some milliseconds for the disk (`sqlite` and `postgres` see to that): with one for each row, a run would
+be no faster than the disk. Whatever is asked for while a transaction is under way waits together and is the next one. It
+is done in the order of asking, which is what lets a caller undo: what undoes comes behind what it undoes, and before all
+that is asked for later.
 
 SQL runs in a task that no caller owns: a cancellation in the midst of a transaction would leave a connection of which
 nobody knows what it did. So a cancelled caller is gone at once, and its work is done all the same, then undone.

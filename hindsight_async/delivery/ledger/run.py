@@ -29,7 +29,9 @@ class LedgerRun:
 
     What concurrent calls ask for shares one transaction, and so one write to the disk. Each method
     is durable when it returns, and raises LedgerError where it is not. An outcome that could not be written is tried
-    once more when the run ends.
+    again when the run renews its lease and when it ends, unless its own value was what could not be stored.
+
+    What stands in a row is said in `tables`.
 
     The life of a row in it: `claim` plans it, `sending` marks it before the first byte leaves, `not_processed` takes that
     mark back where nothing came of it, `finished` says what became of it.

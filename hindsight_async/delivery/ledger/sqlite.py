@@ -1,4 +1,4 @@
-"""The SQLite file in which a ledger is kept: how it comes to be, what it may be mistaken for, what its failures mean."""
+"""The SQLite file in which a ledger is kept: how it comes to be, what makes a commit durable, what its failures mean."""
 
 import os
 import sqlite3

@@ -106,8 +106,8 @@ class Interviews:
         Raises:
             LedgerInUseError: Another call or another living process is at it; `retry_after` is in how many seconds
                 it is free should that one die.
-            APIError: The API refused it, now or earlier (`is_earlier`); it is not sent again, unless the fault was the
-                key's or the address's.
+            APIError: The API refused it, now or earlier (`is_earlier`); it is not sent again, unless the key, the
+                address or the quota was refused. A 5xx leaves it unknown (`delivery`).
             OutcomeUnknownError: It was sent, now or earlier (`is_earlier`), and its outcome is unknown; it is not sent
                 again until a person says so (`Ledger.resolve`).
             LedgerError: The ledger cannot be written; nothing was sent unless `delivery` is UNKNOWN.
