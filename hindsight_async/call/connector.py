@@ -81,8 +81,7 @@ class Connector(aiohttp.TCPConnector):
                 if guard.has_unasked_bytes():
                     connection.close()
                     continue
-            guard.expect_answer()
-            connection.add_callback(guard.rest)
+            guard.expect_answer(connection)
             return connection
 
 
@@ -90,8 +89,8 @@ class _IdleGuard(asyncio.Protocol):
     """Hands what arrives on a connection to aiohttp, and ends the connection where it arrives while that is idle."""
 
     def __init__(self, transport: asyncio.Transport, answers: "ResponseHandler") -> None:
-        self._is_idle = False
-        """Whether no request is under way on it."""
+        self._request: Connection | None = None
+        """What aiohttp holds for the request under way; without a protocol once it gave the connection back."""
         self._transport = transport
         self._answers = answers
         self.has_unread_bytes = _poller(transport)
@@ -102,13 +101,9 @@ class _IdleGuard(asyncio.Protocol):
         self._is_spoilt = False
         """Whether something came behind the end of an answer."""
 
-    def expect_answer(self) -> None:
+    def expect_answer(self, connection: "Connection") -> None:
         """Note that a request is about to leave."""
-        self._is_idle, self._head_was_there, self._missing = False, False, None
-
-    def rest(self) -> None:
-        """Note that the connection goes back into the pool."""
-        self._is_idle = True
+        self._request, self._head_was_there, self._missing = connection, False, None
 
     def has_unasked_bytes(self) -> bool:
         """Return whether anything arrived, or the other end closed, since the last answer.
@@ -121,7 +116,8 @@ class _IdleGuard(asyncio.Protocol):
         return self.has_unread_bytes is not None and bool(self.has_unread_bytes(0))
 
     def data_received(self, data: bytes) -> None:
-        if self._is_idle:
+        if self._request is None or self._request.protocol is None:
+            # Nothing was asked.
             self._transport.abort()
             return
         if self._missing is None and not self._head_was_there:
