@@ -96,7 +96,7 @@ def test_results_of_an_earlier_run_are_no_new_input(command, emulator, folder, *
     code, out, said = command("enroll", results, "--sequence", "seq_1", *dry)
     assert (2, "") == (code, out)
     assert f"{results} has the results of an earlier run" in said
-    assert "run that run's own file again" in said
+    assert "correct rows in that input and run it again" in said
     assert "--ledger" in said
     assert there == names(folder)
     assert 2 == len(emulator.requests)

@@ -187,9 +187,8 @@ def _location_beside(file: str, columns: Iterable[str], *, dry_run: bool) -> str
     """
     if are_results(columns):
         raise ValueError(
-            f"{file} has the results of an earlier run, whose ledger goes by the name of that run's own file: correct"
-            " rows there and run that run's own file again, which goes on by its ledger; or name that ledger here"
-            " with --ledger (--no-ledger sends every row again)"
+            f"{file} has the results of an earlier run, and that run's ledger lies beside its input: correct rows in"
+            " that input and run it again; or name its ledger with --ledger (--no-ledger sends every row again)"
         )
     try:
         return ledger_beside(file)
