@@ -506,6 +506,7 @@ def test_a_request_of_other_requests_is_written():
     assert b'{"id":"d","competitors":[{"name":"Acme"}],"metadata":{"a":1.5}}' == encode(deal)
 
 
+@pytest.mark.slow
 def test_all_this_holds_without_orjson():
     """The same tests pass where the extra `speedups` is not installed."""
     without = "import sys; sys.modules['orjson'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"

@@ -66,7 +66,7 @@ def test_a_closed_terminal_leaves_nothing_unknown(slow, environment, tmp_path):
     assert {"created", "not_sent"} == statuses(tmp_path)
 
 
-@pytest.mark.parametrize(("prefix", "code"), [([], 130), (["nohup"], 0)])
+@pytest.mark.parametrize(("prefix", "code"), [([], 130), pytest.param(["nohup"], 0, marks=pytest.mark.slow)])
 def test_a_hangup_stops_a_run_unless_it_was_ignored_before(slow, environment, tmp_path, prefix, code):
     """It finishes what is in flight, however often it comes; under nohup the run goes on to its end."""
     with subprocess.Popen(

@@ -58,6 +58,7 @@ def redis_with_password():
     yield from running("--requirepass", "open sesame", tcp=True)
 
 
+@pytest.mark.slow
 def test_several_budgets_never_hold_more_than_the_limit_in_any_window(redis):
     """Wherever a server counts them, no window ever has more than the plan, and the plan is used."""
     chance = random.Random(5)
@@ -130,6 +131,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_a_request_under_way_keeps_its_permit(redis):
     """However long the answer takes, its permit is nobody else's until a window after it."""
 
@@ -312,6 +314,7 @@ def test_interactive_calls_of_any_process_go_before_bulk_calls_of_any_other(redi
     run(main())
 
 
+@pytest.mark.slow
 def test_bulk_keeps_a_tenth_among_processes_too(redis):
     """However many interactive calls wait elsewhere, bulk calls have their turns among them."""
 
