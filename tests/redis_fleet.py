@@ -87,6 +87,34 @@ async def send_many(client, number, **options):
     return await asyncio.gather(*(send(client, **options) for _ in range(number)))
 
 
+def sent_at_once(tasks):
+    """Count those that did not have to wait."""
+    return sum(task.done() for task in tasks)
+
+
+async def quiet(tasks):
+    """Wait until none of them has left for a number of looks, not seconds: the machine may have been at a standstill."""
+    looks = 0
+    while looks < 30:
+        sent = sent_at_once(tasks)
+        await asyncio.sleep(0.01)
+        looks = looks + 1 if sent_at_once(tasks) == sent else 0
+
+
+async def start_many(client, number):
+    """Have so many callers come, and give those that may leave the time to."""
+    tasks = [asyncio.ensure_future(send(client)) for _ in range(number)]
+    await quiet(tasks)
+    return tasks
+
+
+async def abandon(tasks):
+    """Let go of those that still wait."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def most_counted(requests, window):
     """Count the most requests that a server can have counted in one window, wherever between leaving and answer."""
     return max(

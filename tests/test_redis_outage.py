@@ -21,16 +21,20 @@ from redis_fleet import (
     LONG,
     QUICK,
     ROUTE,
+    abandon,
     budget_of,
     depart,
     headers,
     key_of,
     knows_all_are_over,
     permits_in,
+    quiet,
     run,
     seconds_left,
     send,
     send_many,
+    sent_at_once,
+    start_many,
     until,
 )
 
@@ -50,11 +54,6 @@ def back(budget):
 def is_told(redis, part, field):
     """Tell whether Redis has heard of it."""
     return redis.command("HEXISTS", key_of(redis, part) or "none", field) == b":1\r\n"
-
-
-def sent_at_once(tasks):
-    """Count those that did not have to wait."""
-    return sum(task.done() for task in tasks)
 
 
 def test_what_was_learned_before_a_loss_is_not_held_against_the_fleet(redis):
@@ -78,29 +77,6 @@ def test_what_was_learned_before_a_loss_is_not_held_against_the_fleet(redis):
         await depart(client)
 
     run(main())
-
-
-async def start_many(client, number):
-    """Have so many callers come, and give those that may leave the time to."""
-    tasks = [asyncio.ensure_future(send(client)) for _ in range(number)]
-    await quiet(tasks)
-    return tasks
-
-
-async def quiet(tasks):
-    """Wait until none of them has left for a number of looks, not seconds: the machine may have been at a standstill."""
-    looks = 0
-    while looks < 30:
-        sent = sent_at_once(tasks)
-        await asyncio.sleep(0.01)
-        looks = looks + 1 if sent_at_once(tasks) == sent else 0
-
-
-async def abandon(tasks):
-    """Let go of those that still wait."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def test_a_share_goes_on_while_redis_is_away(redis, caplog):
