@@ -59,7 +59,7 @@ class AllowedRecipients:
     def read_variable(self) -> None:
         """Take the variable's list as it is now.
 
-        Not at each create: looking a variable up that is not there would take a twentieth of a call's time.
+        Not at each create: looking up a variable that is not there raises and catches an error inside `os.environ`.
         """
         if self._variable is not None:
             now = {self._variable: _split(os.environ.get(self._variable))}
