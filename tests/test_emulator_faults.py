@@ -167,7 +167,7 @@ async def test_a_status_may_carry_any_other_body(body, expected):
 
 async def test_a_429_may_name_its_wait_and_its_headers_agree():
     """Nothing is left until then, it is not counted, and without a wait the true reset stands."""
-    async with served() as (emulator, http):
+    async with served(window="sliding") as (emulator, http):
         emulator.fail(CREATE, how=429, retry_after=7)
         emulator.fail(CREATE, how=429, retry_after="Fri, 24 Jul 2026 12:00:00 GMT")
         emulator.fail(CREATE, how=429)
@@ -284,7 +284,7 @@ async def test_a_fault_for_ever_lasts_until_it_is_healed():
 
 async def test_what_the_server_refuses_by_itself_uses_up_no_fault():
     """A 401 and a true 429 come first."""
-    async with served(requests_per_minute=1) as (emulator, http):
+    async with served(requests_per_minute=1, window="sliding") as (emulator, http):
         emulator.fail(CREATE, how=500)
         assert 401 == (await create(http, headers={"Authorization": "Bearer wrong"}))[0]
         emulator.spend(1)
@@ -295,7 +295,7 @@ async def test_what_the_server_refuses_by_itself_uses_up_no_fault():
 
 async def test_a_faulted_request_counts_unless_it_was_dropped_before_the_commit_or_refused():
     """What others can still send after each: all 60 after the first two kinds, 59 after the rest."""
-    async with served() as (emulator, http):
+    async with served(window="sliding") as (emulator, http):
         left = []
         for how, options in (
             ("disconnect", {}),

@@ -1,5 +1,7 @@
 """The ways of counting requests, without HTTP."""
 
+import math
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
@@ -13,10 +15,12 @@ from hindsight_async.emulator.limits import (
     RateLimit,
     SlidingWindow,
     TokenBucket,
+    WeightedWindow,
     rate_limit,
 )
 
 WINDOWS = ["sliding", "fixed", "bucket", "aligned"]
+"""Those whose reset names a moment at which something passes; the weighted one has tests of its own for that."""
 
 windows = st.sampled_from(WINDOWS)
 limits = st.integers(1, 12)
@@ -114,7 +118,51 @@ def test_a_bucket_takes_a_burst_and_then_one_per_refill():
     assert [10.0, 20.0] == let_through(bucket, [9.9, 10.0, 10.1, 20.0])
 
 
-@holds_for(windows, limits, gaps, offsets)
+def test_a_weighted_window_lets_one_through_per_share_of_the_minute_after_a_full_one():
+    """Six per minute, all sent in one: in the next minute one just after each ten seconds, at the turn itself none."""
+    window = WeightedWindow(6)
+    assert [59.0] * 6 == let_through(window, [59.0] * 9)
+    assert [] == let_through(window, [60.0] * 9)
+    after_each_tenth = [60.001, 70.001, 80.001, 90.001, 100.001, 110.001]
+    assert after_each_tenth == let_through(
+        window, sorted([*after_each_tenth, *(moment + 9.998 for moment in after_each_tenth)])
+    )
+
+
+def test_a_weighted_window_forgets_what_is_older_than_the_last_minute():
+    """After a minute without a request all of the limit is free."""
+    window = WeightedWindow(5)
+    let_through(window, [59.0] * 5)
+    assert 5 == window.remaining(120.0)
+
+
+@holds_for(
+    st.integers(1, 300), st.lists(st.integers(0, 90_000), min_size=1, max_size=40), st.integers(0, 10**12)
+)
+def test_a_weighted_window_counts_this_minute_and_what_is_left_of_the_last(limit, gaps, offset):
+    """A request passes exactly where floor((1 - x) last) + current is below the limit, x being the part that is over."""
+    window = WeightedWindow(limit, offset / 1000)
+    passed, at = Counter(), 0  # by minute of the wall clock; all moments in milliseconds
+    for gap in gaps:
+        at += gap
+        minute, over = divmod(offset + at, 60_000)
+        for _ in range(limit // 3 + 1):
+            used = math.floor((1 - over / 60_000) * passed[minute - 1]) + passed[minute]
+            assert max(0, limit - used) == window.remaining(at / 1000)
+            assert (minute * 60_000 + 60_000 - offset) / 1000 == pytest.approx(window.reset_at(at / 1000))
+            assert (used < limit) == window.take(at / 1000)
+            passed[minute] += used < limit
+
+
+def test_a_refusal_that_is_remembered_closes_a_weighted_window_through_the_minutes_end():
+    """From the first refusal on none passes, not even in the millisecond of the reset; in the next one the window counts."""
+    window = WeightedWindow(4, refusals_cached=True)
+    assert [59.0] * 4 == let_through(window, [59.0] * 5)
+    assert [60.001] == let_through(window, [60.0, 60.001, 60.002, 90.0, 105.0, 119.999, 120.0])
+    assert [120.001] == let_through(window, [120.001])
+
+
+@holds_for(st.sampled_from([*WINDOWS, "weighted"]), limits, gaps, offsets)
 def test_what_remains_is_what_would_pass(window, limit, gaps, offset):
     """`remaining` is between 0 and N, and a request passes exactly if it is not 0, lowering it by one."""
     counted = rate_limit(window, limit, wall_offset=offset)
@@ -165,12 +213,14 @@ def test_a_refused_request_is_not_counted(window):
     assert [60.0] * 3 == let_through(counted, [60.0] * 50)
 
 
-def test_a_limit_below_one_or_an_unknown_window_is_refused():
+def test_a_limit_below_one_an_unknown_window_or_two_that_do_not_go_together_are_refused():
     """The error names what is wrong."""
     with pytest.raises(ValueError, match="at least 1, not 0"):
         rate_limit("sliding", 0)
     with pytest.raises(ValueError, match="not 'hourly'"):
         rate_limit("hourly", 60)
+    with pytest.raises(ValueError, match="window='weighted', not 'sliding'"):
+        rate_limit("sliding", 60, refusals_cached=True)
 
 
 def test_a_monthly_allowance_is_whole_again_on_the_first_of_the_next_month():

@@ -63,7 +63,7 @@ async def test_an_allowance_of_its_own_overrules_the_plan():
 
 async def test_the_headers_of_a_sliding_window_tell_when_it_is_whole_and_when_the_next_request_passes():
     """Milliseconds of the server's wall clock, on answers of every kind."""
-    async with served(requests_per_minute=2) as (_, http):
+    async with served(requests_per_minute=2, window="sliding") as (_, http):
         assert (2, 1, epoch_ms(60)) == pytest.approx(rate(await probe(http)), abs=5)
         await asyncio.sleep(20)
         assert (2, 0, epoch_ms(60)) == pytest.approx(rate(await probe(http)), abs=5)
@@ -75,10 +75,39 @@ async def test_the_headers_of_a_sliding_window_tell_when_it_is_whole_and_when_th
         assert (2, 0, epoch_ms(80)) == pytest.approx(rate(await probe(http)), abs=5)
 
 
+async def test_the_headers_of_a_weighted_window_name_the_end_of_the_clock_minute():
+    """Whatever is left, and to the millisecond; what was let through fades out over the next minute."""
+    async with served(requests_per_minute=4) as (_, http):
+        assert (4, 3, epoch_ms(30)) == rate(await probe(http))
+        assert [404, 404, 404, 429] == [(await probe(http)).status for _ in range(4)]
+        assert (4, 0, epoch_ms(30)) == rate(await probe(http))
+        await asyncio.sleep(31)  # second 1 of the next minute, in which 3.93 requests of the last still count
+        assert (4, 0, epoch_ms(90)) == rate(await probe(http))
+        await asyncio.sleep(44)  # second 45, with one of the last and one of this minute
+        assert (4, 1, epoch_ms(90)) == rate(await probe(http))
+        await asyncio.sleep(104)  # second 29 of the minute after next
+        assert (4, 3, epoch_ms(210)) == rate(await probe(http))
+
+
+async def test_a_server_may_remember_until_the_minutes_end_that_it_refused():
+    """With cached refusals one closes the window, and its reset is the end of that."""
+    async with served(requests_per_minute=2, refusals_cached=True) as (_, http):
+        await asyncio.sleep(10)
+        assert [404, 404, 429] == [(await probe(http)).status for _ in range(3)]
+        await asyncio.sleep(21)  # second 1 of the next minute
+        assert [404, 429] == [(await probe(http)).status for _ in range(2)]
+        await asyncio.sleep(44)  # second 45, in which a second one would pass
+        refused = await probe(http)
+        assert (429, (2, 0, epoch_ms(90))) == (refused.status, rate(refused))
+        await asyncio.sleep(16)
+        assert 404 == (await probe(http)).status
+
+
 @pytest.mark.parametrize(
     ("window", "passing"),
     [
         # Three requests at 20, 40, 60, 80 and 100 s, of which two a minute may pass.
+        ("weighted", [2, 1, 0, 1, 1]),
         ("sliding", [2, 0, 0, 2, 0]),
         ("fixed", [2, 0, 0, 2, 0]),
         ("aligned", [2, 2, 0, 0, 2]),
@@ -86,7 +115,7 @@ async def test_the_headers_of_a_sliding_window_tell_when_it_is_whole_and_when_th
     ],
 )
 async def test_each_window_counts_in_its_own_way(window, passing):
-    """The wall clock starts at second 30, so aligned minutes turn at 30 and 90 s."""
+    """The wall clock starts at second 30, so its minutes turn at 30 and 90 s."""
     async with served(requests_per_minute=2, window=window) as (_, http):
         passed = []
         for _ in range(5):
@@ -97,7 +126,7 @@ async def test_each_window_counts_in_its_own_way(window, passing):
 
 
 async def test_a_client_that_waits_until_the_reset_is_let_through():
-    """With any window, at the moment that the headers name and not a millisecond before."""
+    """With any window but the weighted one, at the moment that the headers name and not a millisecond before."""
     for window in ("sliding", "fixed", "aligned", "bucket"):
         async with served(requests_per_minute=3, window=window) as (emulator, http):
             loop = asyncio.get_running_loop()
@@ -115,7 +144,8 @@ async def test_a_client_that_waits_until_the_reset_is_let_through():
 
 async def test_the_reset_is_in_seconds_on_request():
     """Rounded up, so that whoever waits that long is not too early."""
-    async with served(reset_unit="seconds", started_at=STARTED + timedelta(seconds=0.25)) as (_, http):
+    started_at = STARTED + timedelta(seconds=0.25)
+    async with served(window="sliding", reset_unit="seconds", started_at=started_at) as (_, http):
         assert STARTED.timestamp() + 61 == rate(await probe(http))[2]
 
 
@@ -130,7 +160,7 @@ async def test_a_server_without_rate_headers_still_counts():
 
 async def test_the_wall_clock_runs_with_the_loop_and_may_be_skewed():
     """Date and reset are both ten minutes ahead, and an hour later both have moved by an hour."""
-    async with served(clock_skew=600.0) as (_, http):
+    async with served(window="sliding", clock_skew=600.0) as (_, http):
         for hours in (0, 1):
             response = await probe(http)
             expected = STARTED + timedelta(minutes=10, hours=hours)

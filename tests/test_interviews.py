@@ -237,7 +237,7 @@ async def test_what_is_repeatable_survives_passing_faults(emulator, hindsight, r
 async def test_a_429_is_waited_out_and_sent_again():
     """Over the server's limit a create waits for the reset that the server named, and goes out once."""
     clock = asyncio.get_running_loop().time
-    async with Emulator(plan=Plan.ESSENTIALS) as emulator:
+    async with Emulator(plan=Plan.ESSENTIALS, window="sliding") as emulator:
         emulator.spend(60)
         async with HindsightSession(
             emulator.api_key, base_url=emulator.base_url, plan=Plan.GROWTH
@@ -252,7 +252,7 @@ async def test_a_429_is_waited_out_and_sent_again():
 async def test_a_429_beyond_the_deadline_raises_at_once():
     """A reset that comes too late is said at once, with the wait."""
     clock = asyncio.get_running_loop().time
-    async with Emulator(plan=Plan.ESSENTIALS) as emulator:
+    async with Emulator(plan=Plan.ESSENTIALS, window="sliding") as emulator:
         emulator.spend(60)
         async with HindsightSession(emulator.api_key, base_url=emulator.base_url, deadline=5.0) as hindsight:
             with pytest.raises(DeadlineExceededError) as raised:
@@ -307,7 +307,7 @@ async def test_the_budget_holds_the_plan():
     """More calls than the plan's minute wait for the budget instead of drawing a 429."""
     clock = asyncio.get_running_loop().time
     async with (
-        Emulator(plan=Plan.ESSENTIALS) as emulator,
+        Emulator(plan=Plan.ESSENTIALS, window="sliding") as emulator,
         HindsightSession(emulator.api_key, base_url=emulator.base_url) as hindsight,
     ):
         await hindsight.interviews.create(REQUEST)
@@ -370,7 +370,7 @@ async def test_a_quota_that_is_known_to_be_used_up_sends_nothing():
 async def test_closing_turns_those_away_who_wait():
     """A call that waits for the budget ends with the session, and not with the window."""
     clock = asyncio.get_running_loop().time
-    async with Emulator(plan=Plan.ESSENTIALS) as emulator:
+    async with Emulator(plan=Plan.ESSENTIALS, window="sliding") as emulator:
         emulator.spend(60)
         hindsight = HindsightSession(emulator.api_key, base_url=emulator.base_url)
         call = asyncio.create_task(hindsight.interviews.create(REQUEST))

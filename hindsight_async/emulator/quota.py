@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from attrs import frozen
 
-from hindsight_async.emulator.limits import MonthlyAllowance, RateLimit
+from hindsight_async.emulator.limits import FLOAT_RESIDUE, MonthlyAllowance, RateLimit
 
 
 @frozen
@@ -79,12 +79,12 @@ class Quota:
         remaining, reset_at = self._limit.remaining(now), self._limit.reset_at(now)
         if closed_for is not None:
             remaining, reset_at = 0, now + closed_for if closed_for else reset_at
+        # Rounded up, so that whoever waits until then is not too early; but the end of a minute is a whole one.
+        reset = reset_at + self._clock.wall_offset - FLOAT_RESIDUE
         return {
             "X-RateLimit-Limit": str(self._limit.limit),
             "X-RateLimit-Remaining": str(remaining),
-            "X-RateLimit-Reset": str(
-                math.ceil((reset_at + self._clock.wall_offset) * self._resets_per_second)
-            ),
+            "X-RateLimit-Reset": str(math.ceil(reset * self._resets_per_second)),
         }
 
     def _usage_headers(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -30,8 +31,10 @@ class Emulator:
     Args:
         plan: The tier whose requests per minute are enforced, over all routes together.
         requests_per_minute: Another number of them, at least 1; None for the plan's.
-        window: How they are counted: "sliding", "fixed" (a minute from the first request), "bucket" (refilled evenly),
-            or "aligned" (to the minutes of the wall clock).
+        window: How they are counted: "weighted" (this minute of the wall clock, and the one before by what is left of this
+            one), "sliding", "fixed" (a minute from the first request), "bucket" (refilled evenly), or "aligned" (to the
+            minutes of the wall clock). The real server most likely counts in the first way.
+        refusals_cached: Whether one refusal closes a weighted window until the minute has ended.
         api_key: The one key that is let in; None makes one up.
         host: A loopback address.
         port: A TCP port; 0 takes any free one.
@@ -52,7 +55,8 @@ class Emulator:
         requests: What arrived, in order; yours to clear.
 
     Raises:
-        ValueError: A host that is not loopback, an unknown window or reset unit, or a limit below 1.
+        ValueError: A host that is not loopback, an unknown window or reset unit, cached refusals in another than a weighted
+            window, or a limit below 1.
 
     """
 
@@ -61,7 +65,8 @@ class Emulator:
         *,
         plan: Plan = Plan.ESSENTIALS,
         requests_per_minute: int | None = None,
-        window: Window = "sliding",
+        window: Window = "weighted",
+        refusals_cached: bool = False,
         api_key: str | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -83,11 +88,13 @@ class Emulator:
         self.plan = plan
         self.api_key = api_key or f"test-key-{secrets.token_hex(12)}"
         self.requests: list[ReceivedRequest] = []
-        self._requests_per_minute = (
-            plan.requests_per_minute if requests_per_minute is None else requests_per_minute
+        self._new_limit = partial(
+            rate_limit,
+            window,
+            plan.requests_per_minute if requests_per_minute is None else requests_per_minute,
+            refusals_cached=refusals_cached,
         )
-        self._window: Window = window
-        rate_limit(self._window, self._requests_per_minute)
+        self._new_limit()  # which raises where the three do not go together
         self._host, self._port = host, port
         self._declared = DeclaredIds(sequences, interview_types, deals)
         self._resets_per_second = _RESETS_PER_SECOND[reset_unit] if rate_headers else None
@@ -257,7 +264,7 @@ class Emulator:
     def _new_gateway(self, loop: asyncio.AbstractEventLoop) -> Gateway:
         started_at = self._started_at or datetime.now(UTC)
         clock = Clock(loop, wall_offset=started_at.timestamp() + self._clock_skew - loop.time())
-        limit = rate_limit(self._window, self._requests_per_minute, wall_offset=clock.wall_offset)
+        limit = self._new_limit(wall_offset=clock.wall_offset)
         return Gateway(
             api_key=self.api_key,
             clock=clock,
