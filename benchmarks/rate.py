@@ -1,158 +1,112 @@
-"""How well a rate limit is used: jobs of ten minutes' worth of requests against simulated servers, on a virtual clock."""
+"""How well a rate limit is used: whole jobs against simulated servers, alone and beside others, on a virtual clock."""
 
-import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from attrs import field, frozen
 from matplotlib.figure import Figure
 
-from benchmarks.rate_policies import OURS, POLICIES, SEED, WORKERS, Line
+from benchmarks.rate_jobs import Case, Other, best_possible, work_off
+from benchmarks.rate_policies import OURS, POLICIES, WORKERS
 from benchmarks.report import OTHERS, Report, Table
 from benchmarks.report import OURS as OUR_COLOUR
-from simulated_server import MINUTE, SimulatedServer, heavy_tail, simulate
+from simulated_server import BURST, HEAD_START, MINUTE, OF_THE_CLOCK
 
 PLANS = (60, 300, 1000)
-WINDOWS = ("fixed", "aligned", "sliding", "bucket")
+WINDOWS = ("weighted", "sliding", "fixed", "aligned", "bucket")
+WITH_CACHE = ("weighted", "cached", "sliding", "fixed", "aligned", "bucket")
 SPECIAL_PLAN = 300
 PLOTTED_PLAN = 60
 MINUTES_OF_WORK = 10
+SHORT_JOB = 3
+PHASE = 20.0
+"""The second of the server's minute at which a job begins, unless said otherwise."""
+
+PHASES = (2.0, PHASE, 35.0, 50.0, 59.0)
+
 QUICK_PLANS = (6,)
 QUICK_MINUTES_OF_WORK = 1
-OFFSET = 20.0
-"""Seconds into the server's aligned minute at which a job begins."""
+QUICK_PHASES = (PHASE,)
 
-ORACLE_STEP = 0.05
-"""Seconds after which the client that knows the server's count looks again."""
+BESIDE_OTHERS = (OURS, "AsyncLimiter(N, 60), retry", "AsyncLimiter(1, 60/N), retry")
+"""The policies that are shown beside another program."""
 
 PLOTTED_STEP = 20.0
 MOST_PLOTTED = 1.2
 """Times the best time, about: slower jobs run out of the plot."""
 
+NEIGHBOURS: Mapping[str, Other] = {
+    "a third, evenly": Other("even"),
+    "a third, all at once each minute": Other("minute"),
+    f"a third, in bursts of {BURST}": Other("bursts"),
+    "a third, comes when a third is done": Other("even", comes_after=1 / 3),
+    "half, goes after 200 s": Other("even", share=1 / 2, stays=200.0),
+}
 
 METHOD = f"""\
-A job of {MINUTES_OF_WORK} x plan requests, sent by {WORKERS} workers with latencies of about 0.1 s and a heavy tail, against a
-simulated server that counts in a fixed window (from its first request), an aligned one (the clock's minute; jobs begin
-{OFFSET:.0f} s into it), a sliding one, or a bucket that drips. The clock is virtual: waiting takes no time, and every run
-gives the same numbers. "Best" is a client with no latency that knows the server's count and sends whenever there is
-room. Each cell has the number of 429s, requests that were refused; then how long the job took beside the best, or, where
-rows were given up, how many failed.
+A job of {MINUTES_OF_WORK} x plan requests, unless said otherwise, sent by {WORKERS} workers with latencies of about 0.1 s and a heavy
+tail, against a simulated server. It counts in a weighted window (the clock's minute, and the one before by what is left of this one;
+"cached" remembers until the minute's end that it refused), a sliding one, a fixed one (from its first request), an aligned one (the
+clock's minute), or a bucket that drips. Jobs begin {PHASE:.0f} s into the clock's minute. The clock is virtual: waiting takes no time,
+and every run gives the same numbers. "Best" is an oracle with the same workers and latencies that knows the server's count, sends
+whenever there is room, and never more than the limit in any 60 s. Each cell has the number of 429s, requests that were refused; then
+how long the job took beside the best, or, where rows were given up, how many failed.
 AsyncLimiter and pause on reset try a row up to 10 times with pauses of 0.5 to 8 s after a 429; back-off only is the policy
 of generated clients, 3 attempts; hindsight-async gives no row up because of a 429. The special cases have a plan of
-{SPECIAL_PLAN}: "a third used elsewhere" is another program's even traffic, which the server always lets through; "the server
-allows half" and "double" mean that the client was configured for {SPECIAL_PLAN} and the server's headers say otherwise."""
+{SPECIAL_PLAN}: "the server allows half" and "double" mean that the client was configured for {SPECIAL_PLAN} and the server's headers
+say otherwise. Beside another program, which never backs off and is there {HEAD_START:.0f} s before us, each cell has the part of its
+requests that was refused while our job ran; the part of ours; and how long we took beside the fair time, in which we use what it
+does not send."""
 
 
-@frozen
-class Case:
-    """One server, and what the client believes of it."""
-
-    plan: int
-    window: str
-    server_limit: int
-    names_limits: bool = True
-    elsewhere_per_minute: int = 0
-    minutes_of_work: int = MINUTES_OF_WORK
-
-    @property
-    def rows(self) -> int:
-        """Count the rows of the job."""
-        return self.plan * self.minutes_of_work
-
-    def server(self) -> SimulatedServer:
-        """Make the server."""
-        return SimulatedServer(
-            self.server_limit, self.window, names_limits=self.names_limits, minute_offset=OFFSET
-        )
-
-
-@frozen
-class Run:
-    """What became of a job: seconds, refusals, rows given up, and when requests arrived and were refused."""
-
-    seconds: float
-    failures: int
-    arrivals: Sequence[float] = field(repr=False)
-    refused: Sequence[float] = field(repr=False)
-
-    def beside(self, best: float) -> str:
-        """Write how many requests were refused, and how long it took beside the best, or how many rows failed."""
-        result = f"{self.failures} failed" if self.failures else f"{self.seconds / best:.2f} x"
-        return f"{len(self.refused)}, {result}"
-
-
-async def other_program(server: SimulatedServer, per_minute: int) -> None:
-    """Spend so much of the limit, evenly."""
-    while True:
-        server.arrive(elsewhere=True)
-        await asyncio.sleep(MINUTE / per_minute)
-
-
-async def work_off(case: Case, policy_name: str) -> Run:
-    """Do the job with one policy."""
-    server = case.server()
-    policy, line = POLICIES[policy_name](case.plan), Line(server, heavy_tail(SEED))
-    loop = asyncio.get_running_loop()
-    began, rows, failures = loop.time(), iter(range(case.rows)), 0
-
-    async def work() -> None:
-        nonlocal failures
-        for _ in rows:
-            let_through = await policy.send(line)
-            failures += not let_through
-
-    others = elsewhere(case, server)
-    await asyncio.gather(*(work() for _ in range(WORKERS)))
-    for other in others:
-        other.cancel()
-    return Run(loop.time() - began, failures, server.arrivals, server.refused)
-
-
-async def best_possible(case: Case) -> float:
-    """Do the job with knowledge that no client has; tell the seconds."""
-    server = case.server()
-    loop = asyncio.get_running_loop()
-    began, left = loop.time(), case.rows
-    others = elsewhere(case, server)
-    while left:
-        room = min(left, server.remaining(loop.time()))
-        for _ in range(room):
-            server.arrive()
-        left -= room
-        if left:
-            await asyncio.sleep(ORACLE_STEP)
-    for other in others:
-        other.cancel()
-    return max(loop.time() - began, ORACLE_STEP)
-
-
-def elsewhere(case: Case, server: SimulatedServer) -> list["asyncio.Task[None]"]:
-    """Start the other program, if there is one."""
-    if not case.elsewhere_per_minute:
-        return []
-    return [asyncio.ensure_future(other_program(server, case.elsewhere_per_minute))]
-
-
-def special_cases(plan: int, minutes: int) -> Iterator[tuple[str, list[Case]]]:
+def special_cases(plan: int, minutes: int) -> dict[str, list[Case]]:
     """Name what may be wrong with the plan, and make a case of it for each window."""
-    third = max(1, plan // 3)
-    for name, limit, told, used in (
-        ("a third used elsewhere", plan, True, third),
-        ("the server allows half", plan // 2, True, 0),
-        ("the server allows double", plan * 2, True, 0),
-        ("no rate headers", plan, False, 0),
-        ("no rate headers, a third used elsewhere", plan, False, third),
-    ):
-        yield name, [Case(plan, window, limit, told, used, minutes) for window in WINDOWS]
+    return {
+        name: [Case(plan, window, limit, minutes, PHASE, names_limits=told) for window in WINDOWS]
+        for name, limit, told in (
+            ("the server allows half", plan // 2, True),
+            ("the server allows double", plan * 2, True),
+            ("no rate headers", plan, False),
+        )
+    }
 
 
 def compare(cases: Sequence[Case], label: str) -> list[list[str]]:
     """Run every policy on each case; write one row of a table for each policy, one cell for each case."""
-    best = [simulate(lambda case=case: best_possible(case)) for case in cases]
+    best = [best_possible(case) for case in cases]
+    return [
+        [
+            policy,
+            label,
+            *(work_off(case, policy).beside(seconds) for case, seconds in zip(cases, best, strict=True)),
+        ]
+        for policy in POLICIES
+    ]
+
+
+def by_phase(plans: Sequence[int], jobs: Sequence[int], phases: Sequence[float]) -> list[list[str]]:
+    """Run our policy on each window from each second of the minute; those that know no minute, from one."""
     lines: list[list[str]] = []
-    for policy in POLICIES:
-        runs = [simulate(lambda case=case, policy=policy: work_off(case, policy)) for case in cases]
-        cells = [done.beside(seconds) for done, seconds in zip(runs, best, strict=True)]
-        lines.append([policy, label, *cells])
+    for window in WITH_CACHE:
+        for plan in plans:
+            for job in jobs:
+                cells = ["-"] * len(phases)
+                for column, phase in enumerate(phases):
+                    if window in OF_THE_CLOCK or phase == PHASE:
+                        case = Case(plan, window, plan, job, phase)
+                        cells[column] = work_off(case, OURS).beside(best_possible(case))
+                lines.append([window, str(plan), str(job), *cells])
+    return lines
+
+
+def beside_others(plan: int, minutes: int) -> list[list[str]]:
+    """Run some policies beside each kind of another program."""
+    lines: list[list[str]] = []
+    for policy in BESIDE_OTHERS:
+        for told in (True, False) if policy == OURS else (True,):
+            for name, other in NEIGHBOURS.items():
+                cases = [Case(plan, window, plan, minutes, PHASE, told, other) for window in WINDOWS]
+                fair = other.fair_seconds(cases[0].rows, plan)
+                cells = [work_off(case, policy).beside_another(fair) for case in cases]
+                lines.append([policy if told else f"{policy}, no rate headers", name, *cells])
     return lines
 
 
@@ -160,22 +114,29 @@ def run(*, quick: bool) -> Report:
     """Simulate, and tabulate."""
     plans = QUICK_PLANS if quick else PLANS
     minutes = QUICK_MINUTES_OF_WORK if quick else MINUTES_OF_WORK
+    phases = QUICK_PHASES if quick else PHASES
     special = plans[0] if quick else SPECIAL_PLAN
     plain = [
         line
         for plan in plans
-        for line in compare(
-            [Case(plan, window, plan, minutes_of_work=minutes) for window in WINDOWS], str(plan)
-        )
+        for line in compare([Case(plan, window, plan, minutes, PHASE) for window in WINDOWS], str(plan))
     ]
-    odd = [line for name, cases in special_cases(special, minutes) for line in compare(cases, name)]
+    odd = [line for name, cases in special_cases(special, minutes).items() for line in compare(cases, name)]
+    ours = by_phase(plans, (minutes,) if quick else (SHORT_JOB, minutes), phases)
+    beside = beside_others(special, minutes)
     return Report(
         title="How well a rate limit is used",
         method=METHOD,
         distributions=("hindsight-async", "aiolimiter"),
         tables=[
             Table("The plan is what the server allows", ["policy", "plan", *WINDOWS], plain),
+            Table(
+                f"{OURS} by the second of the minute at which the job begins",
+                ["window", "plan", "plans' worth", *(f"{phase:.0f} s" for phase in phases)],
+                ours,
+            ),
             Table("It is not, or nobody says so", ["policy", "case", *WINDOWS], odd),
+            Table("Beside another program", ["policy", "the other sends", *WINDOWS], beside),
         ],
         figure=plot(plans[0] if quick else PLOTTED_PLAN, minutes),
     )
@@ -187,8 +148,8 @@ def plot(plan: int, minutes: int) -> Figure:
     panels = figure.subplots(len(POLICIES), len(WINDOWS), sharex=True, sharey=True)
     for row, policy in zip(panels, POLICIES, strict=True):
         for ax, window in zip(row, WINDOWS, strict=True):
-            case = Case(plan, window, plan, minutes_of_work=minutes)
-            done = simulate(lambda case=case, policy=policy: work_off(case, policy))
+            case = Case(plan, window, plan, minutes, PHASE)
+            done = work_off(case, policy)
             moments = [
                 step * PLOTTED_STEP for step in range(int(MOST_PLOTTED * minutes * MINUTE / PLOTTED_STEP))
             ]
