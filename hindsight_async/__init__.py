@@ -72,7 +72,8 @@ nowhere else. Inside, in reading order:
             sync_task.py        the one task that speaks to Redis
             messages.py         one round trip, as plain values
             sync.lua            the script, with the fleet's rules
-            connection.py       the connection
+            connection.py       the connection: there, away, or saying no
+            url.py              what is wrong with a URL
             timing.py           how long things last
     after_fork.py               what a child process does with the state of its parent
     shielding.py                work that is finished also where its caller is cancelled

@@ -1,12 +1,15 @@
-"""A real Redis server for tests: on a unix socket of its own, or on a free port, and with nothing on disk."""
+"""A real Redis server for tests: on a unix socket of its own, or on a free port; and a way to it that loses answers."""
 
+import asyncio
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -41,6 +44,7 @@ class RedisServer:
 
     def start(self) -> "RedisServer":
         """Start it, with nothing in it; on a port that is taken meanwhile, on another one."""
+        Path(self.folder.name, "dump.rdb").unlink(missing_ok=True)
         while True:
             if self.tcp and not self.port:
                 self.port = free_port()
@@ -133,3 +137,88 @@ def running(*options: str, tcp: bool = False) -> Iterator[RedisServer]:
         yield server.start()
     finally:
         server.close()
+
+
+LOST = b""
+"""In place of an answer: Redis runs the script, and the connection breaks before anybody hears what came of it."""
+
+
+@define(eq=False)
+class RedisProxy:
+    """Between a client and a Redis: it passes everything on but the next calls of a script, for which it has answers."""
+
+    redis: RedisServer
+    port: int = 0
+    answers: deque[bytes] = field(factory=deque[bytes])
+    """A line that Redis might say, or LOST; with none left, calls go to Redis."""
+    calls: list[list[bytes]] = field(factory=list[list[bytes]])
+    """The words of each call of a script."""
+
+    @property
+    def url(self) -> str:
+        """What to give a client."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on what one connection says and hears, until either end closes it."""
+        from_redis, to_redis = await asyncio.open_unix_connection(self.redis.socket)
+        heard = asyncio.ensure_future(_pass_on(from_redis, writer))
+        try:
+            while True:
+                raw, words = await _one_command(reader)
+                answer = None
+                if words[0] in (b"EVALSHA", b"EVAL"):
+                    self.calls.append(words)
+                    answer = self.answers.popleft() if self.answers else None
+                if answer is None:
+                    to_redis.write(raw)
+                elif answer is LOST:
+                    heard.cancel()
+                    to_redis.write(raw)
+                    await from_redis.read(1)
+                    return
+                else:
+                    writer.write(answer + b"\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
+            heard.cancel()
+            to_redis.transport.abort()
+            writer.transport.abort()
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while said := await reader.read(1 << 16):
+        writer.write(said)
+    writer.close()
+
+
+async def _one_command(reader: asyncio.StreamReader) -> tuple[bytes, list[bytes]]:
+    raw = await reader.readuntil(b"\r\n")
+    words = []
+    for _ in range(int(raw[1:])):
+        head = await reader.readuntil(b"\r\n")
+        word = await reader.readexactly(int(head[1:]) + 2)
+        raw += head + word
+        words.append(word[:-2])
+    return raw, words
+
+
+@asynccontextmanager
+async def redis_proxy(redis: RedisServer) -> AsyncIterator[RedisProxy]:
+    """Stand between clients and a Redis, and leave nothing behind."""
+    proxy, tasks = RedisProxy(redis), set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.current_task())
+        await proxy.serve(reader, writer)
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    proxy.port = listening.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        listening.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -608,9 +608,11 @@ def test_the_right_password_opens(redis_with_password):
 @pytest.mark.parametrize(
     ("error", "match", "options"),
     [
-        (ValueError, "url must be one of Redis", {"url": "redis://:geheim/wort@host:6379"}),
-        (ValueError, "url must be one of Redis", {"url": "http://host"}),
-        (TypeError, "url must be text", {"url": None}),
+        (
+            TypeError,
+            "redis must be a URL .* or a client of redis.asyncio, not builtins.NoneType",
+            {"redis": None},
+        ),
         (ValueError, "organisation must be a name", {"organisation": ""}),
         (ValueError, "organisation must be a name", {"organisation": None}),
         (TypeError, "plan must be a Plan", {"plan": "growth"}),
@@ -620,9 +622,8 @@ def test_the_right_password_opens(redis_with_password):
 )
 def test_wrong_arguments_are_refused_by_name(error, match, options):
     """What makes no sense is said when the budget is made."""
-    with pytest.raises(error, match=match) as refused:
-        RedisBudget(**{"url": "redis://host", "organisation": "acme", **options})
-    assert "geheim" not in str(refused.value)
+    with pytest.raises(error, match=match):
+        RedisBudget(**{"redis": "redis://host", "organisation": "acme", **options})
     with pytest.raises(ValueError, match="must be at least 1, not 0"):
         RedisBudget("redis://host", organisation="acme").join(0)
 

@@ -2,8 +2,13 @@
 
 import asyncio
 import logging
+import socket
+import threading
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from hindsight_async import (
     DeadlineExceededError,
@@ -19,6 +24,7 @@ from raw_server import raw_server
 from redis_fleet import (
     LIMIT,
     LONG,
+    PATIENCE,
     QUICK,
     ROUTE,
     abandon,
@@ -37,6 +43,7 @@ from redis_fleet import (
     start_many,
     until,
 )
+from redis_server import redis_proxy
 
 pytestmark = pytest.mark.servers
 
@@ -227,20 +234,259 @@ def test_a_redis_that_comes_back_with_another_password(redis, on_outage):
     run(main())
 
 
-def test_a_replica_that_may_not_be_written_to_counts_as_away(redis):
-    """Until a failover is over the process goes on by itself; then it is back in the fleet."""
+def configure(redis, **options):
+    """Set options of a server that runs."""
+    for name, value in options.items():
+        redis.command("CONFIG", "SET", name.replace("_", "-"), value)
+
+
+@contextmanager
+def configured(redis, *, mended, **options):
+    """Set options of a server that runs, and later others."""
+    configure(redis, **options)
+    yield
+    configure(redis, **mended)
+
+
+@contextmanager
+def out_of_memory(redis):
+    with configured(redis, maxmemory="1", mended={"maxmemory": "0"}):
+        yield
+
+
+@contextmanager
+def without_replicas(redis):
+    with configured(redis, min_replicas_to_write="1", mended={"min_replicas_to_write": "0"}):
+        yield
+
+
+@contextmanager
+def a_replica(redis):
+    redis.command("REPLICAOF", "127.0.0.1", "1")
+    yield
+    redis.command("REPLICAOF", "NO", "ONE")
+
+
+@contextmanager
+def a_replica_without_its_master(redis):
+    with (
+        configured(redis, replica_serve_stale_data="no", mended={"replica_serve_stale_data": "yes"}),
+        a_replica(redis),
+    ):
+        yield
+
+
+@contextmanager
+def unable_to_save(redis):
+    in_its_place = Path(redis.folder.name, "dump.rdb")
+    Path(in_its_place, "full").mkdir(parents=True)
+    with configured(redis, save="3600 1", mended={"save": ""}):
+        redis.command("BGSAVE")
+        yield
+        Path(in_its_place, "full").rmdir()
+        in_its_place.rmdir()
+        redis.command("SAVE")
+
+
+@contextmanager
+def meanwhile(redis, *words):
+    """Have one connection wait for a command that takes long."""
+    waiting = threading.Thread(target=redis.command, args=words)
+    waiting.start()
+    yield
+    waiting.join()
+
+
+@contextmanager
+def busy(redis):
+    configure(redis, lua_time_limit="10")
+    with meanwhile(redis, "EVAL", "while true do end", "0"):
+        yield
+        redis.command("SCRIPT", "KILL")
+
+
+@contextmanager
+def loading(redis):
+    redis.command("DEBUG", "POPULATE", "1000")
+    configure(redis, key_load_delay="1000", loading_process_events_interval_bytes="1024")
+    with meanwhile(redis, "DEBUG", "RELOAD"):
+        yield
+    configure(redis, key_load_delay="0")
+
+
+@contextmanager
+def full_of_clients(redis):
+    with socket.socket(socket.AF_UNIX) as only:
+        only.connect(str(redis.socket))
+        for command in (b"CONFIG SET maxclients 1", b"CLIENT KILL TYPE normal SKIPME yes"):
+            only.sendall(command + b"\r\n")
+            only.recv(100)
+        yield
+        only.sendall(b"CONFIG SET maxclients 100\r\n")
+        only.recv(100)
+
+
+@pytest.mark.parametrize(
+    ("unable", "why"),
+    [
+        (out_of_memory, "used memory > 'maxmemory'"),
+        (without_replicas, "Not enough good replicas"),
+        (a_replica, "read only replica"),
+        (a_replica_without_its_master, "Link with MASTER is down"),
+        (unable_to_save, "unable to persist to disk"),
+        (busy, "busy running a script"),
+        (loading, "loading the dataset"),
+        (full_of_clients, ""),
+    ],
+)
+def test_a_redis_that_cannot_serve_for_now_counts_as_away(redis, caplog, unable, why):
+    """Whatever time, a failover or an operator will heal refuses nobody: the process goes on alone, and then returns."""
+    caplog.set_level(logging.WARNING, "hindsight_async.rate")
+    redis.kill()
+    redis.options += ["--enable-debug-command", "yes"]
+    redis.start()
 
     async def main():
         budget = budget_of(redis, timing=LONG)
         client = budget.join(5)
         await send(client)
-        redis.command("REPLICAOF", "127.0.0.1", "1")
-        await until(away(budget))
-        await send(client)
-        redis.command("REPLICAOF", "NO", "ONE")
+        with unable(redis):
+            await until(away(budget))
+            await send(client)
         await until(back(budget))
         await send(client)
         await until(lambda: permits_in(redis) == 3)
+        await depart(client)
+
+    run(main())
+    assert why in caplog.records[0].message
+    assert "goes on with 60 requests per minute of its own" in caplog.records[0].message
+
+
+IN_A_SCRIPT = "ERR Error running script (call to f_0123): @user_script:33: @user_script: 33: "
+"""Before version 7 Redis puts this in front of what a command in a script is told."""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "TRYAGAIN Multiple keys request during rehashing of slot",
+        "CLUSTERDOWN The cluster is down",
+        "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+        "LOADING Redis is loading the dataset in memory",
+        "ERR max number of clients reached",
+        "ERR max number of clients + cluster connections reached",
+        IN_A_SCRIPT + "-OOM command not allowed when used memory > 'maxmemory'.",
+        IN_A_SCRIPT + "-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to",
+        IN_A_SCRIPT + "-READONLY You can't write against a read only replica.",
+        IN_A_SCRIPT + "-NOREPLICAS Not enough good replicas to write.",
+    ],
+)
+def test_what_redis_says_while_it_cannot_serve_is_an_outage(redis, line):
+    """The same of replies that are hard to bring about, and of those of older versions."""
+
+    async def main():
+        async with redis_proxy(redis) as proxy:
+            budget = budget_of(proxy, timing=LONG)
+            client = budget.join(5)
+            await send(client)
+            proxy.answers.extend([b"-" + line.encode()] * 1000)
+            await until(away(budget))
+            await send(client)
+            proxy.answers.clear()
+            await until(back(budget))
+            await depart(client)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("NOPERM this user has no permissions to run the 'evalsha' command", "no permissions to run"),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", "wrong kind of value"),
+        (IN_A_SCRIPT + "WRONGTYPE Operation against a key holding the wrong kind", "wrong kind"),
+        ("ERR unknown command 'EVALSHA', with args beginning with:", "unknown command"),
+        ("BUSYKEY Target key name already exists.", "BUSYKEY"),
+        ("ERR the word MISCONF alone is no code", "alone is no code"),
+        ("MOVED 1234 127.0.0.1:7001", "one node of a cluster: give RedisBudget a redis.asyncio.RedisCluster"),
+        ("NOAUTH Authentication required.", "lets nobody in"),
+    ],
+)
+def test_what_only_a_person_can_mend_is_a_refusal(redis, line, told):
+    """Callers hear at once what Redis says, and go on when it was mended."""
+
+    async def main():
+        async with redis_proxy(redis) as proxy:
+            budget = budget_of(proxy, timing=LONG)
+            client = budget.join(5)
+            await send(client)
+            proxy.answers.extend([b"-" + line.encode()] * 1000)
+            with pytest.raises(RedisRefusedError, match=told):
+                await send(client)
+            assert not budget.redis_is_away
+            proxy.answers.clear()
+            await asyncio.sleep(2 * LONG.retry)
+            await send(client)
+            await depart(client)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ("~other:* +@all", "no permissions to access one of the keys"),
+        ("~* +@all -zadd", "can't run this command"),
+        ("~* +@all -eval -evalsha", "no permissions to run the 'eval"),
+        ("~* +@all", "DB index is out of range"),
+    ],
+)
+def test_a_user_who_lacks_a_right_is_told_so(redis, rules, told):
+    """A key, a command of the script, the script or a database that this user may not use is no outage."""
+    redis.command("ACL", "SETUSER", "jane", "on", ">secret", *rules.split())
+
+    async def main():
+        database = "?db=99" if "DB" in told else ""
+        server = type("Server", (), {"url": f"unix://jane:secret@{redis.socket}{database}"})
+        client = budget_of(server, timing=LONG).join(5)
+        with pytest.raises(RedisRefusedError, match=told) as refused:
+            await send(client)
+        assert "secret" not in str(refused.value)
+        await depart(client)
+
+    try:
+        run(main())
+    finally:
+        redis.command("ACL", "DELUSER", "jane")
+
+
+def test_a_fleet_that_never_reached_redis_sends_at_most_the_plan(redis):
+    """Where nobody said how many processes there are and Redis never did, each takes a tenth of the plan."""
+    redis.kill()
+
+    async def main():
+        timing = evolve(LONG, retry=PATIENCE)
+        clients = [budget_of(redis, timing=timing).join(LIMIT) for _ in range(10)]
+        tasks = [asyncio.ensure_future(send(client)) for client in clients for _ in range(LIMIT // 3)]
+        await quiet(tasks)
+        assert LIMIT == sent_at_once(tasks)
+        await abandon(tasks)
+        await depart(*clients)
+
+    run(main())
+
+
+def test_a_known_number_of_processes_shares_the_plan_without_a_word_from_redis(redis):
+    """With `expected_processes` each has its part from the start."""
+    redis.kill()
+
+    async def main():
+        budget = budget_of(redis, timing=LONG, expected_processes=2)
+        client = budget.join(LIMIT)
+        tasks = await start_many(client, LIMIT)
+        assert LIMIT // 2 == budget.limit == sent_at_once(tasks)
+        await abandon(tasks)
         await depart(client)
 
     run(main())

@@ -6,7 +6,8 @@ fleet_state     what this process knows of the fleet, and has yet to tell; what 
 fleet_permits   the permits of this process, on its own clock
 fleet_sync      what to tell Redis and when, and what its replies change
 sync_task       the one task that speaks to Redis
-connection      the connection: away, or saying no
+connection      the connection: away, or saying no; ours from a URL, or over the caller's client
+url             what is wrong with a URL
 messages        one round trip in plain values
 sync.lua        the script that Redis runs for it, with all the rules of the fleet
 timing          how long things last

@@ -4,9 +4,11 @@ import random
 import secrets
 from datetime import UTC, datetime
 
+from redis.asyncio import Redis, RedisCluster
+
 from hindsight_async.rate.budget import DEFAULT_MAX_RATE_WAIT, Budget
 from hindsight_async.rate.plan import Plan, plan_or_default
-from hindsight_async.rate.redis.connection import Connection, keys_of
+from hindsight_async.rate.redis.connection import connector, keys_of
 from hindsight_async.rate.redis.fleet_permits import FleetPermits
 from hindsight_async.rate.redis.fleet_state import FleetState, FleetView
 from hindsight_async.rate.redis.fleet_sync import FleetSync, OnOutage
@@ -24,15 +26,21 @@ class RedisBudget(Budget):
     RedisRefusedError.
 
     Args:
-        url: Of Redis, such as `redis://:password@host:6379/0`, `rediss://...` or `unix:///run/redis.sock`.
+        redis: Its URL, such as `redis://:password@host:6379/0`, `rediss://...` or `unix:///run/redis.sock`; or a client
+            of yours, such as `redis.asyncio.RedisCluster(...)` or `redis.asyncio.Sentinel(...).master_for(...)`. A
+            client stays yours: nothing here closes it, so close it after the sessions; it serves the one event loop
+            and process in which it is first used; and its own retries do no harm, since a call that comes twice
+            takes effect once. However long its own timeouts, it counts as away after some seconds without an answer.
         organisation: Any name for the organisation at Hindsight; only a hash of it is stored, and never an API key.
         plan: Its tier; else HINDSIGHT_PLAN, else Essentials. A limit that the server names instead is for all
             processes.
         expected_processes: How many processes there are; else as many as were seen in the last minute. Where it is
             given, each process also keeps to its part for the first minute of a Redis that began with nothing, since
             that may have lost what dead processes had sent.
-        on_outage: What happens while Redis is away: "share" goes on with the plan divided by the number of processes,
-            "wait" lets calls wait within their deadlines.
+        on_outage: What happens while Redis is away (out of reach, or unable to serve for now: loading, out of memory,
+            a replica that waits for its master): "share" goes on with the plan divided by the number of processes, or
+            with a tenth of it where that is not known because Redis was never reached; "wait" lets calls wait within
+            their deadlines.
         max_rate_wait: Seconds; a wait that the server names beyond it raises QuotaExceededError instead.
         on_wait: Called with the seconds to wait, the reason and the number queued whenever a caller has to wait; what
             it raises is logged, and changes nothing.
@@ -46,7 +54,7 @@ class RedisBudget(Budget):
 
     def __init__(
         self,
-        url: str,
+        redis: str | Redis | RedisCluster,
         organisation: str,
         *,
         plan: Plan | None = None,
@@ -57,16 +65,16 @@ class RedisBudget(Budget):
         timing: Timing = Timing(),  # noqa: B008  frozen
     ) -> None:
         requests_per_minute = plan_or_default(plan).requests_per_minute
-        if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"url must be text (str), not {type(url).__name__}")
+        if not isinstance(redis, (str, Redis, RedisCluster)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            kind = f"{type(redis).__module__}.{type(redis).__qualname__}"
+            raise TypeError(f"redis must be a URL (str) or a client of redis.asyncio, not {kind}")
         if not isinstance(organisation, str) or not organisation:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError("organisation must be a name, the same in all processes of the fleet")
         if on_outage not in ("share", "wait"):
             raise ValueError(f"on_outage must be share or wait, not {on_outage!r}")
         if expected_processes is not None and expected_processes < 1:
             raise ValueError(f"expected_processes must be at least 1, not {expected_processes}")
-        # Raises for a URL that is none: here, where it was given, and not in the first call.
-        Connection(url, timing)
+        connect = connector(redis, timing)
 
         def begin(scheduler: Scheduler) -> FleetLimiter:
             process = secrets.token_hex(8)
@@ -82,7 +90,7 @@ class RedisBudget(Budget):
                 state,
                 plan=requests_per_minute,
                 process=process,
-                connection=Connection(url, timing),
+                connection=connect(),
                 keys=keys_of(organisation, process),
                 timing=timing,
                 expected_processes=expected_processes,

@@ -4,6 +4,7 @@ Redis can be in one of three ways for this process: there; away (out of reach: `
 with a wrong password, which time does not heal (`refused_by_redis`).
 """
 
+from math import inf
 from typing import Literal
 
 from attrs import define, evolve
@@ -19,6 +20,9 @@ OnOutage = Literal["share", "wait"]
 
 CLOCK_TOLERANCE = 1.5
 """Seconds by which Redis's clock and ours may disagree on a span before one of them counts as set."""
+
+UNKNOWN_FLEET = 10
+"""Processes that a fleet is taken to have where nobody said how many and Redis never did: each has a tenth of the plan."""
 
 
 @define(eq=False)
@@ -182,7 +186,8 @@ class FleetSync:
         if self.on_outage == "wait":
             logger.warning("Redis is away (%s): requests wait until it is back", why)
             return
-        alone = state.go_alone(self.expected_processes or state.view.fleet, now)
+        fleet = UNKNOWN_FLEET if state.view.synced_at == -inf else state.view.fleet
+        alone = state.go_alone(self.expected_processes or fleet, now)
         self._returning = True
         text = "Redis is away (%s): this process goes on with %d requests per minute of its own"
         logger.warning(text, why, alone.limit)

@@ -211,8 +211,6 @@ def decoded(answer: Sequence[bytes | str | int]) -> SyncReply:
     """Read what the script returned."""
     texts = [part.decode() if isinstance(part, bytes) else str(part) for part in answer]
     kind = texts[0]
-    if kind == "late":
-        return SyncReply(moved=True)
     if kind == "another epoch":
         return SyncReply(moved=True, epoch=texts[1], epoch_age=_seconds(texts[2]))
     due = texts[17:]

@@ -71,11 +71,7 @@ class SyncTask:
         """Make one round trip; tell whether Redis took in what it was told."""
         sync, reply = self._sync, None
         try:
-            answer = await sync.connection.call(sync.keys, request.encoded(sync.timing))
-            if self._task.cancelling():
-                # Python 3.11's wait_for, which the Redis client sends with, may lose a cancellation.
-                raise asyncio.CancelledError
-            reply = decoded(answer)
+            reply = decoded(await sync.connection.call(sync.keys, request.encoded(sync.timing)))
         except RedisAwayError as error:
             sync.lose_redis(str(error), self._loop.time())
         except RedisRefusedError as error:
