@@ -361,6 +361,7 @@ def replicated(tmp_path) -> Iterator[tuple[RedisServer, RedisServer, RedisServer
             server.start()
         replica.command("REPLICAOF", "127.0.0.1", str(master.port))
         sentinel = RedisServer(tcp=True, port=free_port())
+        stack.callback(sentinel.close)
         configuration = tmp_path / "sentinel.conf"
         configuration.write_text(
             f"port {sentinel.port}\n"
