@@ -62,7 +62,7 @@ class WeightedWindow:
         self.limit = limit
         self._phase = wall_offset % WINDOW_SECONDS  # seconds into a wall-clock minute at which `now` is 0
         self._refusals_cached = refusals_cached
-        self._minute = 0  # the minute that `_current` counts; `_last` counts the one before
+        self._minute: int = 0  # the minute that `_current` counts; `_last` counts the one before
         self._current = 0
         self._last = 0
         self._closed_through = -1  # the last millisecond for which a refusal is remembered
