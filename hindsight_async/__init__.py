@@ -57,8 +57,11 @@ nowhere else. Inside, in reading order:
         wait_reports.py         what is told of waiting
         limiter.py              what both limiters offer the scheduler, and their errors
         local_limiter.py        what is in a request's way, by this process's own count
-        window.py               N permits, each kept until 60 s after its answer; with the proof
-        other_clients.py        how much of it other programs use
+        policy.py               how many may leave under one limit: the rules, with the proof
+        belief.py               how the server counts, and how much others use
+        counting.py             the ways in which servers count
+        own_requests.py         our own requests of the last minutes
+        server_clock.py         what the server's clock shows
         cooldown.py             closed by a 429, opening behind a probe
         token_bucket.py         the pace
         limits.py               the limits that the server names
@@ -142,7 +145,7 @@ Five questions, and where each is answered:
         call/retry.py (in this call), delivery/outcomes.py (which errors end a row as what),
         delivery/ledger/entries.py (in a later run)
     When does a request leave, once its call was checked?
-        rate/wait_queue.py (whose turn it is), rate/window.py (the count, with the proof),
+        rate/wait_queue.py (whose turn it is), rate/policy.py (the count, with the proof),
         rate/local_limiter.py (what else is in the way: cooldown, pace, a route's own window)
     What is on disk before it leaves?
         delivery/row.py (when), delivery/ledger/tables.py (what),

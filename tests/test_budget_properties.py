@@ -77,7 +77,7 @@ def run(world: World, crowd: list[Caller], *, in_flight: int, sessions: int = 1)
         async with asyncio.TaskGroup() as group:
             for number, caller in enumerate(crowd):
                 group.create_task(world.call(clients[number % sessions], number, caller))
-        await asyncio.sleep(61)
+        await asyncio.sleep(3 * 61)
         world.seen = world.budget.snapshot()
         return world
 
@@ -176,7 +176,7 @@ def test_a_contested_window_loses_nobody(
                 group.create_task(world.call(client, number, caller))
         for handle in eating:
             handle.cancel()
-        await asyncio.sleep(61)
+        await asyncio.sleep(3 * 61)
         world.seen = world.budget.snapshot()
 
     simulate(main)

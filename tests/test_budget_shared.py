@@ -79,7 +79,7 @@ def test_a_rival_beyond_the_siblings_is_left_its_part():
         budget = RateBudget(300, share=1 / 4, wall_clock=local_clock)
         job = Job(server, lambda: 0.1)
         running = asyncio.ensure_future(job.run(budget.join(5), 75, workers=5))
-        await asyncio.sleep(30)
+        await asyncio.sleep(59)
         done = job.done
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -9,15 +9,18 @@ wait_reports     what is told of waiting, to `on_wait` and the log
 limiter          what the scheduler asks, as a protocol of its two limiters, and the errors of both
 local_limiter    the one that counts by itself
 limits           the limits that the server names, of the organisation and of routes
-window           at most N requests in any 60 s, with the proof
-other_clients    how much of the window other programs use
+policy           how many may leave under one limit: the rules, with the proof of what they never do
+belief           what answers tell of how the server counts, and of how much others use
+counting         the ways in which servers count
+own_requests     our own requests of the last minutes
+server_clock     what the server's clock shows
 cooldown         closed by a 429, opening behind a probe
 token_bucket     how fast requests follow each other
 headers          what the server's headers say
 redis/           the limiter of a whole fleet, with its count in Redis
 
 What keeps a request from leaving? Read three files: `wait_queue` (`call_next`, which `scheduler` asks whose turn it is),
-`local_limiter` (`obstacle` for all, `obstacle_on` one route, `take`) and, which that asks, `window` (`admits`, `take`).
+`local_limiter` (`obstacle` for all, `obstacle_on` one route, `take`) and, which that asks, `policy` (`admits`, `take`).
 
 What happens after a 429? `cooldown` closes for all, and the call that met it stands at the end of its line again.
 """

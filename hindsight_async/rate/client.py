@@ -7,8 +7,8 @@ from attrs import define, field
 
 if TYPE_CHECKING:
     from hindsight_async.rate.limiter import AnswerHead
+    from hindsight_async.rate.policy import Entry
     from hindsight_async.rate.scheduler import Scheduler
-    from hindsight_async.rate.window import WindowEntry
 
 Lane = Literal["interactive", "bulk"]
 """How urgent a request is: somebody waits for this very one ("interactive"), or it is one of many ("bulk")."""
@@ -27,8 +27,8 @@ class Permit:
 
     client: "BudgetClient"
     route: str
-    entries: "tuple[WindowEntry, ...]"
-    """In the organisation's window and, last, in the window of its route where that has one."""
+    entries: "tuple[Entry, ...]"
+    """In the organisation's policy and, last, in that of its route where that has one."""
     generation: int
     """Of the cooldown, a new one from each 429 on: a late answer to an earlier one does not open what has closed since."""
     era: int
@@ -77,7 +77,7 @@ class BudgetClient:
         """
         scheduler = self._scheduler
         now = scheduler.now(loop)
-        permit = scheduler.acquire_at_once(self, route, deadline, now)
+        permit = scheduler.acquire_at_once(self, route, lane, deadline, now)
         if permit is None:
             permit = await scheduler.wait_in_line(self, route, lane, deadline, now)
         return permit

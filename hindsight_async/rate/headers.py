@@ -30,6 +30,7 @@ EPOCH_MILLISECONDS_FROM = 1e11
 
 LIMIT = "X-RateLimit-Limit"
 REMAINING = "X-RateLimit-Remaining"
+RESET = "X-RateLimit-Reset"
 
 _LONGEST_COUNT = 12
 _NUMBER = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,9})?")
@@ -157,7 +158,7 @@ _COUNTS = (
     ("usage_remaining", "X-Usage-Remaining", count_in),
 )
 _MOMENTS = (
-    ("reset_in", "X-RateLimit-Reset"),
+    ("reset_in", RESET),
     ("usage_reset_in", "X-Usage-Period-End"),
     ("retry_after", "Retry-After"),
 )

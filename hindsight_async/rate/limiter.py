@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from hindsight_async.errors import DeadlineExceededError, HindsightError, QuotaExceededError
-from hindsight_async.rate.client import BudgetClient, Permit
+from hindsight_async.rate.client import BudgetClient, Lane, Permit
 
 logger = logging.getLogger("hindsight_async.rate")
 
@@ -51,8 +51,8 @@ class Limiter(Protocol):
         """Say what is in the way of requests on this route."""
         ...
 
-    def take_at_once(self, client: BudgetClient, route: str, now: float) -> Permit | None:
-        """Take a permit unless there is an obstacle."""
+    def take_at_once(self, client: BudgetClient, route: str, lane: Lane, now: float) -> Permit | None:
+        """Take a permit unless there is an obstacle; where nobody waits, the pace is none for an interactive caller."""
         ...
 
     def take(self, client: BudgetClient, route: str, now: float) -> Permit:
@@ -71,7 +71,7 @@ class Limiter(Protocol):
         """Note that a request is over, answered or not."""
         ...
 
-    def confirm_as_usual(self, permit: Permit, answer: AnswerHead) -> bool:
+    def confirm_as_usual(self, permit: Permit, answer: AnswerHead, now: float) -> bool:
         """Count the request as let through, if its answer says no more than that; False where there is more to `learn`."""
         ...
 

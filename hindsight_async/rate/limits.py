@@ -1,7 +1,7 @@
-"""The limits that the server names, and the windows that follow from them.
+"""The limits that the server names, and a policy for each.
 
 The organisation's limit is the largest that any route names (the plan's until one does); a route that names a
-smaller one has a window of its own inside the organisation's. A limit lower than the one in use is believed at
+smaller one has a policy of its own beside the organisation's. A limit lower than the one in use is believed at
 once, a higher one after two answers that agree, the second to a request sent after the first arrived.
 """
 
@@ -9,8 +9,8 @@ from math import inf
 
 from attrs import define
 
-from hindsight_async.rate.headers import RateHeaders
-from hindsight_async.rate.window import Window, WindowEntry
+from hindsight_async.rate.policy import RatePolicy
+from hindsight_async.rate.server_clock import ServerClock
 
 
 @define(eq=False)
@@ -44,31 +44,30 @@ class NamedLimit:
 
 
 class RateLimits:
-    """The organisation's window and those of the routes with a smaller limit of their own."""
+    """The policy for the organisation's limit, and those for the routes with a smaller limit of their own."""
 
-    __slots__ = ("_named", "of_routes", "whole")
+    __slots__ = ("_named", "clock", "of_routes", "whole")
 
     def __init__(self, requests_per_minute: int) -> None:
-        self.whole = Window(requests_per_minute)
+        self.clock = ServerClock()
+        self.whole = RatePolicy(requests_per_minute, self.clock)
         # Only of routes whose limit is smaller than the organisation's.
-        self.of_routes: dict[str, Window] = {}
+        self.of_routes: dict[str, RatePolicy] = {}
         # Of every route that was answered with a limit.
         self._named: dict[str, NamedLimit] = {}
 
-    def windows(self) -> list[Window]:
-        """List all windows, the organisation's first."""
+    def policies(self) -> list[RatePolicy]:
+        """List all, the organisation's first."""
         return [self.whole, *self.of_routes.values()]
 
-    def learn(self, route: str, entry: WindowEntry, headers: RateHeaders, now: float) -> None:
+    def learn(self, route: str, limit: int, *, sent_at: float, now: float) -> None:
         """Adopt the limit that an answer on this route names."""
-        if headers.limit is None:
-            return
         named = self._named.get(route)
         known = named is not None
         if named is None:
             named = self._named[route] = NamedLimit(self.whole.limit)
         before = named.limit
-        named.learn(headers.limit, sent_at=entry.taken_at, now=now)
+        named.learn(limit, sent_at=sent_at, now=now)
         if known and named.limit == before:
             return
         self.whole.limit = max(each.limit for each in self._named.values())

@@ -10,14 +10,14 @@ eats into ours. So processes that keep to their shares are never taken for other
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
-from math import floor
+from math import floor, inf
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from hindsight_async.errors import HindsightError
-from hindsight_async.rate.client import BudgetClient, Permit
+from hindsight_async.rate.client import BudgetClient, Lane, Permit
 from hindsight_async.rate.cooldown import Cooldown
-from hindsight_async.rate.headers import LIMIT, REMAINING, RateHeaders, count_in, parse_rate_headers
+from hindsight_async.rate.headers import LIMIT, REMAINING, RESET, RateHeaders, count_in, parse_rate_headers
 from hindsight_async.rate.limiter import AnswerHead, closed_for_long, logger, too_late, warn_of_problems
 from hindsight_async.rate.limits import RateLimits
 from hindsight_async.rate.token_bucket import TokenBucket
@@ -25,6 +25,12 @@ from hindsight_async.rate.token_bucket import TokenBucket
 # An enum's member is looked up anew on each use.
 _TOO_MANY_REQUESTS = int(HTTPStatus.TOO_MANY_REQUESTS)
 _BAD_REQUEST = int(HTTPStatus.BAD_REQUEST)
+
+LEARNED_EVERY = 0.01
+"""Seconds within which one answer of many alike is enough to learn from."""
+
+RESET_DIGITS = 3
+"""Decimal places of a second to which servers name a window's end."""
 
 FLOAT_RESIDUE = 1e-9
 """How far a product with a share may fall short of a whole number: 300 * 0.57 must be 171."""
@@ -53,8 +59,14 @@ class LocalLimiter:
     """This process's part of the organisation's limit."""
     _warned_of: set[str] = field(factory=set[str])
     """Headers that made no sense, of which the log was told."""
-    _usual_limits: dict[str, str] = field(factory=dict[str, str])
-    """For each route the text of the Limit header whose answers taught nothing new: the short cut compares texts."""
+    _pace: float | None = None
+    """Requests per minute that the token bucket is sized to in company; None where it is sized to the limit."""
+    _usual: tuple[str, str | None, str | None] | None = None
+    """The route, and the texts of Limit and Reset, of the answer learned from last, if it was a usual one."""
+    _window: float | None = None
+    """The window that it named."""
+    _learned_at: float = -inf
+    """When it came."""
 
     @classmethod
     def begin(
@@ -84,14 +96,15 @@ class LocalLimiter:
         """Count the permits that may be taken now."""
         if self.cooldown.closed(now) or self.cooldown.probing:
             return 0
-        return max(0, self.limits.whole.room(now))
+        return self.limits.whole.room(now)
 
     def change_loop(self, now: float) -> None:
         """Go on with what is known on another event loop; what was under way there is over."""
         self.cooldown.abandon()
-        for window in self.limits.windows():
-            window.end_all(now)
+        for policy in self.limits.policies():
+            policy.end_all(now)
         self.token_bucket = TokenBucket(self.limits.whole.limit, self.burst)
+        self._pace = None
 
     def obstacle(self, now: float) -> str | None:
         """Say what is in everybody's way."""
@@ -99,6 +112,7 @@ class LocalLimiter:
             return "closed by the server" if self.cooldown.closed(now) else "waiting for one answer"
         if not self.limits.whole.admits(now):
             return "window full"
+        self._fit_bucket()
         return None if self.token_bucket.ready() else "pacing"
 
     def obstacle_on(self, route: str, now: float) -> str | None:
@@ -106,17 +120,20 @@ class LocalLimiter:
         part = self.limits.of_routes.get(route)
         return None if part is None or part.admits(now) else "window of the route full"
 
-    def take_at_once(self, client: BudgetClient, route: str, now: float) -> Permit | None:
-        """Take a permit unless there is an obstacle."""
-        admits = self.cooldown.admits(now) and self.limits.whole.admits(now)
-        if not admits or (self.token_bucket.spreads and not self.token_bucket.ready()):
+    def take_at_once(self, client: BudgetClient, route: str, lane: Lane, now: float) -> Permit | None:
+        """Take a permit unless there is an obstacle; an interactive caller need not keep the pace that others ask for."""
+        if not self.cooldown.admits(now) or not self.limits.whole.admits(now):
+            return None
+        self._fit_bucket()
+        hurries = lane == "interactive" and self._pace is not None
+        if self.token_bucket.spreads and not hurries and not self.token_bucket.ready():
             return None
         part = self.limits.of_routes.get(route)
         return self.take(client, route, now) if part is None or part.admits(now) else None
 
     def take(self, client: BudgetClient, route: str, now: float) -> Permit:
         """Take a permit; make sure first that there is no obstacle."""
-        if self.token_bucket.spreads:
+        if self.token_bucket.spreads and self.token_bucket.ready():
             self.token_bucket.take()
         entry, part = self.limits.whole.take(now), self.limits.of_routes.get(route)
         entries = (entry,) if part is None else (entry, part.take(now))
@@ -130,56 +147,76 @@ class LocalLimiter:
         """Put a permit back with which nothing was sent."""
         self.token_bucket.put_back()
         for entry in permit.entries:
-            entry.window.put_back(entry)
+            entry.policy.put_back(entry)
         self.cooldown.end(permit.generation, sent=False)
 
     def end(self, permit: Permit, now: float) -> None:
         """Note that a request is over, answered or not: its entries leave once the server's window has passed."""
         for entry in permit.entries:
-            entry.window.end(entry, now)
+            entry.policy.end(entry, now)
         self.cooldown.end(permit.generation, sent=True)
 
-    def confirm_as_usual(self, permit: Permit, answer: AnswerHead) -> bool:
-        """Count the request as let through, if its answer says no more than that: most do, and cost a third this way."""
-        headers = answer.headers
-        if answer.status >= _BAD_REQUEST or headers.get(LIMIT, "") != self._usual_limits.get(permit.route):
+    def confirm_as_usual(self, permit: Permit, answer: AnswerHead, now: float) -> bool:
+        """Count the request as let through, if its answer says what the last one said: of a burst most do, and cost a third.
+
+        What one of many in a moment says is left out where plenty is left and the window is the one known.
+        """
+        headers, usual = answer.headers, self._usual
+        if (
+            answer.status >= _BAD_REQUEST
+            or now > self._learned_at + LEARNED_EVERY
+            or len(permit.entries) != 1
+        ):
+            return False
+        if usual != (permit.route, headers.get(LIMIT), headers.get(RESET)) or not self.cooldown.fully_open:
             return False
         remaining = count_in(headers.get(REMAINING, ""))
-        if remaining is None or len(permit.entries) != 1 or not self.cooldown.fully_open:
+        if remaining is None or 2 * remaining < self.limit:
             return False
         (entry,) = permit.entries
-        return entry.window.confirm_as_usual(entry, remaining)
+        entry.policy.confirm(entry, self._window, now)
+        return True
 
     def learn(self, permit: Permit, answer: AnswerHead, *, now: float, received_at: datetime) -> None:
         """Take in what an answer says."""
         status = answer.status
-        self._usual_limits.pop(permit.route, None)
         headers = parse_rate_headers(answer.headers, received_at=received_at)
         warn_of_problems(headers.problems, self._warned_of)
         refused = status == _TOO_MANY_REQUESTS
-        # An error that names no numbers may be a proxy's own: the server need not have counted the request.
-        if not refused and (status < _BAD_REQUEST or headers.remaining is not None):
-            for entry in permit.entries:
-                entry.window.confirm(entry, now)
+        sent_at = permit.entries[0].sent_at
+        reset = self._window_named(headers)
+        if headers.date is not None:
+            self.limits.clock.learn(headers.date.timestamp(), reset, sent_at=sent_at, now=now)
         self._adopt_limit(permit, headers, now)
-        # A Remaining is of the smallest limit that applies to the route, and so of the last window.
+        # A Remaining is of the smallest limit that applies to the route, and so of the last policy.
         entry = permit.entries[-1]
-        window = entry.window
-        if headers.limit is None or headers.limit >= window.limit:
-            window.learn(entry, headers, now)
-        if not refused:
-            self.cooldown.confirm(permit.generation, headers)
-            if (
-                status < _BAD_REQUEST
-                and not headers.problems
-                and headers.limit == self.limit
-                and self.share == 1
-            ):
-                self._usual_limits[permit.route] = answer.headers[LIMIT]
+        policy = entry.policy
+        if headers.remaining is not None and (headers.limit is None or headers.limit >= policy.limit):
+            policy.learn(
+                entry,
+                limit=headers.limit or policy.limit,
+                remaining=headers.remaining,
+                reset=reset,
+                refused=refused,
+                now=now,
+            )
+        elif refused and permit.generation == self.cooldown.generation:
+            policy.learn_bare_refusal(entry, now)
+        for each in permit.entries:
+            if refused:
+                each.policy.refuse(each)
+            # An error that names no numbers may be a proxy's own: the server need not have counted the request.
+            elif status < _BAD_REQUEST or headers.remaining is not None:
+                each.policy.confirm(each, reset if each is entry else None, now)
+        if refused:
+            self.cooldown.close(permit.generation, headers, now)
             return
-        if headers.remaining is None and permit.generation == self.cooldown.generation:
-            window.learn_bare_refusal(now)
-        self.cooldown.close(permit.generation, headers, now)
+        self.cooldown.confirm(permit.generation, headers)
+        is_usual = status < _BAD_REQUEST and not headers.problems and headers.limit == self.limit
+        self._usual = (
+            (permit.route, answer.headers.get(LIMIT), answer.headers.get(RESET)) if is_usual else None
+        )
+        self._window, self._learned_at = reset, now
 
     def rebalance(self) -> None:
         """Give back what nobody wants: there is nobody to give it to."""
@@ -191,7 +228,7 @@ class LocalLimiter:
         """Name the next moment at which an obstacle may go away by itself; inf if there is none."""
         if self.cooldown.closed(now):
             return self.cooldown.opens_at
-        moment = min(window.next_change(now) for window in self.limits.windows())
+        moment = min(policy.next_change(now) for policy in self.limits.policies())
         pause = self.token_bucket.seconds_until_ready()
         return min(moment, now + pause) if pause else moment
 
@@ -201,7 +238,7 @@ class LocalLimiter:
             now,
             self.cooldown.opens_at,
             self.limits.whole.opens_for(ahead, now),
-            now + self.token_bucket.seconds_for(ahead),
+            now + self._pause_for(ahead),
         )
 
     def why_in_vain(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
@@ -213,12 +250,31 @@ class LocalLimiter:
             return None
         return too_late(earliest - now)
 
+    def _pause_for(self, ahead: int) -> float:
+        # The pace in company may rise at any time; that of a `burst` is what somebody asked for.
+        return self.token_bucket.seconds_until_ready() if self._pace else self.token_bucket.seconds_for(ahead)
+
+    def _fit_bucket(self) -> None:
+        """Size the token bucket to what others leave."""
+        pace = self.limits.whole.pace
+        if pace != self._pace:
+            self._pace = pace
+            burst = self.burst if pace is None else 1
+            self.token_bucket = self.token_bucket.refitted(pace or self.limits.whole.limit, burst)
+
+    def _window_named(self, headers: RateHeaders) -> float | None:
+        """Return the end of the window that an answer names, on the server's clock."""
+        if headers.reset_in is None or headers.date is None:
+            return None
+        reset = round(headers.date.timestamp() + headers.reset_in, RESET_DIGITS)
+        return self.limits.whole.window_named(reset)
+
     def _adopt_limit(self, permit: Permit, headers: RateHeaders, now: float) -> None:
         whole = self.limits.whole
         before = whole.limit
         if headers.limit is not None:
-            headers = evolve(headers, limit=part_of(headers.limit, self.share))
-        self.limits.learn(permit.route, permit.entries[0], headers, now)
+            ours = part_of(headers.limit, self.share)
+            self.limits.learn(permit.route, ours, sent_at=permit.entries[0].sent_at, now=now)
         if whole.limit != before:
-            self.token_bucket = TokenBucket(whole.limit, self.burst)
+            self.token_bucket, self._pace = TokenBucket(whole.limit, self.burst), None
             logger.warning("the server allows %d requests per minute, not %d", whole.limit, before)

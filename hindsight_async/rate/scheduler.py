@@ -100,7 +100,7 @@ class Scheduler:
     # A caller comes
 
     def acquire_at_once(
-        self, client: BudgetClient, route: str, deadline: float | None, now: float
+        self, client: BudgetClient, route: str, lane: Lane, deadline: float | None, now: float
     ) -> Permit | None:
         """Take a permit for a caller; None where anybody or anything is in the way."""
         if client.era != self._era:
@@ -111,7 +111,7 @@ class Scheduler:
         late = deadline is not None and deadline < now
         if self.queue.waiting or late or client.in_flight >= client.max_in_flight:
             return None
-        permit = self.limiter.take_at_once(client, route, now)
+        permit = self.limiter.take_at_once(client, route, lane, now)
         return None if permit is None else self._counted(permit)
 
     async def wait_in_line(
@@ -184,18 +184,19 @@ class Scheduler:
         """End a request, answered or not: it is in flight no more, and in the window for another minute."""
         if permit.era != self._era:
             return
-        if answer is not None and not self.limiter.confirm_as_usual(permit, answer):
-            self._learn(permit, answer)
-        self.limiter.end(permit, self.latest())
+        now = self.latest()
+        if answer is not None and not self.limiter.confirm_as_usual(permit, answer, now):
+            self._learn(permit, answer, now)
+        self.limiter.end(permit, now)
         self._uncount(permit)
 
     def _put_back(self, permit: Permit) -> None:
         self.limiter.put_back(permit)
         self._uncount(permit)
 
-    def _learn(self, permit: Permit, answer: AnswerHead) -> None:
+    def _learn(self, permit: Permit, answer: AnswerHead, now: float) -> None:
         opens_at = self.limiter.opens_at
-        self.limiter.learn(permit, answer, now=self.latest(), received_at=self._wall_clock())
+        self.limiter.learn(permit, answer, now=now, received_at=self._wall_clock())
         if self.limiter.opens_at > opens_at:
             self.turn_away_hopeless()
 

@@ -1,4 +1,7 @@
-"""The token bucket that sets the pace where fewer may leave at once than the limit: aiolimiter's, without its queue."""
+"""The token bucket that sets the pace: aiolimiter's, without its queue.
+
+It is sized to the plan, and where other programs use the plan too, to what is left of it.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -18,10 +21,19 @@ class TokenBucket:
     takes along when it is cancelled is gone.
     """
 
-    __slots__ = ("_limiter", "_loop", "_returned", "_token_seconds", "burst", "spreads")
+    __slots__ = (
+        "_limiter",
+        "_loop",
+        "_returned",
+        "_token_seconds",
+        "burst",
+        "requests_per_minute",
+        "spreads",
+    )
 
-    def __init__(self, requests_per_minute: int, burst: int | None) -> None:
+    def __init__(self, requests_per_minute: float, burst: int | None) -> None:
         self.burst = min(burst or requests_per_minute, requests_per_minute)
+        self.requests_per_minute = requests_per_minute
         # With a burst of N the bucket lets N + N x T / 60 through in T seconds. The window lets at most N through in
         # any 60, so never more than that: then there is nothing to ask here.
         self.spreads = self.burst < requests_per_minute
@@ -32,6 +44,16 @@ class TokenBucket:
         # Tokens put back unused, which aiolimiter cannot take.
         self._returned = 0
 
+    def refitted(self, requests_per_minute: float, burst: int | None) -> "TokenBucket":
+        """Make one of another size, from which the next token comes no sooner than from this one."""
+        refitted = TokenBucket(requests_per_minute, burst)
+        wait = self.seconds_until_ready()
+        if refitted.spreads:
+            missing = refitted.burst - 1 + wait / refitted._token_seconds
+            # A pace that follows a burst begins with no more than the token that is due.
+            refitted._take(min(float(refitted.burst), missing) if self.spreads or wait else 0.0)
+        return refitted
+
     def ready(self) -> bool:
         """Tell whether there is a token; a bucket that nobody has used on this event loop is full."""
         return not self.spreads or self._returned > 0 or not self._is_in_use() or self._limiter.has_capacity()
@@ -41,8 +63,11 @@ class TokenBucket:
         if self._returned:
             self._returned -= 1
             return
+        self._take(1.0)
+
+    def _take(self, amount: float) -> None:
         self._loop = asyncio.get_running_loop()
-        acquiring = self._limiter.acquire()
+        acquiring = self._limiter.acquire(amount)
         with suppress(StopIteration):
             # Where there is capacity this runs to its end without waiting, so that no task is needed for it.
             acquiring.send(None)

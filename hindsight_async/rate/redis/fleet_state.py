@@ -11,12 +11,12 @@ from math import inf
 from attrs import define, field
 
 from hindsight_async.rate.client import Permit
+from hindsight_async.rate.counting import KEPT_AFTER_ANSWER
 from hindsight_async.rate.local_limiter import LocalLimiter
 from hindsight_async.rate.redis.fleet_permits import FleetPermit, FleetPermits
 from hindsight_async.rate.redis.messages import Observation, SyncReply
 from hindsight_async.rate.redis.timing import Timing
 from hindsight_async.rate.scheduler import Scheduler
-from hindsight_async.rate.window import KEPT_AFTER_ANSWER
 
 MOST_OBSERVATIONS = 500
 """Answers of which is kept, for a Redis that is away, what they taught; the oldest go first."""

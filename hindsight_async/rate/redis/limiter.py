@@ -7,7 +7,7 @@ from math import inf
 from attrs import define, field
 
 from hindsight_async.errors import HindsightError, RedisRefusedError
-from hindsight_async.rate.client import BudgetClient, Permit
+from hindsight_async.rate.client import BudgetClient, Lane, Permit
 from hindsight_async.rate.cooldown import named_wait
 from hindsight_async.rate.headers import RateHeaders, parse_rate_headers
 from hindsight_async.rate.limiter import AnswerHead, closed_for_long, too_late, warn_of_problems
@@ -64,8 +64,9 @@ class FleetLimiter:
         alone = self.state.alone
         return None if alone is None else alone.obstacle_on(route, now)
 
-    def take_at_once(self, client: BudgetClient, route: str, now: float) -> Permit | None:
+    def take_at_once(self, client: BudgetClient, route: str, lane: Lane, now: float) -> Permit | None:
         """Take a permit unless there is an obstacle."""
+        del lane
         blocked = self.obstacle(now) or self.obstacle_on(route, now)
         return None if blocked else self.take(client, route, now)
 
@@ -108,7 +109,7 @@ class FleetLimiter:
         elif state.view.opening:
             state.urgent = True
 
-    def confirm_as_usual(self, permit: Permit, answer: AnswerHead) -> bool:  # noqa: ARG002
+    def confirm_as_usual(self, permit: Permit, answer: AnswerHead, now: float) -> bool:  # noqa: ARG002
         """Say that there is more to `learn`: always, since the other processes are to be told of each answer."""
         return False
 

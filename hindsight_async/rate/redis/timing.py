@@ -2,8 +2,7 @@
 
 from attrs import frozen
 
-from hindsight_async.rate.other_clients import WINDOW_SECONDS
-from hindsight_async.rate.window import CLOCK_MARGIN
+from hindsight_async.rate.counting import CLOCK_MARGIN, WINDOW_SECONDS
 
 
 @frozen
