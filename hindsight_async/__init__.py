@@ -37,6 +37,7 @@ nowhere else. Inside, in reading order:
         execute.py              the loop of a call: permit, send, judge, then wait or return
         retry.py                whether to send again, and after how long
         transport.py            sends at most once, and knows whether the bytes left
+        middlewares.py          no request sent again by aiohttp, no key for other origins
         body.py                 bodies that note when they begin to leave
         failure.py              what the network did to a call, as an error
         deadline_timer.py       one timer for the deadlines of all requests

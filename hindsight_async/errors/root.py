@@ -56,10 +56,10 @@ class HindsightError(Exception):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
 
-    def hide(self, secret: str) -> None:
-        """Replace a secret wherever it stands in this error; what nests too deep to be copied is left out."""
-        self.args = without_secret(self.args, secret)
-        self.__dict__.update(without_secret(self.__dict__, secret))
+    def hide(self, secret: str, word: str = "<api key>") -> None:
+        """Put a word for a secret wherever it stands in this error; what nests too deep to be copied is left out."""
+        self.args = without_secret(self.args, secret, word)
+        self.__dict__.update(without_secret(self.__dict__, secret, word))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are rebuilt by calling the class with `args`, which keyword-only fields break.
