@@ -15,6 +15,14 @@ nowhere else. Inside, in reading order:
             recipients.py       who may be emailed, and when two rows mean the same interview
             rows.py             a create as a row of a run and of the ledger
             context.py          a contact's notes, merged
+        deals/                  read, filter and export deals
+            models.py           a deal with its heavy parts, and an export
+            calls.py            pages, walks over all of them, and the count
+            filters.py          which deals are meant, by the names of either route
+            filter_encoding.py  filters as they are sent
+            exports.py          started, waited for, downloaded
+            export_file.py      a file that is there whole or not at all
+            export_link.py      what of a link is secret, and when it is too old
     delivery/                   nobody is emailed twice
         bulk.py                 a run of many: reads, plans, sends by a fixed set of workers
         input.py                its rows as they come in, and which stood in it before
@@ -95,6 +103,9 @@ Each folder imports only from those below it. On top of them, and imported by no
         quota.py                the rate limit and the month
         limits.py               the ways of counting
         state.py                interviews, contacts, outbox
+        deals.py                deals, and which page of them is answered
+        deal_filters.py         which deals pass the filters of a page or an export
+        exports.py              exports of deals
     testing.py                  the pytest plugin
     cli/                        the command line
         enroll.py               `enroll`
@@ -191,6 +202,28 @@ from hindsight_async.errors import (
     WrongEventLoopError,
 )
 from hindsight_async.rate import BudgetSnapshot, Lane, Plan, RateBudget
+from hindsight_async.resources.deals.calls import DealList, Deals, DealSort, SortOrder
+from hindsight_async.resources.deals.filters import (
+    CRMFilter,
+    CRMOperator,
+    DateRange,
+    DealFilters,
+    ExportFilters,
+    ExportFilterType,
+    FilterType,
+    NumberRange,
+    SegmentFilterType,
+)
+from hindsight_async.resources.deals.models import (
+    CustomAnswer,
+    CustomMetric,
+    Deal,
+    DealCompetitor,
+    DealDriver,
+    DealFeature,
+    Export,
+    ExportStatus,
+)
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.context import merge_context
 from hindsight_async.resources.interviews.models import (
@@ -215,14 +248,32 @@ __all__ = [
     "BudgetSnapshot",
     "BulkAbortedError",
     "BulkRun",
+    "CRMFilter",
+    "CRMOperator",
     "CreateInterview",
     "CreateLimitReachedError",
     "CreatedInterview",
+    "CustomAnswer",
+    "CustomMetric",
+    "DateRange",
     "DeadlineExceededError",
+    "Deal",
+    "DealCompetitor",
+    "DealDriver",
+    "DealFeature",
+    "DealFilters",
+    "DealList",
+    "DealSort",
+    "Deals",
     "DecodeError",
     "Delivery",
+    "Export",
     "ExportExpiredError",
     "ExportFailedError",
+    "ExportFilterType",
+    "ExportFilters",
+    "ExportStatus",
+    "FilterType",
     "ForbiddenError",
     "HindsightError",
     "HindsightSession",
@@ -240,6 +291,7 @@ __all__ = [
     "LedgerStatus",
     "NotFoundError",
     "NotSentError",
+    "NumberRange",
     "Outcome",
     "OutcomeStatus",
     "OutcomeUnknownError",
@@ -251,7 +303,9 @@ __all__ = [
     "RedisBudget",
     "RedisRefusedError",
     "RetryPolicy",
+    "SegmentFilterType",
     "SessionClosedError",
+    "SortOrder",
     "Timeouts",
     "Transcript",
     "UnauthorizedError",

@@ -205,6 +205,9 @@ class ExportFailedError(HindsightError):
         self.export_id = export_id
         self.reason = reason
 
+    def _what_it_means(self) -> str:
+        return "; there is no file"
+
 
 class RecipientNotAllowedError(HindsightError):
     """A create to an address that `allowed_recipients` does not allow."""
