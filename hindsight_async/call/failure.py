@@ -13,6 +13,7 @@ NOT_CONNECTED = (
     aiohttp.ClientHttpProxyError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
 )
 """Errors of aiohttp that say that the request had no connection to leave on.
 
@@ -64,7 +65,7 @@ def describe(error: Exception, where: str, *, rang_at: float, deadline: float | 
             what = (
                 f"no connection to {where}: the proxy answered {status} {said}; {advice_on_refusal(status)}"
             )
-        case aiohttp.InvalidURL():
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             # Never the address, which may open what it leads to.
             what = "the link, or where it leads to, is no https address"
         case aiohttp.TooManyRedirects():
