@@ -111,12 +111,14 @@ Each folder imports only from those below it. On top of them, and imported by no
         enroll.py               `enroll`
         update.py               `update`
         records.py              `get` and `ledger`
+        deals.py                `deals`
         demo.py                 `demo`
         emulate.py              `emulate`
         file_arguments.py       what `enroll` and `update` are given
         preflight.py            what a file amounts to before anything is sent
         file_run.py             the run over a file's rows
         progress.py             how far it is
+        steps.py                what is being done, where that takes a while
         results.py              what became of each row, beside the row
         terminal.py             what a person is told and asked, and the exit codes
         contacts/               files of people

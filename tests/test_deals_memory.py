@@ -102,7 +102,7 @@ asyncio.run(main())
 
 def measured(code, folder, *, deals=0, size=0):
     constants = f"DEALS, SIZE, FOLDER = {deals}, {size}, {str(folder)!r}\n"
-    return json.loads(run_python(constants + SERVED + code))
+    return json.loads(run_python(constants + SERVED + code, seconds=600))
 
 
 @pytest.mark.slow

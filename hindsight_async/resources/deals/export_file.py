@@ -30,6 +30,8 @@ class _PartialFile:
     def open(self) -> None:
         if self._target.is_dir():
             raise IsADirectoryError(f"{self._target} is a folder: give the name of a file")
+        if not self._target.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {self._target.parent}")
         # Readable for its owner alone, as mkstemp makes it.
         number, name = tempfile.mkstemp(
             prefix=f".{self._target.name}.", suffix=".part", dir=self._target.parent
