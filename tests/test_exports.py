@@ -328,7 +328,14 @@ async def test_a_link_is_followed_over_https_alone(link, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "link", ["https://[files.example/x", "https://files.example:port/", "/x\r\nX-Evil: 1", "/a b"]
+    "link",
+    [
+        "https://[files.example/x",
+        "https://files.example:port/",
+        "/x\r\nX-Evil: 1",
+        "/a b",
+        "https://a:b@files.example/",
+    ],
 )
 async def test_a_link_that_is_no_address_is_said_so(link, tmp_path):
     """Nothing is sent, and the link is not shown."""
@@ -355,6 +362,32 @@ async def test_the_token_of_a_link_is_shown_nowhere(status, tmp_path, caplog):
     ]
     assert TOKEN not in f"{shown}{export!r}{caplog.text}"
     assert "no <link> in token=<link>" in str(error)
+
+
+async def test_what_another_server_says_of_its_limits_is_not_about_the_plan(tmp_path):
+    """Its 429 stops nobody and is not repeated at once; its headers do not change the budget."""
+    headers = (
+        b"X-RateLimit-Limit: 5",
+        b"X-RateLimit-Remaining: 0",
+        b"X-RateLimit-Reset: 99999999999",
+        b"Retry-After: 60",
+    )
+    answers = answering(answer(b"", b"429 Slow", *headers), answer(b"name", b"200 OK", *headers))
+    async with raw_server(answers) as elsewhere, Emulator(plan=Plan.ENTERPRISE) as emulator:
+        async with HindsightSession(
+            emulator.api_key, base_url=emulator.base_url, plan=Plan.ENTERPRISE, deadline=5
+        ) as session:
+            link = link_to(f"{elsewhere.base_url}/x?token={TOKEN}")
+            with pytest.raises(APIError) as raised:
+                await session.deals.download_export(link, tmp_path / "x.csv")
+            await session.deals.download_export(link, tmp_path / "x.csv")
+            assert 0 == await session.deals.count()
+            assert 1000 == session.budget.limit
+    assert (429, Delivery.REJECTED, 2) == (
+        raised.value.status,
+        raised.value.delivery,
+        len(elsewhere.requests),
+    )
 
 
 async def test_an_expired_link_is_an_error_of_its_own(tmp_path):

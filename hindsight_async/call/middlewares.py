@@ -20,6 +20,11 @@ def address_of(link: str, base_url: str) -> URL:
     return URL(urljoin(f"{base_url}/", link), encoded=True)
 
 
+def is_of(url: URL, base_url: str) -> bool:
+    """Return whether an address is one of the API's own origin."""
+    return url.origin() == URL(base_url).origin()
+
+
 def middlewares_for(call: Call[Any], base_url: str) -> tuple[aiohttp.ClientMiddlewareType, ...]:
     """Return what each request of a call passes, the outermost first."""
     never_repeat = (_never_repeat,) if call.endpoint.method in _REPEATED_BY_AIOHTTP else ()
@@ -46,13 +51,12 @@ async def _never_repeat(
 
 def _key_only_for(base_url: str) -> aiohttp.ClientMiddlewareType:
     """Return what keeps the API key from every origin but the API's own, wherever a link or a redirect leads."""
-    own = URL(base_url).origin()
 
     async def keep_the_key(
         request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         origin = request.url.origin()
-        if origin != own:
+        if not is_of(request.url, base_url):
             # What a link opens is as confidential as the key, except between two programs on this machine.
             if origin.scheme != "https" and not (
                 is_on_this_machine(str(origin)) and is_on_this_machine(base_url)

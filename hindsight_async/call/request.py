@@ -122,9 +122,13 @@ class Call(Generic[T]):
 
 @define(eq=False)
 class Reply:
-    """One HTTP answer, unread. `headers` has case-insensitive names; with a `stream` the body is still to come."""
+    """One HTTP answer, unread. `headers` has case-insensitive names; with a `stream` the body is still to come.
+
+    One from `elsewhere` came of a link, from another server than the API, which knows nothing of the plan.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     stream: "ReplyStream | None" = field(default=None, repr=False)
+    elsewhere: bool = False

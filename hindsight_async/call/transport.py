@@ -16,7 +16,7 @@ from hindsight_async.call.access import Access
 from hindsight_async.call.body import WatchedBody, WatchedBytes, WatchedForm, opened
 from hindsight_async.call.connections import Connections
 from hindsight_async.call.failure import NOT_CONNECTED, describe, failure_of, foreign_cause, outcome_unknown
-from hindsight_async.call.middlewares import address_of, middlewares_for
+from hindsight_async.call.middlewares import address_of, is_of, middlewares_for
 from hindsight_async.call.proxy import Proxy
 from hindsight_async.call.request import JSON, Call, Multipart, Query, Reply
 from hindsight_async.call.retry import delivery_of
@@ -171,11 +171,19 @@ class Transport:
                     reply = self._stream(call, response, attempt)
                 else:
                     # Which closes the response where it fails.
-                    reply = Reply(response.status, response.headers, await response.read())
+                    body_read = await response.read()
+                    reply = Reply(
+                        response.status,
+                        response.headers,
+                        body_read,
+                        elsewhere=self._elsewhere(call, response),
+                    )
         except Exception as error:  # noqa: BLE001  whoever raised it, the bytes may have left
             if response is not None and response.status >= HTTPStatus.MULTIPLE_CHOICES:
                 # The status says what became of it, though its explanation broke off.
-                return Reply(response.status, response.headers, b"")
+                return Reply(
+                    response.status, response.headers, b"", elsewhere=self._elsewhere(call, response)
+                )
             left = body.left if body is not None else not isinstance(error, NOT_CONNECTED)
             what = describe(error, self._where(call), rang_at=timer.moment, deadline=deadline)
             failure = failure_of(what, call, response, left=left)
@@ -205,7 +213,7 @@ class Transport:
             response, timer=self._connections.timer, idle_seconds=self._read_seconds, failure=failure
         )
         stream.when_closed(self._connections.end)
-        return Reply(response.status, response.headers, b"", stream)
+        return Reply(response.status, response.headers, b"", stream, self._elsewhere(call, response))
 
     def _request(
         self, http: aiohttp.ClientSession, call: Call[Any], body: WatchedBody | None
@@ -230,6 +238,9 @@ class Transport:
             # Naming these keeps those of a borrowed session out.
             middlewares=middlewares_for(call, access.base_url),
         )
+
+    def _elsewhere(self, call: Call[Any], response: aiohttp.ClientResponse) -> bool:
+        return call.url is not None and not is_of(response.url, self._connections.access.base_url)
 
     def _where(self, call: Call[Any]) -> str:
         where = self._connections.access.base_url if call.url is None else "where the link leads"

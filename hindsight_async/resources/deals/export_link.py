@@ -20,11 +20,12 @@ SHORTEST_SECRET = 4
 def checked_link(link: str) -> str:
     """Return an address as it is, or relative to that of the API; raise DecodeError for what is none."""
     try:
-        _ = urlsplit(link).port
+        parts = urlsplit(link)
+        _ = parts.port  # which raises for what is no port
     except ValueError:
         pass
     else:
-        if link.isascii() and link.isprintable() and " " not in link:
+        if parts.username is None and link.isascii() and link.isprintable() and " " not in link:
             return link
     raise DecodeError("download_url of the export is no address", problems=("no address @ $.download_url",))
 
