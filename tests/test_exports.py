@@ -103,7 +103,8 @@ async def test_a_start_without_filters_sends_none():
     """All deals are meant then."""
     async with served() as (emulator, deals):
         export = await deals.start_export(columns=["name"])
-        assert (ExportStatus.PENDING, "exp_000001") == (export.status, export.export_id)
+        assert (ExportStatus.PENDING, "exp_000001", True) == (export.status, export.export_id, export.success)
+        assert {} == export.extra
     assert {"columns": ["name"]} == emulator.requests[0].body
 
 
@@ -289,7 +290,7 @@ async def test_the_key_goes_to_the_apis_own_origin_alone(tmp_path):
     """A link that leads elsewhere opens without it, also behind a redirect; the bytes of a signature are kept."""
     csv = b"name\r\nDeal\r\n"
     async with linked(answering(answer(csv)), tls=True) as (elsewhere, deals):
-        there = f"https://127.0.0.1:{elsewhere.port}/f%2Fx?X-Sig=a%2Bb%20c&token={TOKEN}"
+        there = f"https://127.0.0.1:{elsewhere.port}/f%2Fx?X-Sig=a%2Bb%20c&s=%7E&token={TOKEN}"
         await deals.download_export(link_to(there), tmp_path / "x.csv")
         redirect = answering(answer(b"", b"302 Found", b"Location: " + there.encode()))
         async with (
@@ -306,7 +307,9 @@ async def test_the_key_goes_to_the_apis_own_origin_alone(tmp_path):
     for request in elsewhere.requests:
         assert b"authorization" not in request.lower()
         assert b"k3y" not in request
-        assert request.startswith(b"GET /f%2Fx?X-Sig=a%2Bb%20c&token=tok_secret123 HTTP/1.1\r\n")
+    assert elsewhere.requests[0].startswith(
+        b"GET /f%2Fx?X-Sig=a%2Bb%20c&s=%7E&token=tok_secret123 HTTP/1.1\r\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -362,6 +365,21 @@ async def test_the_token_of_a_link_is_shown_nowhere(status, tmp_path, caplog):
     ]
     assert TOKEN not in f"{shown}{export!r}{caplog.text}"
     assert "no <link> in token=<link>" in str(error)
+
+
+async def test_a_link_whose_path_is_the_secret_is_shown_nowhere_either(tmp_path):
+    """Some have no query at all."""
+
+    async def repeat_the_link(connection):
+        body = b'{"message":"no %b/%b"}' % (connection.server.base_url.encode(), TOKEN.encode())
+        await connection.request()
+        connection.writer.write(answer(body, b"403 No"))
+        await connection.reader.read()
+
+    async with linked(repeat_the_link) as (server, deals):
+        with pytest.raises(ForbiddenError, match="no <link>") as raised:
+            await deals.download_export(link_to(f"{server.base_url}/{TOKEN}"), tmp_path / "x.csv")
+    assert TOKEN not in f"{raised.value!r}{raised.value.__dict__}"
 
 
 async def test_what_another_server_says_of_its_limits_is_not_about_the_plan(tmp_path):

@@ -226,6 +226,7 @@ class Export:
 
     export_id: str
     status: ExportStatus | None = None
+    success: bool | None = None
     message: str | None = None
     estimated_completion: str | None = None
     created_at: datetime | None = None
