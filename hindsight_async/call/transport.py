@@ -171,19 +171,11 @@ class Transport:
                     reply = self._stream(call, response, attempt)
                 else:
                     # Which closes the response where it fails.
-                    body_read = await response.read()
-                    reply = Reply(
-                        response.status,
-                        response.headers,
-                        body_read,
-                        elsewhere=self._elsewhere(call, response),
-                    )
+                    reply = self._reply(call, response, await response.read())
         except Exception as error:  # noqa: BLE001  whoever raised it, the bytes may have left
             if response is not None and response.status >= HTTPStatus.MULTIPLE_CHOICES:
                 # The status says what became of it, though its explanation broke off.
-                return Reply(
-                    response.status, response.headers, b"", elsewhere=self._elsewhere(call, response)
-                )
+                return self._reply(call, response, b"")
             left = body.left if body is not None else not isinstance(error, NOT_CONNECTED)
             what = describe(error, self._where(call), rang_at=timer.moment, deadline=deadline)
             failure = failure_of(what, call, response, left=left)
@@ -213,7 +205,7 @@ class Transport:
             response, timer=self._connections.timer, idle_seconds=self._read_seconds, failure=failure
         )
         stream.when_closed(self._connections.end)
-        return Reply(response.status, response.headers, b"", stream, self._elsewhere(call, response))
+        return self._reply(call, response, b"", stream)
 
     def _request(
         self, http: aiohttp.ClientSession, call: Call[Any], body: WatchedBody | None
@@ -239,8 +231,15 @@ class Transport:
             middlewares=middlewares_for(call, access.base_url),
         )
 
-    def _elsewhere(self, call: Call[Any], response: aiohttp.ClientResponse) -> bool:
-        return call.url is not None and not is_of(response.url, self._connections.access.base_url)
+    def _reply(
+        self,
+        call: Call[Any],
+        response: aiohttp.ClientResponse,
+        body: bytes,
+        stream: ReplyStream | None = None,
+    ) -> Reply:
+        elsewhere = call.url is not None and not is_of(response.url, self._connections.access.base_url)
+        return Reply(response.status, response.headers, body, stream, elsewhere)
 
     def _where(self, call: Call[Any]) -> str:
         where = self._connections.access.base_url if call.url is None else "where the link leads"
