@@ -15,6 +15,14 @@ nowhere else. Inside, in reading order:
             recipients.py       who may be emailed, and when two rows mean the same interview
             rows.py             a create as a row of a run and of the ledger
             context.py          a contact's notes, merged
+        deals/                  read, filter and export deals
+            models.py           a deal with its heavy parts, and an export
+            calls.py            pages, walks over all of them, and the count
+            filters.py          which deals are meant, by the names of either route
+            filter_encoding.py  filters as they are sent
+            exports.py          started, waited for, downloaded
+            export_file.py      a file that is there whole or not at all
+            export_link.py      what of a link is secret, and when it is too old
     delivery/                   nobody is emailed twice
         bulk.py                 a run of many: reads, plans, sends by a fixed set of workers
         input.py                its rows as they come in, and which stood in it before
@@ -37,6 +45,7 @@ nowhere else. Inside, in reading order:
         execute.py              the loop of a call: permit, send, judge, then wait or return
         retry.py                whether to send again, and after how long
         transport.py            sends at most once, and knows whether the bytes left
+        middlewares.py          no request sent again by aiohttp, no key for other origins
         body.py                 bodies that note when they begin to leave
         failure.py              what the network did to a call, as an error
         deadline_timer.py       one timer for the deadlines of all requests
@@ -80,7 +89,8 @@ nowhere else. Inside, in reading order:
             timing.py           how long things last
     after_fork.py               what a child process does with the state of its parent
     shielding.py                work that is finished also where its caller is cancelled
-    errors.py                   the error tree
+    errors/                     the error tree
+        root.py                 its root, and whether a request may have taken effect
     redaction.py                what stays out of error texts and logs
 
 Each folder imports only from those below it. On top of them, and imported by none of them:
@@ -97,17 +107,22 @@ Each folder imports only from those below it. On top of them, and imported by no
         quota.py                the rate limit and the month
         limits.py               the ways of counting
         state.py                interviews, contacts, outbox
+        deals.py                deals, and which page of them is answered
+        deal_filters.py         which deals pass the filters of a page or an export
+        exports.py              exports of deals
     testing.py                  the pytest plugin
     cli/                        the command line
         enroll.py               `enroll`
         update.py               `update`
         records.py              `get` and `ledger`
+        deals.py                `deals`
         demo.py                 `demo`
         emulate.py              `emulate`
         file_arguments.py       what `enroll` and `update` are given
         preflight.py            what a file amounts to before anything is sent
         file_run.py             the run over a file's rows
         progress.py             how far it is
+        steps.py                what is being done, where that takes a while
         results.py              what became of each row, beside the row
         terminal.py             what a person is told and asked, and the exit codes
         contacts/               files of people
@@ -173,6 +188,8 @@ from hindsight_async.errors import (
     DeadlineExceededError,
     DecodeError,
     Delivery,
+    ExportExpiredError,
+    ExportFailedError,
     ForbiddenError,
     HindsightError,
     InternalServerError,
@@ -187,9 +204,32 @@ from hindsight_async.errors import (
     RedisRefusedError,
     SessionClosedError,
     UnauthorizedError,
+    WaitTimeoutError,
     WrongEventLoopError,
 )
 from hindsight_async.rate import BudgetSnapshot, Lane, Plan, RateBudget
+from hindsight_async.resources.deals.calls import DealList, Deals, DealSort, SortOrder
+from hindsight_async.resources.deals.filters import (
+    CRMFilter,
+    CRMOperator,
+    DateRange,
+    DealFilters,
+    ExportFilters,
+    ExportFilterType,
+    FilterType,
+    NumberRange,
+    SegmentFilterType,
+)
+from hindsight_async.resources.deals.models import (
+    CustomAnswer,
+    CustomMetric,
+    Deal,
+    DealCompetitor,
+    DealDriver,
+    DealFeature,
+    Export,
+    ExportStatus,
+)
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.context import merge_context
 from hindsight_async.resources.interviews.models import (
@@ -214,12 +254,32 @@ __all__ = [
     "BudgetSnapshot",
     "BulkAbortedError",
     "BulkRun",
+    "CRMFilter",
+    "CRMOperator",
     "CreateInterview",
     "CreateLimitReachedError",
     "CreatedInterview",
+    "CustomAnswer",
+    "CustomMetric",
+    "DateRange",
     "DeadlineExceededError",
+    "Deal",
+    "DealCompetitor",
+    "DealDriver",
+    "DealFeature",
+    "DealFilters",
+    "DealList",
+    "DealSort",
+    "Deals",
     "DecodeError",
     "Delivery",
+    "Export",
+    "ExportExpiredError",
+    "ExportFailedError",
+    "ExportFilterType",
+    "ExportFilters",
+    "ExportStatus",
+    "FilterType",
     "ForbiddenError",
     "HindsightError",
     "HindsightSession",
@@ -237,6 +297,7 @@ __all__ = [
     "LedgerStatus",
     "NotFoundError",
     "NotSentError",
+    "NumberRange",
     "Outcome",
     "OutcomeStatus",
     "OutcomeUnknownError",
@@ -248,12 +309,15 @@ __all__ = [
     "RedisBudget",
     "RedisRefusedError",
     "RetryPolicy",
+    "SegmentFilterType",
     "SessionClosedError",
+    "SortOrder",
     "Timeouts",
     "Transcript",
     "UnauthorizedError",
     "UpdateInterview",
     "UpdatedInterview",
+    "WaitTimeoutError",
     "WrongEventLoopError",
     "merge_context",
 ]

@@ -15,22 +15,22 @@ def without_addresses(text: str) -> str:
     return _ADDRESS.sub("<address>", text)
 
 
-def without_secret(value: Any, secret: str, depth: int = 0) -> Any:
-    """Return `value` with `secret` replaced in every text, and what nests deeper than DEEPEST_NEST left out."""
+def without_secret(value: Any, secret: str, word: str, depth: int = 0) -> Any:
+    """Return `value` with `word` for `secret` in every text, and what nests deeper than DEEPEST_NEST left out."""
     match value:
         case str():
-            return value.replace(secret, "<api key>")
+            return value.replace(secret, word)
         case dict() | list() | tuple() if depth > DEEPEST_NEST:
             return "<nested too deep>"
         case dict():
-            return dict(_each(value.items(), secret, depth))
+            return dict(_each(value.items(), secret, word, depth))
         case list():
-            return list(_each(value, secret, depth))
+            return list(_each(value, secret, word, depth))
         case tuple():
-            return tuple(_each(value, secret, depth))
+            return tuple(_each(value, secret, word, depth))
         case _:
             return value
 
 
-def _each(values: Any, secret: str, depth: int) -> Iterable[Any]:
-    return (without_secret(value, secret, depth + 1) for value in values)
+def _each(values: Any, secret: str, word: str, depth: int) -> Iterable[Any]:
+    return (without_secret(value, secret, word, depth + 1) for value in values)

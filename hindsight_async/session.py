@@ -18,6 +18,7 @@ from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.call.transport import Timeouts, Transport
 from hindsight_async.errors import OutcomeUnknownError
 from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
+from hindsight_async.resources.deals.calls import Deals
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.recipients import allowed_here
 from hindsight_async.shielding import to_the_end
@@ -59,7 +60,8 @@ class HindsightSession:
 
     Attributes:
         budget: The rate budget, as passed or made.
-        interviews: The calls.
+        interviews: Create, read and update interviews.
+        deals: Read and export deals.
 
     Raises:
         TypeError: An argument is of the wrong type; the text names it.
@@ -120,6 +122,7 @@ class HindsightSession:
             self._transport, self._client, policy=retry, deadline=deadline,
             random=random.random, wall_clock=lambda: datetime.now(UTC),
         )  # fmt: skip
+        self.deals = Deals(executor)
         self.interviews = Interviews(
             executor, allowed=allowed, max_creates=max_creates, max_in_flight=max_in_flight
         )

@@ -2,13 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import date, datetime
+from pathlib import Path
 from typing import assert_type
 
 from hindsight_async import (
     CreatedInterview,
     CreateInterview,
+    DateRange,
+    Deal,
+    DealFilters,
+    DealSort,
     Delivery,
+    Export,
+    ExportFilters,
     HindsightError,
     HindsightSession,
     Interview,
@@ -25,6 +32,7 @@ from hindsight_async import (
     RedisBudget,
     UpdatedInterview,
     UpdateInterview,
+    WaitTimeoutError,
     merge_context,
 )
 
@@ -86,3 +94,22 @@ async def in_doubt(requests: AsyncIterator[CreateInterview], ledger: Ledger) -> 
             if outcome.status is OutcomeStatus.UNKNOWN:
                 assert_type(outcome.error, HindsightError | None)
     return [entry async for entry in ledger.entries() if entry.status is LedgerStatus.UNKNOWN]
+
+
+async def closed_deals(hindsight: HindsightSession, since: date, sort: DealSort) -> Path | None:
+    """Walk over deals, one by one and by page, and export them."""
+    filters = DealFilters(status=["Closed Won"], close_date=DateRange(start=since))
+    async for deal in hindsight.deals.list(filters=filters, sort=sort):
+        assert_type(deal, Deal)
+    async for page in hindsight.deals.list(filters=filters).pages():
+        assert_type(page, list[Deal])
+    assert_type(await hindsight.deals.count(filters=filters), int)
+    export = await hindsight.deals.start_export(
+        columns=["name"], filters=ExportFilters(close_date=filters.close_date)
+    )
+    try:
+        export = await hindsight.deals.wait_for_export(export.export_id, timeout=600)
+    except WaitTimeoutError as error:
+        print(error.last.status if isinstance(error.last, Export) else "nothing is known of it")
+        return None
+    return await hindsight.deals.download_export(export, "deals.csv")

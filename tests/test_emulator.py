@@ -250,7 +250,7 @@ async def test_an_unknown_interview_is_a_404(interview_id):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api/v1", "/api/v1/deals", "/api/v1/interviews/", "/api/v1/interviews/1/x", "/interviews"]
+    "path", ["/", "/api/v1", "/api/v1/deal", "/api/v1/interviews/", "/api/v1/interviews/1/x", "/interviews"]
 )
 async def test_an_unknown_route_is_a_404_with_the_envelope(path):
     """Also one outside the API."""

@@ -4,6 +4,7 @@ request          a call and a reply, plain values: what it carries, and how its 
 execute          the one loop: budget, send, judge, then return, raise, or wait and try again
 retry            what became of a request by its status, and whether it may be sent again
 transport        a call to a reply over aiohttp, at most once
+middlewares      no request sent again by aiohttp itself, and no key for other origins
 body             what leaves, and the moment at which it does
 failure          what the network did, in words and as an error
 answer           what a reply means

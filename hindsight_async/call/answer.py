@@ -75,7 +75,7 @@ def _error(call: Call[Any], reply: Reply, received_at: datetime) -> APIError:
         "path": call.path,
         "delivery": delivery_of(reply.status),
     }
-    if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+    if reply.status == HTTPStatus.TOO_MANY_REQUESTS and not reply.elsewhere:
         return RateLimitExceededError(message, reset_at=rate.opens_at, retry_after=rate.opens_in, **fields)
     if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return InternalServerError(message, retry_after=rate.retry_after, **fields)

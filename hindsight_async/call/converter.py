@@ -9,7 +9,7 @@ A model is any attrs class, and says itself how it is read, so that a new one ne
 
 import enum
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache, partial
 from operator import eq
 from types import NoneType, UnionType
@@ -24,6 +24,7 @@ from hindsight_async.call.values import (
     UnreadableError,
     id_spelled_otherwise,
     read_boolean,
+    read_date,
     read_datetime,
     read_id,
     read_integer_or_nothing,
@@ -201,6 +202,7 @@ def _build_converter() -> Converter:
         bool: read_boolean,
         str: read_text,
         enum.StrEnum: read_member,
+        date: read_date,
         datetime: read_datetime,
     }
     for kind, hook in plain.items():

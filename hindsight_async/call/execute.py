@@ -206,10 +206,12 @@ class Executor:
 
 def _release(client: BudgetClient, permit: Permit, reply: Reply | None) -> None:
     """Give the permit back; that of a stream when it is closed, since the request is not over before."""
-    if reply is None or reply.stream is None:
-        client.release(permit, reply)
+    stream = None if reply is None else reply.stream
+    answer = None if reply is None or reply.elsewhere else reply
+    if stream is None:
+        client.release(permit, answer)
     else:
-        reply.stream.when_closed(partial(client.release, permit, reply))
+        stream.when_closed(partial(client.release, permit, answer))
 
 
 def unexpected(

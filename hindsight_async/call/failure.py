@@ -13,6 +13,7 @@ NOT_CONNECTED = (
     aiohttp.ClientHttpProxyError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
 )
 """Errors of aiohttp that say that the request had no connection to leave on.
 
@@ -64,6 +65,11 @@ def describe(error: Exception, where: str, *, rang_at: float, deadline: float | 
             what = (
                 f"no connection to {where}: the proxy answered {status} {said}; {advice_on_refusal(status)}"
             )
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            # Never the address, which may open what it leads to.
+            what = "the link, or where it leads to, is no https address"
+        case aiohttp.TooManyRedirects():
+            what = "the link leads from one address to the next without end"
         case aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
             what = "the answer broke off or is no valid HTTP"
         case aiohttp.ClientError() | OSError():

@@ -106,6 +106,8 @@ class Call(Generic[T]):
         request: What the caller passed, which an error gives back.
         known: Fields of the reply that the request named, such as the id of what it is about.
         query: Never shown, since it may hold what is private.
+        url: A link that an answer named, in place of base URL and path; redirects from it are followed. Never shown,
+            since it may open what it leads to. Only the API's own origin gets the key.
 
     """
 
@@ -115,13 +117,18 @@ class Call(Generic[T]):
     request: object = field(default=None, repr=False)
     known: Mapping[str, object] = NOTHING_KNOWN
     query: Query = field(default=NO_QUERY, repr=False)
+    url: str | None = field(default=None, repr=False)
 
 
 @define(eq=False)
 class Reply:
-    """One HTTP answer, unread. `headers` has case-insensitive names; with a `stream` the body is still to come."""
+    """One HTTP answer, unread. `headers` has case-insensitive names; with a `stream` the body is still to come.
+
+    One from `elsewhere` came of a link, from another server than the API, which knows nothing of the plan.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     stream: "ReplyStream | None" = field(default=None, repr=False)
+    elsewhere: bool = False

@@ -27,6 +27,8 @@ class ReplyStream:
     ) -> None:
         self.status = response.status
         self.content_type = response.content_type
+        self.size = None if "Content-Encoding" in response.headers else response.content_length
+        """How many bytes there will be, where the server says so."""
         self._response = response
         self._timer = timer
         self._idle_seconds = idle_seconds

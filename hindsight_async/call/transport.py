@@ -16,6 +16,7 @@ from hindsight_async.call.access import Access
 from hindsight_async.call.body import WatchedBody, WatchedBytes, WatchedForm, opened
 from hindsight_async.call.connections import Connections
 from hindsight_async.call.failure import NOT_CONNECTED, describe, failure_of, foreign_cause, outcome_unknown
+from hindsight_async.call.middlewares import address_of, is_of, middlewares_for
 from hindsight_async.call.proxy import Proxy
 from hindsight_async.call.request import JSON, Call, Multipart, Query, Reply
 from hindsight_async.call.retry import delivery_of
@@ -23,9 +24,6 @@ from hindsight_async.call.streaming import ReplyStream
 from hindsight_async.errors import Delivery, HindsightError, OutcomeUnknownError
 
 logger = logging.getLogger("hindsight_async.call")
-
-
-_REPEATED_BY_AIOHTTP = frozenset({"GET"})
 
 
 @frozen(kw_only=True)
@@ -173,13 +171,13 @@ class Transport:
                     reply = self._stream(call, response, attempt)
                 else:
                     # Which closes the response where it fails.
-                    reply = Reply(response.status, response.headers, await response.read())
+                    reply = self._reply(call, response, await response.read())
         except Exception as error:  # noqa: BLE001  whoever raised it, the bytes may have left
             if response is not None and response.status >= HTTPStatus.MULTIPLE_CHOICES:
                 # The status says what became of it, though its explanation broke off.
-                return Reply(response.status, response.headers, b"")
+                return self._reply(call, response, b"")
             left = body.left if body is not None else not isinstance(error, NOT_CONNECTED)
-            what = describe(error, self._where(), rang_at=timer.moment, deadline=deadline)
+            what = describe(error, self._where(call), rang_at=timer.moment, deadline=deadline)
             failure = failure_of(what, call, response, left=left)
             # An aiohttp error's repr shows the headers, so none may hang on to what is raised.
             failure.__cause__ = foreign_cause(error)
@@ -196,7 +194,7 @@ class Transport:
 
     def _stream(self, call: Call[Any], response: aiohttp.ClientResponse, attempt: int) -> Reply:
         def failure(error: Exception) -> OutcomeUnknownError:
-            what = describe(error, self._where(), rang_at=inf, deadline=None)
+            what = describe(error, self._where(call), rang_at=inf, deadline=None)
             unknown = outcome_unknown(what, call, response)
             unknown.attempts = attempt
             unknown.__cause__ = foreign_cause(error)
@@ -207,33 +205,44 @@ class Transport:
             response, timer=self._connections.timer, idle_seconds=self._read_seconds, failure=failure
         )
         stream.when_closed(self._connections.end)
-        return Reply(response.status, response.headers, b"", stream)
+        return self._reply(call, response, b"", stream)
 
     def _request(
         self, http: aiohttp.ClientSession, call: Call[Any], body: WatchedBody | None
     ) -> Awaitable[aiohttp.ClientResponse]:
-        method, access = call.endpoint.method, self._connections.access
+        access = self._connections.access
         headers, proxy_headers = (
             (None, None) if self._has_prepared_headers else access.headers_by(self._proxy)
         )
         if call.endpoint.accepts != JSON:
             headers = {**(headers or {}), "Accept": call.endpoint.accepts}
         return http.request(
-            method,
-            access.base_url + call.path,
+            call.endpoint.method,
+            access.base_url + call.path if call.url is None else address_of(call.url, access.base_url),
             params=_encoded(call.query) if call.query else None,
             data=body,
             headers=headers,
-            allow_redirects=False,
+            # A link may lead to where the file really lies; all else is asked for where it is.
+            allow_redirects=call.url is not None,
             raise_for_status=False,
             timeout=self._timeout,
             proxy_headers=proxy_headers,
             # Naming these keeps those of a borrowed session out.
-            middlewares=(_never_repeat,) if method in _REPEATED_BY_AIOHTTP else (),
+            middlewares=middlewares_for(call, access.base_url),
         )
 
-    def _where(self) -> str:
-        where = self._connections.access.base_url
+    def _reply(
+        self,
+        call: Call[Any],
+        response: aiohttp.ClientResponse,
+        body: bytes,
+        stream: ReplyStream | None = None,
+    ) -> Reply:
+        elsewhere = call.url is not None and not is_of(response.url, self._connections.access.base_url)
+        return Reply(response.status, response.headers, body, stream, elsewhere)
+
+    def _where(self, call: Call[Any]) -> str:
+        where = self._connections.access.base_url if call.url is None else "where the link leads"
         return where if self._proxy is None else f"{where} through the proxy {self._proxy.url}"
 
     def _tell_of_cut_off(
@@ -273,21 +282,3 @@ def _had_no_effect(response: aiohttp.ClientResponse | None) -> bool:
         and response.status >= HTTPStatus.MULTIPLE_CHOICES
         and delivery_of(response.status) is Delivery.REJECTED
     )
-
-
-class _LostConnectionError(aiohttp.ClientConnectionError):
-    """A lost connection, in a class that aiohttp does not repeat GET requests on."""
-
-
-async def _never_repeat(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    # aiohttp sends idempotent verbs again by itself on a dead pooled connection, past the rate budget and the count of
-    # attempts; what is repeated is decided in one place, and not there. It does so on just these two classes (and not
-    # on their common parent), so the same news in another class passes it by. POST and PATCH it never repeats.
-    try:
-        return await handler(request)
-    except NOT_CONNECTED:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _LostConnectionError(f"{type(error).__name__}: {error}") from None

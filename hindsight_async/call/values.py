@@ -3,9 +3,9 @@
 import enum
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 LARGEST_ID = 2**63 - 1
 """The largest id that a database's integer column holds."""
@@ -91,6 +91,7 @@ def read_integer_or_nothing(value: object, _type: Any) -> int | None:
 
 
 _TIME_KIND = "an RFC 3339 date-time"
+_DATE_KIND = "a date such as 2026-07-24"
 _LEAP_SECOND = re.compile(r"(?<=[T ][0-9]{2}:[0-9]{2}:)60")
 
 
@@ -112,6 +113,32 @@ def _unusual_moment(text: str) -> datetime:
         return datetime.fromisoformat(without_leap) + timedelta(seconds=leaps)
     except (ValueError, OverflowError):
         raise wrong_kind(_TIME_KIND, text) from None
+
+
+def read_date(value: object, _type: Any) -> date:
+    """Return a day; of a date-time, the day that it is written with."""
+    if type(value) is not str:
+        raise wrong_kind(_DATE_KIND, value)
+    day, separator, time = value[:10], value[10:11], value[11:]
+    try:
+        if not value[10:] or (separator in "T " and time):
+            return date.fromisoformat(day)
+    except ValueError:
+        pass
+    raise wrong_kind(_DATE_KIND, value)
+
+
+class OpenEnum(enum.StrEnum):
+    """Members of which the API may have more: a text that names none becomes a member of its own."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = value
+        member._value_ = value
+        return member
 
 
 @cache

@@ -5,6 +5,7 @@ The commands:
     enroll     enroll: the contacts of a file, with a ledger beside it
     update     update: the changes of a file
     records    get, ledger show and ledger resolve
+    deals      deals list, deals count and deals export
     demo       demo: the main job on a local emulator
     emulate    emulate: the emulator for programs in any language
 
@@ -16,6 +17,7 @@ What `enroll` and `update` are made of, in the order in which a file passes thro
     file_run        the run: signals, summary, what to do next
     progress        how far it is
     results         what became of each row, beside the row
+    steps           what is being done, where that takes a while
     terminal        what is said and asked, and the exit codes
 """
 
@@ -44,6 +46,7 @@ COMMANDS = {
     "update": "update:update",
     "get": "records:get",
     "ledger": "records:ledger_app",
+    "deals": "deals:deals_app",
     "demo": "demo:demo",
     "emulate": "emulate:emulate",
 }

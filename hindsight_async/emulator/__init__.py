@@ -16,12 +16,27 @@ The modules, in the order in which a request passes:
     routes      from method, path and bytes to the true answer
     validation  which bodies are taken
     state       interviews, contacts, outbox
+    deals       deals, and which page of them is answered
+    exports     exports of deals
+    deal_filters    which deals pass the filters of either
     answers     an answer as plain values, the error envelope
     wire        how an answer leaves: whole, in part, or as a cut connection
 """
 
+from hindsight_async.emulator.deals import Deals
+from hindsight_async.emulator.exports import ExportRecord, Exports
 from hindsight_async.emulator.gateway import ReceivedRequest
 from hindsight_async.emulator.server import Emulator
 from hindsight_async.emulator.state import Contact, Email, InterviewRecord, Transcript
 
-__all__ = ["Contact", "Email", "Emulator", "InterviewRecord", "ReceivedRequest", "Transcript"]
+__all__ = [
+    "Contact",
+    "Deals",
+    "Email",
+    "Emulator",
+    "ExportRecord",
+    "Exports",
+    "InterviewRecord",
+    "ReceivedRequest",
+    "Transcript",
+]

@@ -88,11 +88,11 @@ class Gateway:
             handler.cancel()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        route = route_of(request.method, request.path)
+        route = route_of(request.method, request.path, request.query)
         received = self._write_down(request, route)
         raw = await request.content.read()
         received.body = _parsed(raw)
-        if request.headers.get("Authorization") != self._authorization:
+        if request.headers.get("Authorization") != self._authorization and not route.opens_without_key:
             return await self._answer(received, error_answer(401), self.quota.headers())
         # Used up only once the quota has let the request in: a script of n faults meets n requests, however many
         # true 429s lie between them.

@@ -14,6 +14,8 @@ from hindsight_async.emulator.answers import (
     json_answer,
     wrong_request,
 )
+from hindsight_async.emulator.deals import answer_deals
+from hindsight_async.emulator.exports import download_export, read_export, start_export
 from hindsight_async.emulator.state import Organisation
 from hindsight_async.emulator.validation import DeclaredIds, check_create, check_update, parse_object
 
@@ -33,11 +35,18 @@ class Route:
     """The path below ROOT, with `{id}` in place of an id; None where there is nothing."""
     path_id: str = ""
     """The text in place of `{id}`, which may be no id at all."""
+    query: Mapping[str, str] = {}
+    """What stands behind the `?`, decoded."""
 
     @property
     def name(self) -> str | None:
         """The name faults are scripted under, such as `GET /interviews/{id}`; None where nothing is served."""
         return f"{self.method} {self.template}" if self.method in self.methods else None
+
+    @property
+    def opens_without_key(self) -> bool:
+        """Whether the token of a link is enough."""
+        return self.template == _LINK
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -55,6 +64,7 @@ class _Asked:
     declared: DeclaredIds
     now: datetime
     survey_page: str
+    base_url: str
 
 
 def _create_interview(asked: _Asked) -> Answer:
@@ -81,10 +91,22 @@ def _existing_interview(asked: _Asked) -> int:
     return int(text)
 
 
+_LINK = "/deals/export/{id}/download"
+
 _HANDLERS: Final[Mapping[tuple[str, str], Callable[[_Asked], Answer]]] = {
     ("POST", "/interviews"): _create_interview,
     ("GET", "/interviews/{id}"): _read_interview,
     ("PATCH", "/interviews/{id}"): _update_interview,
+    ("GET", "/deals"): lambda asked: answer_deals(asked.organisation.deals, asked.route.query),
+    ("POST", "/deals/export"): lambda asked: start_export(
+        asked.organisation.exports, parse_object(asked.raw), asked.now
+    ),
+    ("GET", "/deals/export/{id}"): lambda asked: read_export(
+        asked.organisation.exports, asked.route.path_id, asked.now, asked.base_url
+    ),
+    ("GET", _LINK): lambda asked: download_export(
+        asked.organisation.exports, asked.route.path_id, asked.route.query.get("token"), asked.now
+    ),
 }
 """What is served: a method and a path below ROOT, with `{id}` in place of an id. All else is made from this."""
 
@@ -94,12 +116,12 @@ ROUTES: Final = tuple(f"{method} {template}" for method, template in _HANDLERS)
 _PATHS: Final = {template: re.compile(template.replace("{id}", "([^/]+)")) for _, template in _HANDLERS}
 
 
-def route_of(method: str, path: str) -> Route:
-    """Return what a request with this method and decoded path is aimed at."""
+def route_of(method: str, path: str, query: Mapping[str, str]) -> Route:
+    """Return what a request with this method, decoded path and query is aimed at."""
     below = path.removeprefix(ROOT) if path.startswith(f"{ROOT}/") else ""
     for template, pattern in _PATHS.items():
         if found := pattern.fullmatch(below):
-            return Route(method, template, *found.groups())
+            return Route(method, template, found[1] if found.groups() else "", query)
     return Route(method, None)
 
 
@@ -111,6 +133,7 @@ def true_answer(
     declared: DeclaredIds,
     now: datetime,
     survey_page: str,
+    base_url: str,
 ) -> Answer:
     """Do what a request asks.
 
@@ -121,6 +144,7 @@ def true_answer(
         declared: The ids that exist.
         now: The server's wall clock, aware.
         survey_page: The URL below which survey links lead.
+        base_url: The URL of the API itself, as clients are given it.
 
     Returns:
         The answer, an error envelope where the request is wrong.
@@ -133,6 +157,6 @@ def true_answer(
         envelope = error_answer(405)
         return Answer(405, envelope.body, {**envelope.headers, "Allow": ", ".join(route.methods)})
     try:
-        return handler(_Asked(route, raw, organisation, declared, now, survey_page))
+        return handler(_Asked(route, raw, organisation, declared, now, survey_page, base_url))
     except WrongRequestError as wrong:
         return wrong.answer

@@ -53,6 +53,8 @@ class Emulator:
         plan: The tier.
         api_key: The key to give a client.
         requests: What arrived, in order; yours to clear.
+        deals: The deals that GET /deals and exports have, by id; `deals.add` puts one in.
+        exports: The exports by id; `exports.seconds` is how long they take, and `exports.fail_next` has one fail.
 
     Raises:
         ValueError: A host that is not loopback, an unknown window or reset unit, cached refusals in another than a weighted
@@ -102,6 +104,7 @@ class Emulator:
         self._latency = latency
         self._started_at, self._clock_skew = started_at, clock_skew
         self._organisation = Organisation(email_delay=email_delay)
+        self.deals, self.exports = self._organisation.deals, self._organisation.exports
         self._faults = FaultScript()
         self._gateway: Gateway | None = None  # from the first `start` on, with its clock and its count
         self._listener: Listener | None = None  # between `start` and `close`
@@ -284,6 +287,7 @@ class Emulator:
             declared=self._declared,
             now=self._opened.clock.wall(),
             survey_page=f"{self._origin()}/survey",
+            base_url=self.base_url,
         )
 
     def _send_due_emails(self) -> None:

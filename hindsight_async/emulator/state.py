@@ -10,6 +10,9 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from hindsight_async.emulator.deals import Deals
+from hindsight_async.emulator.exports import Exports
+
 
 @define
 class Contact:
@@ -92,6 +95,8 @@ class Organisation:
         self.interviews: dict[int, InterviewRecord] = {}
         self.contacts: dict[str, Contact] = {}
         self.outbox: list[Email] = []
+        self.deals = Deals()
+        self.exports = Exports(self.deals)
         self._email_delay = timedelta(seconds=email_delay)
         self._queued: deque[Email] = deque()  # emails to be sent, the next one first
         self._numbers = itertools.count(1)

@@ -1,6 +1,5 @@
 """What goes to the API and what comes back: frozen attrs classes with the API's own field names."""
 
-import enum
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,10 +8,11 @@ from typing import Any, cast
 from attrs import Attribute, field, frozen
 
 from hindsight_async.call.converter import NOT_ON_THE_WIRE, extra_field
+from hindsight_async.call.values import OpenEnum
 from hindsight_async.resources.interviews.context import ContactContext, json_ready, sendable_text
 
 
-class InterviewStatus(enum.StrEnum):
+class InterviewStatus(OpenEnum):
     """How far an interview has come (page get-interview).
 
     Open: a value that this version does not know becomes a member of its own, with that value.
@@ -26,15 +26,6 @@ class InterviewStatus(enum.StrEnum):
 
     COMPLETED = "completed"
     """The interview is over; the transcript is there."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> "InterviewStatus | None":
-        if not isinstance(value, str):
-            return None
-        member = str.__new__(cls, value)
-        member._name_ = value
-        member._value_ = value
-        return member
 
 
 _ATOM = r"[^\s@<>()\[\]\\,;:\"\x00-\x1f]"
