@@ -78,7 +78,8 @@ nowhere else. Inside, in reading order:
     shielding.py                work that is finished also where its caller is cancelled
     errors/                     the error tree
         root.py                 its root, and whether a request may have taken effect
-    redaction.py                what stays out of error texts and logs
+        endings.py              the sentences that an error's text can end with
+    redaction.py                what stays out of error texts, logs and files
 
 Each folder imports only from those below it. On top of them, and imported by none of them:
 
