@@ -30,6 +30,7 @@ nowhere else. Inside, in reading order:
             sqlite.py           `SqliteBackend`: a file, and what makes writes to it durable
             file_lock.py        `SqliteRunLock`: the one run on a file
             postgres.py         `PostgresBackend`: a database, and what makes writes to it durable
+            postgres_url.py     what may stand behind the `?` of its URL
             leases.py           `PostgresRunLock`: one of several runs, which leases its rows
     call/                       the way of one call
         request.py              a call and a reply, as plain values

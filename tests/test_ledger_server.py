@@ -23,7 +23,7 @@ from hindsight_async import (
 )
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.ledger.entries import LedgerRow
-from hindsight_async.delivery.ledger.postgres import LEASE_SECONDS
+from hindsight_async.delivery.ledger.postgres_url import LEASE_SECONDS
 from hindsight_async.delivery.row import deliver_once
 from hindsight_async.emulator import Emulator
 from hindsight_async.resources.interviews.recipients import interview_key
