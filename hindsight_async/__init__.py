@@ -108,6 +108,7 @@ Each folder imports only from those below it. On top of them, and imported by no
         file_run.py             the run over a file's rows
         progress.py             how far it is
         results.py              what became of each row, beside the row
+        signals.py              what Ctrl-C and its like do meanwhile
         terminal.py             what a person is told and asked, and the exit codes
         contacts/               files of people
             file_format.py      which kind of file it is

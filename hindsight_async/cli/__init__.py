@@ -16,6 +16,7 @@ What `enroll` and `update` are made of, in the order in which a file passes thro
     file_run        the run: signals, summary, what to do next
     progress        how far it is
     results         what became of each row, beside the row
+    signals         what Ctrl-C and its like do meanwhile
     terminal        what is said and asked, and the exit codes
 """
 
