@@ -38,6 +38,7 @@ nowhere else. Inside, in reading order:
             sqlite.py           `SqliteBackend`: a file, and what makes writes to it durable
             file_lock.py        `SqliteRunLock`: the one run on a file
             postgres.py         `PostgresBackend`: a database, and what makes writes to it durable
+            postgres_url.py     what may stand behind the `?` of its URL
             leases.py           `PostgresRunLock`: one of several runs, which leases its rows
     call/                       the way of one call
         request.py              a call and a reply, as plain values
@@ -91,7 +92,8 @@ nowhere else. Inside, in reading order:
     shielding.py                work that is finished also where its caller is cancelled
     errors/                     the error tree
         root.py                 its root, and whether a request may have taken effect
-    redaction.py                what stays out of error texts and logs
+        endings.py              the sentences that an error's text can end with
+    redaction.py                what stays out of error texts, logs and files
 
 Each folder imports only from those below it. On top of them, and imported by none of them:
 
@@ -124,6 +126,7 @@ Each folder imports only from those below it. On top of them, and imported by no
         progress.py             how far it is
         steps.py                what is being done, where that takes a while
         results.py              what became of each row, beside the row
+        signals.py              what Ctrl-C and its like do meanwhile
         terminal.py             what a person is told and asked, and the exit codes
         contacts/               files of people
             file_format.py      which kind of file it is

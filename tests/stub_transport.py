@@ -28,14 +28,18 @@ class StubTransport:
 def stubbed_interviews(budget, *, max_in_flight=16):
     """Return interviews over a stub, and the stub."""
     transport = StubTransport()
-    client = budget.join(max_in_flight)
-    executor = Executor(
+    executor = executor_over(transport, budget, max_in_flight=max_in_flight)
+    allowed = AllowedRecipients({})
+    return Interviews(executor, allowed=allowed, max_creates=None, max_in_flight=max_in_flight), transport
+
+
+def executor_over(transport, budget, *, max_in_flight=16):
+    """Return an executor over a transport."""
+    return Executor(
         transport,
-        client,
+        budget.join(max_in_flight),
         policy=RetryPolicy(),
         deadline=None,
         random=lambda: 0.5,
         wall_clock=lambda: datetime.now(UTC),
     )
-    allowed = AllowedRecipients({})
-    return Interviews(executor, allowed=allowed, max_creates=None, max_in_flight=max_in_flight), transport

@@ -42,6 +42,7 @@ from hindsight_async.delivery.bulk import ROWS_PER_IN_FLIGHT
 from hindsight_async.delivery.input import SeenKeys
 from hindsight_async.delivery.row import Row
 from hindsight_async.emulator import Emulator
+from hindsight_async.errors.endings import Ending
 from hindsight_async.resources.interviews.recipients import interview_key, normalised
 from hindsight_async.resources.interviews.rows import CREATES
 
@@ -225,15 +226,20 @@ async def test_an_exhausted_month_ends_the_run():
     assert 10 == run.counts[OutcomeStatus.CREATED] == len(emulator.outbox)
     assert 0 == run.counts[OutcomeStatus.REJECTED]
     assert raised.value.reset_at is not None
+    # Which of a row would be true, and not of a run that sent ten.
+    assert "nothing was sent" not in str(raised.value)
+    assert str(raised.value).endswith(Ending.RUN_ENDED)
 
 
 async def test_too_many_failures_in_a_row_end_the_run(emulator, hindsight):
     """A wrong sequence does not get ten thousand noes."""
     emulator.fail("POST /interviews", how=400, times=None)
-    with pytest.raises(BulkAbortedError, match="20 rows in a row failed"):
+    with pytest.raises(BulkAbortedError) as raised:
         async with hindsight.interviews.create_many(requests(1000)) as run:
             await all_outcomes(run)
     assert 20 <= run.counts[OutcomeStatus.REJECTED] <= 20 + 4
+    last = "the server answered 400 bad_request: Invalid parameters"
+    assert f"20 rows in a row failed; the last: {last}; {Ending.RUN_ENDED}" == str(raised.value)
 
 
 async def test_a_success_starts_the_count_of_failures_again(emulator, hindsight):

@@ -17,6 +17,7 @@ from hindsight_async.cli.results import (
     are_results,
     result_names,
 )
+from hindsight_async.redaction import escaped
 
 CREATED = RowResult(status="created", interview_request_id=4821, survey_url="https://x.example/s?t=1")
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
@@ -56,7 +57,8 @@ def test_formulas_are_escaped_everywhere(start):
     results.write({f"{start}head": f"{start}cell"}, RowResult(status="rejected", error=f"{start}error"))
     header, row = csv.reader(io.StringIO(file.getvalue(), newline=""), strict=True)
     assert [f"'{start}head", "status", "interview_request_id", "survey_url", "error"] == header
-    assert [f"'{start}cell", "rejected", "", "", f"'{start}error"] == row
+    error = f"'{start}error" if start.isprintable() else escaped(f"{start}error")
+    assert [f"'{start}cell", "rejected", "", "", error] == row
 
 
 def test_json_values_are_written_as_json_in_csv():
@@ -132,21 +134,34 @@ def test_any_file_open_for_text_will_do(results_of):
     results_of(file, ["Name"]).write({"Name": "Jérôme\n"}, RowResult(status="rejected", error="\ud800"))
     text = raw.getvalue().decode()
     assert "Jérôme" in text
-    assert "\\ud800" in text
+    assert ("\ufffd" if results_of is CsvResults else "\\ud800") in text
     assert "\r\r\n" not in text
 
 
 @given(st.lists(TEXT, min_size=1, max_size=4, unique_by=str.casefold), st.data())
 def test_csv_results_are_read_back(columns, data):
-    """A strict reader gets every cell as it was, but for the apostrophe before a formula."""
+    """A strict reader gets every cell as it was but for the apostrophe before a formula, and ours with nothing hidden."""
     cells = {column: data.draw(TEXT) for column in columns}
     error = data.draw(TEXT)
     file = io.StringIO(newline="")
     CsvResults(file, columns).write(cells, RowResult(status="rejected", error=error))
     header, row = csv.reader(io.StringIO(file.getvalue(), newline=""), strict=True)
-    expected = [*cells.values(), "rejected", "", "", error]
+    expected = [*cells.values(), "rejected", "", "", escaped(error)]
     assert [f"'{text}" if text.startswith(FORMULA_STARTS) else text for text in expected] == row
     assert len(columns) + 4 == len(header)
+
+
+def test_what_a_server_says_is_harmless_in_the_results():
+    """Neither format has an escape sequence or a line of the server's; a program that reads JSON gets it as it was."""
+    said = "https://x.example/?who=jane@acme.example\x1b[2J\n=1+1"
+    texts = []
+    for results_of in (CsvResults, JsonLinesResults):
+        file = io.StringIO(newline="")
+        results_of(file, []).write({}, RowResult(status="created", survey_url=said, error="\x9b31m\u202e"))
+        texts.append(file.getvalue())
+        assert {"\r", "\n"} >= {each for each in file.getvalue() if not each.isprintable()}
+    assert r"created,,https://x.example/?who=jane@acme.example\x1b[2J\n=1+1,\x9b31m\u202e" in texts[0]
+    assert said == json.loads(texts[1])["survey_url"]
 
 
 @given(st.dictionaries(TEXT, TEXT | st.integers() | st.none() | st.lists(TEXT), max_size=4), TEXT)

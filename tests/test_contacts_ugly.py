@@ -118,7 +118,7 @@ EXPECTED = {
     "space_before_quote.csv": [row(2, contact_name="Smith, Jane")],
     "spaces_in_header.csv": [row(2, contact_name="Jane")],
     "stray_quote.csv": [unusable("text follows a closing quote", 2)],
-    "tab_in_comma_file.csv": [row(2, contact_name="Jane\tSmith")],
+    "tab_in_comma_file.csv": [bad(2, "contact_name must be text on one line, without control characters")],
     "tabs.tsv": [row(2, contact_name="Smith, Jane")],
     "trailing_delimiters.csv": [
         row(2, contact_name="Jane"),
@@ -150,7 +150,7 @@ EXPECTED = {
     "windows_1252.csv": [row(2, contact_name="Jane"), unusable(NOT_UTF8 + "Windows-1252", 3)],
     "workbook.csv": [unusable("the file is an Excel workbook or a ZIP archive")],
     "zero_width_around_address.csv": [row(2), row(3, SAM)],
-    "zero_width_inside_address.csv": [bad(2, "contact_email has an invisible character in it")],
+    "zero_width_inside_address.csv": [bad(2, "contact_email must have no invisible characters")],
 }
 
 

@@ -29,7 +29,7 @@ from hindsight_async import (
 )
 from hindsight_async.delivery.row import IN_HAND_SECONDS, deliver_once
 from hindsight_async.emulator import Emulator
-from hindsight_async.errors import LONGEST_TEXT
+from hindsight_async.redaction import LONGEST_TEXT
 from hindsight_async.resources.interviews.rows import CREATES
 from raw_server import raw_server
 
@@ -208,7 +208,7 @@ async def test_an_earlier_refusal_is_the_error_that_it_was(tmp_path, code, error
         first, again = await refused(), await refused()
     assert error is type(first) is type(again)
     assert (code, code, 1) == (first.status, again.status, len(server.requests))
-    assert "odd?" == again.code
+    assert r"odd\x00" == again.code
     assert again.message.startswith("no <address> here!!!")
     assert len(again.message) <= LONGEST_TEXT
     assert (Delivery.REJECTED, True, 1) == (again.delivery, again.is_earlier, again.attempts)
@@ -345,7 +345,7 @@ async def test_an_outcome_that_cannot_be_written_down_is_said(tmp_path):
         with pytest.raises(OutcomeUnknownError):
             await interviews.create_once(request(), ledger=run)
     assert Delivery.UNKNOWN is raised.value.delivery
-    assert ["the API had created it: interview_request_id 1"] == raised.value.__notes__
+    assert "it took effect, and its interview_request_id 1 is not recorded" in str(raised.value)
     assert 1 == raised.value.interview_request_id
     recorded = await entry_of(tmp_path)  # there was room again when the run ended
     assert (LedgerStatus.CREATED, 1) == (recorded.status, recorded.interview_request_id)

@@ -41,6 +41,7 @@ OWNED = {
     "aiosqlite": ["delivery/ledger"],
     "cattrs": ["call/converter.py"],
     "cyclopts": ["cli", "__main__.py"],
+    "idna": ["resources/interviews/recipients.py"],
     "orjson": ["call/codec.py"],
     "pytest": ["testing.py"],
     "redis": ["rate/redis"],
@@ -226,11 +227,11 @@ def test_public_names_are_sorted_and_exist():
     assert all(hasattr(hindsight_async, name) for name in hindsight_async.__all__)
 
 
-def test_the_core_has_four_dependencies():
+def test_the_core_has_five_dependencies():
     """Everything else is an extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = [requirement.split(">")[0] for requirement in project["dependencies"]]
-    assert ["aiohttp", "aiolimiter", "attrs", "cattrs"] == names
+    assert ["aiohttp", "aiolimiter", "attrs", "cattrs", "idna"] == names
 
 
 def test_the_top_level_is_what_it_should_be():

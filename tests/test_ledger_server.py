@@ -23,7 +23,7 @@ from hindsight_async import (
 )
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.ledger.entries import LedgerRow
-from hindsight_async.delivery.ledger.postgres import LEASE_SECONDS
+from hindsight_async.delivery.ledger.postgres_url import LEASE_SECONDS
 from hindsight_async.delivery.row import deliver_once
 from hindsight_async.emulator import Emulator
 from hindsight_async.resources.interviews.recipients import interview_key
@@ -749,7 +749,7 @@ def test_one_that_was_created_is_not_sent_again_though_a_person_said_so(url, end
 
     error = asyncio.run(deliver())
     assert Delivery.UNKNOWN is error.delivery
-    assert ["the API had created it: interview_request_id 7"] == error.__notes__
+    assert "it took effect, and its interview_request_id 7 is not recorded" in str(error)
     assert 1 == len(sent)
 
 

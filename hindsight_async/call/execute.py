@@ -125,8 +125,8 @@ class Executor:
         """
         loop, client = asyncio.get_running_loop(), self._client
         ends_at = None if deadline is None else loop.time() + deadline
-        sent, failed, doubtful = 0, 0, False
-        error: HindsightError | None = None
+        sent, failed = 0, 0
+        last: HindsightError | None = None
         self.open(call)
         while True:
             reply = None
@@ -144,23 +144,24 @@ class Executor:
                     _release(client, permit, reply)
                 if not isinstance(verdict, HindsightError):
                     return verdict
-                error = verdict
-            except (NotSentError, OutcomeUnknownError) as failure:
-                error = failure
+                error: HindsightError = verdict
+            except (NotSentError, OutcomeUnknownError) as not_answered:
+                error = not_answered
             except _NO_PERMIT as refusal:
-                raise _on_behalf_of(call, refusal, sent, error) from error
-            except HindsightError:
-                raise  # a hook's, such as LedgerError: it has kept the request from leaving
+                raise _on_behalf_of(call, refusal, sent, last) from last
+            except HindsightError as kept_back:  # by a hook, such as a LedgerError
+                _on_behalf_of(call, kept_back, sent, last)
+                raise
             except Exception as surprise:
-                raise unexpected(surprise, sent, left=doubtful or reply is not None, call=call) from surprise
-            # What one attempt may have done, a later one cannot undo.
-            doubtful = doubtful or error.delivery is Delivery.UNKNOWN
-            error.attempts, error.delivery = sent, Delivery.UNKNOWN if doubtful else error.delivery
-            self._transport.hide_key(error)
-            failed += not isinstance(error, RateLimitExceededError)
-            pause = self._pause(call, error, failed, ends_at)
-            if hooks is not None and not doubtful:
-                await hooks.not_processed()
+                left = reply is not None or (last is not None and last.delivery is Delivery.UNKNOWN)
+                raise _after(last, unexpected(surprise, sent, left=left, call=call)) from surprise
+            error.attempts = sent
+            last = _after(last, error)
+            self._transport.hide_key(last)
+            failed += not isinstance(last, RateLimitExceededError)
+            pause = self._pause(call, last, failed, ends_at)
+            if hooks is not None and last.delivery is not Delivery.UNKNOWN:
+                await _tell_of_nothing(hooks, call, last)
             await asyncio.sleep(pause)
 
     @asynccontextmanager
@@ -229,8 +230,25 @@ def unexpected(
 
 
 def _too_late(last: HindsightError, pause: float) -> DeadlineExceededError:
-    what = f"the next attempt is due in {pause:.1f} s, which is past the deadline ({last.args[0]})"
+    what = f"the next attempt is due in {pause:.1f} s, which is past the deadline ({last.summary})"
     return DeadlineExceededError(what, retry_after=pause)
+
+
+def _after(last: HindsightError | None, error: HindsightError) -> HindsightError:
+    """Say in an attempt's error what those before it may have done, which it cannot undo."""
+    if last is not None:
+        error.was_refused = last.was_refused or last.delivery is Delivery.REJECTED
+        if last.delivery is Delivery.UNKNOWN:
+            error.delivery = Delivery.UNKNOWN
+    return error
+
+
+async def _tell_of_nothing(hooks: SendHooks, call: Call[Any], last: HindsightError) -> None:
+    try:
+        await hooks.not_processed()
+    except HindsightError as refusal:
+        _on_behalf_of(call, refusal, last.attempts, last)
+        raise
 
 
 def _on_behalf_of(
@@ -240,4 +258,4 @@ def _on_behalf_of(
     refusal.method, refusal.path = call.endpoint.method, call.path
     refusal.attempts = sent
     refusal.delivery = Delivery.NOT_SENT if last is None else last.delivery
-    return refusal
+    return _after(last, refusal)

@@ -18,6 +18,7 @@ What `enroll` and `update` are made of, in the order in which a file passes thro
     progress        how far it is
     results         what became of each row, beside the row
     steps           what is being done, where that takes a while
+    signals         what Ctrl-C and its like do meanwhile
     terminal        what is said and asked, and the exit codes
 """
 

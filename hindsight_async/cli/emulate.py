@@ -5,6 +5,7 @@ import signal
 import sys
 
 from hindsight_async.call.access import API_KEY_VARIABLE, BASE_URL_VARIABLE
+from hindsight_async.cli.signals import handling
 from hindsight_async.cli.terminal import ExitCode, refuse, say
 from hindsight_async.emulator import Emulator
 from hindsight_async.rate import Plan
@@ -29,17 +30,16 @@ def emulate(*, port: int = 0, plan: Plan = Plan.ESSENTIALS) -> int:
 
 
 async def _serve(port: int, plan: Plan) -> None:
+    stopped = asyncio.Event()
     async with Emulator(plan=plan, port=port) as emulator:
-        stopped = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        # To be evaluated by a shell, so that its next program finds the emulator.
-        sys.stdout.write(
-            f"export {BASE_URL_VARIABLE}={emulator.base_url}\nexport {API_KEY_VARIABLE}={emulator.api_key}\n"
-        )
-        sys.stdout.flush()
-        say(
-            f"A Hindsight emulator for the {plan.value} plan ({plan.requests_per_minute} requests per minute). "
-            "No email leaves it. Ctrl-C stops it."
-        )
-        await stopped.wait()
+        with handling((signal.SIGINT, signal.SIGTERM), lambda _: stopped.set()):
+            # To be evaluated by a shell, so that its next program finds the emulator.
+            sys.stdout.write(
+                f"export {BASE_URL_VARIABLE}={emulator.base_url}\nexport {API_KEY_VARIABLE}={emulator.api_key}\n"
+            )
+            sys.stdout.flush()
+            say(
+                f"A Hindsight emulator for the {plan.value} plan ({plan.requests_per_minute} requests per minute). "
+                "No email leaves it. Ctrl-C stops it."
+            )
+            await stopped.wait()

@@ -1,6 +1,7 @@
 """`enroll`: the contacts of a file, at plan speed, with a ledger beside the file."""
 
 import asyncio
+import json
 import os
 import shlex
 import sys
@@ -31,6 +32,7 @@ from hindsight_async.delivery.ledger.ledger import Ledger, without_password
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.errors import HindsightError
 from hindsight_async.rate import Plan, plan_or_default
+from hindsight_async.redaction import json_text
 from hindsight_async.resources.interviews.recipients import ALLOWED_RECIPIENTS_VARIABLE, allowed_here
 from hindsight_async.session import HindsightSession
 
@@ -257,7 +259,7 @@ async def _run(file_run: FileRun[ContactRow, Any], hindsight: HindsightSession, 
 
 def _show_dry_run(preflight: Preflight, limit: int) -> None:
     for request in preflight.first:
-        sys.stdout.write(f"{encode(request).decode()}\n")
+        sys.stdout.write(f"{json_text(json.loads(encode(request)))}\n")
     known = "".join(
         f", {count} {status.value} in the ledger" for status, count in preflight.in_ledger.items()
     )

@@ -13,6 +13,7 @@ from attrs import define, field
 from hindsight_async.cli.contacts import BadRow, ContactRow, UpdateRow
 from hindsight_async.cli.progress import RunProgress, show_progress
 from hindsight_async.cli.results import ResultsFile, RowResult
+from hindsight_async.cli.signals import HANGUP, handling
 from hindsight_async.cli.terminal import ExitCode, refuse, say
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
@@ -28,9 +29,6 @@ KEY_SHOWN = 12
 
 LINE_WIDTH = 80
 """Columns of the summary. Commands stay whole however long they are, so that they can be copied."""
-
-HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
-"""What comes when the terminal is closed or its connection drops; Windows has none."""
 
 INVALID = "invalid"
 """The status of a row that could not be read, in the results."""
@@ -152,7 +150,6 @@ class FileRun(Generic[Row, Request]):
     @asynccontextmanager
     async def _stopped_by_signals(self, run: BulkRun[Request, Any]) -> AsyncGenerator[None]:
         """First signal: take no more rows and finish what is in flight; second: leave now."""
-        loop = asyncio.get_running_loop()
         stops: list[asyncio.Task[None]] = []
 
         def stop(number: signal.Signals) -> None:
@@ -166,13 +163,10 @@ class FileRun(Generic[Row, Request]):
                 stops[0].cancel()
 
         handled = _signals_that_stop()
-        for number in handled:
-            loop.add_signal_handler(number, stop, number)
         try:
-            yield
+            with handling(handled, stop):
+                yield
         finally:
-            for number in handled:
-                loop.remove_signal_handler(number)
             if HANGUP is not None and HANGUP in handled and stops:
                 signal.signal(HANGUP, signal.SIG_IGN)  # the second one must not cut off the summary
             await asyncio.gather(*stops, return_exceptions=True)

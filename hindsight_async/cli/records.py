@@ -1,7 +1,6 @@
 """`get`, `ledger show` and `ledger resolve`: what there is, and what a person knows better."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Coroutine
 from datetime import datetime
@@ -16,6 +15,7 @@ from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.errors import HindsightError, LedgerError
 from hindsight_async.rate import Plan
+from hindsight_async.redaction import escaped, json_text
 from hindsight_async.resources.interviews.models import Interview
 from hindsight_async.session import HindsightSession
 
@@ -93,7 +93,7 @@ async def _get(ids: tuple[int, ...], hindsight: HindsightSession) -> int:
                 say(f"hindsight-async: {error}")
                 code = ExitCode.SOME_FAILED
             else:
-                sys.stdout.write(f"{json.dumps(_plain(interview), ensure_ascii=False)}\n")
+                sys.stdout.write(f"{json_text(_plain(interview))}\n")
     return code
 
 
@@ -108,12 +108,14 @@ def _with_ledger(work: Coroutine[Any, Any, int]) -> int:
     try:
         return asyncio.run(work)
     except LedgerError as error:
-        return refuse(str(error.args[0]))  # the whole text says that nothing was sent, which nobody asked for
+        return refuse(error.summary)  # the whole text says that nothing was sent, which nobody asked for
 
 
 async def _show(ledger: Ledger, status: LedgerStatus | None) -> int:
     async for entry in ledger.entries(status=status):
-        sys.stdout.write("\t".join("" if cell is None else str(cell) for cell in _cells(entry)) + "\n")
+        sys.stdout.write(
+            "\t".join("" if cell is None else escaped(str(cell)) for cell in _cells(entry)) + "\n"
+        )
     counts = await ledger.counts()
     say(", ".join(f"{count} {each.value}" for each, count in counts.items() if count) or "no rows")
     return ExitCode.DONE

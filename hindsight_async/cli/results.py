@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from hindsight_async.cli.terminal import NOWHERE, say
 from hindsight_async.delivery.ledger.sqlite import open_for_owner
+from hindsight_async.redaction import escaped, json_text
 
 JSON_LINES_SUFFIXES = (".jsonl", ".json", ".ndjson")
 """Of an output file that gets JSON Lines; every other one gets CSV."""
@@ -28,6 +29,10 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uf
 """A spreadsheet may run a cell that begins so, or (the last four, full-width) in some languages."""
 
 
+LONGEST_LINK = 8000
+"""Characters of a survey link, from the server, that go into the results; RFC 9110, 4.1, asks for as many to be taken."""
+
+
 @frozen(kw_only=True)
 class RowResult:
     """What became of one row; `survey_url` opens the interview without a login, so keep the file secret."""
@@ -39,7 +44,9 @@ class RowResult:
 
     def values(self) -> tuple[str | int | None, ...]:
         """Return the values in the order of RESULT_COLUMNS."""
-        return (self.status, self.interview_request_id, self.survey_url, self.error)
+        # An address in a link stays, since without it that would lead nowhere.
+        link = self.survey_url and self.survey_url[:LONGEST_LINK]
+        return (self.status, self.interview_request_id, link, self.error)
 
 
 class ResultsFile:
@@ -109,7 +116,8 @@ class ResultsFile:
 class CsvResults:
     """CSV rows: the input's columns, then the result's; each row is flushed as it is written.
 
-    A cell that a spreadsheet would run as a formula gets a leading `'`.
+    A cell that a spreadsheet would run as a formula gets a leading `'`. The input's cells are else as they were; in the
+    result's, hidden characters are spelled out.
 
     Args:
         file: Open for text, and the caller's to close. It is switched to UTF-8 without newline translation
@@ -127,7 +135,8 @@ class CsvResults:
 
     def write(self, cells: Mapping[str, Any], result: RowResult) -> None:
         """Write one row: its cells by column name (a missing one stays empty), and what became of it."""
-        self._write([*(cells.get(column) for column in self._columns), *result.values()])
+        said = [escaped(value) if isinstance(value, str) else value for value in result.values()]
+        self._write([*(cells.get(column) for column in self._columns), *said])
 
     def _write(self, values: Sequence[Any]) -> None:
         self._writer.writerow([_cell(value) for value in values])
@@ -151,7 +160,7 @@ class JsonLinesResults:
     def write(self, cells: Mapping[str, Any], result: RowResult) -> None:
         """Write one row: its cells, and what became of it (null where there is nothing to say)."""
         document = {**cells, **dict(zip(self._names, result.values(), strict=True))}
-        self._file.write(json.dumps(document, ensure_ascii=False) + "\n")
+        self._file.write(json_text(document) + "\n")
         self._file.flush()
 
 

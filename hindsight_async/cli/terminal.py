@@ -9,6 +9,8 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import cast
 
+from hindsight_async.redaction import escaped
+
 
 class ExitCode(IntEnum):
     """How a command ended, for the shell or script that started it."""
@@ -45,11 +47,12 @@ def prepare_stdout() -> None:
 
 
 def say(text: str) -> None:
-    """Write a line for the person at the terminal."""
+    """Write lines for the person at the terminal, which do what they say and nothing else."""
+    lines = "\n".join(map(escaped, text.split("\n")))
     # A closed terminal or pipe must not end a run whose requests are out already; Python has no stderr at all
     # (None) where it was closed before we came.
     with suppress(OSError, AttributeError):
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{lines}\n")
         sys.stderr.flush()
 
 

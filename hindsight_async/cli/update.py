@@ -30,6 +30,7 @@ from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.input import SeenKeys
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.rate import Plan, plan_or_default
+from hindsight_async.redaction import json_text
 from hindsight_async.session import HindsightSession
 
 _ADVICE = {
@@ -149,7 +150,7 @@ def _check(rows: Iterable[UpdateRow | BadRow]) -> _Changes:
 def _show_dry_run(changes: _Changes, limit: int) -> None:
     for row in changes.first:
         request = {"interview_request_id": row.interview_request_id, **json.loads(encode(row.update))}
-        sys.stdout.write(f"{json.dumps(request, ensure_ascii=False)}\n")
+        sys.stdout.write(f"{json_text(request)}\n")
     say(
         f"{changes.to_send} would be updated, {counted(changes.duplicates, 'duplicate')}, {changes.bad} invalid\n"
         f"{changes}\n{time_needed(changes.to_send, limit)}"

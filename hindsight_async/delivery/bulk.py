@@ -292,8 +292,8 @@ class BulkRun(Generic[Request, Response]):
             return
         self._failures_in_a_row = failures = self._failures_in_a_row + 1
         if failures >= self._abort_after_failures:
-            text = f"{failures} rows in a row failed, so the rest was not begun; the last: {outcome.error}"
-            self._end_with(BulkAbortedError(text, attempts=outcome.attempts))
+            last = outcome.error.summary if outcome.error else outcome.status
+            self._end_with(BulkAbortedError(f"{failures} rows in a row failed; the last: {last}"))
 
     def _hand_out(self, row: Row[Request, Response], outcome: Outcome[Request, Response]) -> None:
         self.counts[outcome.status] += 1

@@ -1,5 +1,6 @@
 """The verdict on one row of a bulk run."""
 
+import copy
 import enum
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
@@ -113,18 +114,27 @@ def end_of_run(
 
     """
     if not unrecorded:
-        if isinstance(failure, LedgerError):
-            failure.delivery, failure.unrecorded = Delivery.NOT_SENT, 0
-        return failure
+        return _of_the_run(failure) if isinstance(failure, HindsightError) else failure
     made = sum(outcome.interview_request_id is not None for outcome, _ in unrecorded)
     _, reason = unrecorded[0]
     error = LedgerError(
         f"{made} {'interview was' if made == 1 else 'interviews were'} made and could not be recorded (the outcomes"
-        f" have the ids), of {len(unrecorded)} sent without a record of their end, which the next run takes for"
-        f" unknown: {reason.args[0] if isinstance(reason, LedgerError) else type(reason).__name__}",
+        f" have the ids), of {len(unrecorded)} sent without a record of their end:"
+        f" {reason.summary if isinstance(reason, LedgerError) else type(reason).__name__}",
         delivery=Delivery.UNKNOWN,
     )
     error.unrecorded, error.__cause__ = len(unrecorded), failure
+    return error
+
+
+def _of_the_run(met: HindsightError) -> HindsightError:
+    """Return what a run raises that an error ended: what that says of sending is true of the row alone which met it."""
+    if met.ended_run:
+        return met
+    error = copy.copy(met)
+    error.ended_run, error.__cause__ = True, met
+    if isinstance(error, LedgerError):
+        error.delivery, error.unrecorded = Delivery.NOT_SENT, 0
     return error
 
 

@@ -259,7 +259,6 @@ async def deliver_once(
     if unrecorded is not None:
         if made is not None and isinstance(unrecorded, LedgerError):
             unrecorded.interview_request_id = made
-            unrecorded.add_note(f"the API had created it: interview_request_id {made}")
         raise unrecorded from outcome.error or unrecorded.__cause__
     if outcome.error is not None:
         raise outcome.error

@@ -32,7 +32,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from hindsight_async.errors.root import LONGEST_TEXT as LONGEST_TEXT
+from hindsight_async.errors.endings import Ending
 from hindsight_async.errors.root import Delivery as Delivery
 from hindsight_async.errors.root import HindsightError as HindsightError
 
@@ -149,6 +149,12 @@ class OutcomeUnknownError(HindsightError):
         self.request = request
         self.received: Mapping[str, Any] = dict(received or {})
 
+    def _if_unknown(self) -> str:
+        return Ending.DONE if self.status in _SUCCESS else Ending.UNKNOWN
+
+
+_SUCCESS = range(200, 300)
+
 
 class DecodeError(HindsightError):
     """An answer came that is not what the API promises.
@@ -161,6 +167,9 @@ class DecodeError(HindsightError):
     def __init__(self, summary: str, *, problems: tuple[str, ...] = (), **fields: Any) -> None:
         super().__init__(summary, **fields)
         self.problems = problems
+
+    def _if_unknown(self) -> str:
+        return Ending.DONE
 
 
 class DeadlineExceededError(HindsightError):
@@ -186,8 +195,8 @@ class WaitTimeoutError(HindsightError, TimeoutError):
         super().__init__(summary, **fields)
         self.last = last
 
-    def _what_it_means(self) -> str:
-        return "; it goes on, and can be waited for again"
+    def _ending(self) -> str:
+        return Ending.GOES_ON
 
 
 class ExportFailedError(HindsightError):
@@ -205,9 +214,6 @@ class ExportFailedError(HindsightError):
         self.export_id = export_id
         self.reason = reason
 
-    def _what_it_means(self) -> str:
-        return "; there is no file"
-
 
 class RecipientNotAllowedError(HindsightError):
     """A create to an address that `allowed_recipients` does not allow."""
@@ -219,6 +225,10 @@ class CreateLimitReachedError(HindsightError):
 
 class BulkAbortedError(HindsightError):
     """So many rows of a bulk run failed one after another that the rest was not begun."""
+
+    def __init__(self, summary: str, **fields: Any) -> None:
+        super().__init__(summary, **fields)
+        self.ended_run = True
 
 
 class LedgerError(HindsightError):
@@ -232,8 +242,14 @@ class LedgerError(HindsightError):
     interview_request_id: int | None = None
     unrecorded: int | None = None
 
-    def _what_it_means(self) -> str:
-        return "; all that was sent is recorded" if self.unrecorded == 0 else super()._what_it_means()
+    def _ending(self) -> str:
+        if self.unrecorded is not None:
+            return Ending.RUN_UNRECORDED if self.unrecorded else Ending.RUN_RECORDED
+        return super()._ending()
+
+    def _if_unknown(self) -> str:
+        made = self.interview_request_id
+        return Ending.UNRECORDED if made is None else Ending.CREATED_UNRECORDED.format(made)
 
 
 class LedgerInUseError(LedgerError):
@@ -242,6 +258,8 @@ class LedgerInUseError(LedgerError):
     `retry_after` is how many seconds to wait until the row is free where whoever has it dies, in what
     `create_once` raises; else None.
     """
+
+    _if_not_sent = Ending.NOT_FROM_HERE
 
     def __init__(self, summary: str, *, retry_after: float | None = None, **fields: Any) -> None:
         super().__init__(summary, **fields)

@@ -1,9 +1,10 @@
-"""The root of the tree, and whether a failed request may have taken effect."""
+"""The root of the tree, whether a failed request may have taken effect, and how a text is put together."""
 
 import enum
 from typing import Any, ClassVar
 
-from hindsight_async.redaction import without_addresses, without_secret
+from hindsight_async.errors.endings import Ending
+from hindsight_async.redaction import harmless, without_secret
 
 
 class Delivery(enum.Enum):
@@ -24,10 +25,12 @@ class HindsightError(Exception):
 
     `method` and `path` name the call (None where there was none), `attempts` says how many
     times it was tried, and `delivery` whether it may have taken effect. `is_earlier` says that not this
-    call was sent but an earlier one, of which the ledger tells.
+    call was sent but an earlier one, of which the ledger tells; `was_refused` that the server refused an attempt before
+    the last; `ended_run` that it is about a bulk run, which it ended, and not about the one row that met it.
     """
 
     _usual_delivery: ClassVar[Delivery] = Delivery.NOT_SENT
+    _if_not_sent: ClassVar[Ending] = Ending.NOTHING_SENT
 
     def __init__(
         self,
@@ -45,13 +48,20 @@ class HindsightError(Exception):
         self.attempts = attempts
         self.delivery = delivery or self._usual_delivery
         self.is_earlier = is_earlier
+        self.was_refused = False
+        self.ended_run = False
 
     def __str__(self) -> str:
         call = f"{self.method} {self.path}: " if self.method else ""
         call += "an earlier call: " if self.is_earlier else ""
-        tried = f" (after {self.attempts} {'attempt' if self.attempts == 1 else 'attempts'})"
-        happened = without_addresses(self._what_happened()[:LONGEST_TEXT])
-        return f"{call}{happened}{self._what_it_means()}{tried if self.method or self.attempts else ''}"
+        counted = f" (after {self.attempts} attempt{'s' * (self.attempts != 1)})"
+        tried = counted if self.attempts and not self.ended_run else ""
+        return f"{call}{self.summary}; {self._ending()}{tried}"
+
+    @property
+    def summary(self) -> str:
+        """What happened, made harmless, without the call and what it means."""
+        return harmless(self._what_happened())
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
@@ -68,18 +78,17 @@ class HindsightError(Exception):
     def _what_happened(self) -> str:
         return str(self.args[0]) or type(self).__name__
 
-    def _what_it_means(self) -> str:
-        return _WHAT_IT_MEANS[self.delivery]
+    def _ending(self) -> str:
+        if self.ended_run:
+            return Ending.RUN_ENDED
+        if self.delivery is Delivery.NOT_SENT and not self.was_refused:
+            return self._if_not_sent
+        if self.delivery is not Delivery.UNKNOWN:
+            return Ending.NO_EFFECT
+        return Ending.READ if self.method == "GET" else self._if_unknown()
 
-
-_WHAT_IT_MEANS = {
-    Delivery.NOT_SENT: "; nothing was sent",
-    Delivery.REJECTED: "; it had no effect",
-    Delivery.UNKNOWN: "; it may have taken effect",
-}
-
-LONGEST_TEXT = 1000
-"""How many characters of what a server says go into an error's text; its field has them all."""
+    def _if_unknown(self) -> str:
+        return Ending.UNKNOWN
 
 
 def _rebuild(cls: type[HindsightError], args: tuple[Any, ...], state: dict[str, Any]) -> HindsightError:

@@ -193,9 +193,8 @@ class RatePolicy:
         held = self._held
         cycles, ahead = divmod(ahead, self.limit)
         turn = held.taken - self.limit + ahead
-        if turn < held.free_at.until(now):
-            moment = now
-        else:
+        moment = now
+        if turn >= held.free_at.until(now):
             # Of a request under way nobody knows when it ends: as if it ended now.
             moment = held.free_at.nth(turn) or now + KEPT_AFTER_ANSWER
         if not self.admits(now) and self._full_until < inf:

@@ -9,6 +9,7 @@
     sqlite         `SqliteBackend`: the file, how it comes to be, what makes it durable, what its failures mean
     file_lock      `SqliteRunLock`: the one run on a file
     postgres       `PostgresBackend`: the database that runs share, and the same of that
+    postgres_url   what may stand behind the `?` of its URL
     leases         `PostgresRunLock`: one of the runs that share it
 
 What is on disk before a row leaves? `delivery.row` says when, `run` what, `sqlite` and

@@ -6,14 +6,8 @@ from typing import Any, cast
 
 from hindsight_async.call.answer import refusal_class
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
-from hindsight_async.errors import (
-    LONGEST_TEXT,
-    APIError,
-    Delivery,
-    HindsightError,
-    OutcomeUnknownError,
-)
-from hindsight_async.redaction import without_addresses
+from hindsight_async.errors import APIError, Delivery, HindsightError, OutcomeUnknownError
+from hindsight_async.redaction import LONGEST_TEXT, harmless, without_addresses
 
 _SURVEY_LINK = {"survey_url", "survey_token"}
 
@@ -26,8 +20,8 @@ def kept_of(error: HindsightError) -> dict[str, Any]:
         code, message = type(error).__name__, str(error.args[0])
     return {
         "http_status": getattr(error, "status", None),
-        "error_code": code,
-        "error_message": without_addresses(message[:LONGEST_TEXT]),
+        "error_code": code and harmless(code),
+        "error_message": harmless(message),
         "received": _as_much_as_has_room(getattr(error, "received", {})),
     }
 
@@ -51,7 +45,7 @@ def error_of(entry: LedgerEntry, request: object) -> HindsightError:
         "is_earlier": True,
     }
     if entry.http_status is None:  # a program of the user's own wrote it down
-        return HindsightError(f"{said} ({entry.error_code})", **fields)
+        return HindsightError(f"{said} ({entry.error_code})" if entry.error_code else said, **fields)
     return refusal_class(entry.http_status)(said, status=entry.http_status, code=entry.error_code, **fields)
 
 

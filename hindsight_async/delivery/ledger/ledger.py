@@ -54,7 +54,7 @@ class Ledger:
 
     Args:
         location: A file's path, also as `sqlite+aiosqlite:///PATH`, or
-            `postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE`.
+            `postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE`, with what libpq takes behind a `?` (`postgres_url`).
         store_addresses: False to store a hash in place of each address from now on.
         now: Returns the time as an aware datetime.
 

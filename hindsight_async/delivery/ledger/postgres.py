@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from hindsight_async.delivery.ledger.leases import ADVISORY_SPACE, PostgresRunLock, SharedTables
+from hindsight_async.delivery.ledger.postgres_url import PostgresUrl, read_url
 from hindsight_async.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -23,12 +24,8 @@ PREFIX: Final = "hindsight_"
 CREATING: Final = 1
 """The second half of the advisory lock under which the tables are made."""
 
-LEASE_SECONDS: Final = 30.0
-"""How long a run that is not heard of counts as alive; another number may be given as `?lease_seconds=` in the URL."""
-
-CONNECT_SECONDS: Final = 10.0
 COMMAND_SECONDS: Final = 20.0
-"""How long the server may take to let a connection in, and to answer one statement."""
+"""How long the server may take to answer one statement."""
 
 IDLE_SECONDS: Final = 5.0
 """How long a transaction may stand still, as that of a stopped process, before the server ends it for the others' sake."""
@@ -38,34 +35,31 @@ class PostgresBackend:
     """A ledger in a PostgreSQL database.
 
     Args:
-        url: Where that is, with asyncpg as its driver; `lease_seconds` may stand in its query.
+        url: Where that is, with asyncpg as its driver, and with the parameters that `postgres_url` knows.
 
     Raises:
         ModuleNotFoundError: asyncpg is not installed.
-        ValueError: The lease has no length.
+        ValueError: The URL has a parameter that cannot be used; the text says what to write.
 
     """
 
     def __init__(self, url: sa.URL) -> None:
-        lease = url.query.get("lease_seconds", str(LEASE_SECONDS))
-        try:
-            self._lease_seconds = float(str(lease))
-        except ValueError:
-            self._lease_seconds = 0.0
-        if not 0 < self._lease_seconds < float("inf"):
-            raise ValueError("lease_seconds in the ledger's URL must be a number of seconds above 0")
+        place = read_url(url)
+        self._lease_seconds = place.lease_seconds
         # The user's name stays out as well: before a host it would be taken for an email address.
         shown = sa.URL.create("postgresql", host=url.host, port=url.port, database=url.database)
         self.name = shown.render_as_string()
         """The place, as texts name it: without user and password."""
         self.tables = SharedTables(PREFIX)
         self.files: tuple[Path, ...] = ()
-        self._engine = _engine_at(url.difference_update_query(["lease_seconds"]))
+        self._engine = _engine_at(place)
+        asyncpg = import_module("asyncpg")
         # Before SQLAlchemy 2.1 what the driver raises while it connects comes as it is.
         self._failures: tuple[type[Exception], ...] = (
             SQLAlchemyError,
             OSError,
-            import_module("asyncpg").PostgresError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,  # a certificate's file that is not there, say
         )
         self._was_seen = False
         """Whether the tables were there; once they are, nobody takes them away."""
@@ -144,19 +138,20 @@ def _first_line(reason: BaseException | None) -> str:
     return (str(reason).splitlines() or [type(reason).__name__])[0]
 
 
-def _engine_at(url: sa.URL) -> AsyncEngine:
+def _engine_at(place: PostgresUrl) -> AsyncEngine:
     settings = {
-        "application_name": "hindsight-async",
+        "application_name": place.application_name,
         "idle_in_transaction_session_timeout": f"{IDLE_SECONDS:.0f}s",
         "synchronous_commit": "on",
     }
     try:
         return create_async_engine(
-            url,
+            place.url,
             poolclass=NullPool,
             isolation_level="READ COMMITTED",
             connect_args={
-                "timeout": CONNECT_SECONDS,
+                "dsn": place.own_url,
+                "timeout": place.connect_seconds,
                 "command_timeout": COMMAND_SECONDS,
                 "server_settings": settings,
             },

@@ -47,6 +47,32 @@ class Timestamp(sa.TypeDecorator[datetime]):
         return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
+class _Unlogged(str):
+    """A text that no log shows, since the drivers' own log what they are given and return as `repr` has it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+
+class PersonalText(sa.TypeDecorator[str]):
+    """Text that stays out of the logs of SQLAlchemy and of the drivers, also at their DEBUG level."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        """Return what is stored."""
+        del dialect
+        return None if value is None else _Unlogged(value)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        """Return the text that was stored, which `Tables.read` makes a plain one."""
+        del dialect
+        return None if value is None else _Unlogged(value)
+
+
 class JsonText(sa.TypeDecorator[Mapping[str, Any]]):
     """A mapping as JSON text; NULL where it is empty."""
 
@@ -134,7 +160,8 @@ class Tables:
 
     async def read(self, connection: AsyncConnection, query: sa.Select[Any]) -> list[LedgerEntry]:
         """Return the entries that `query`, made from `entries`, selects."""
-        return [LedgerEntry(**row) for row in (await connection.execute(query)).mappings()]
+        rows = (await connection.execute(query)).mappings()
+        return [LedgerEntry(**{**row, "contact_email": _plain(row["contact_email"])}) for row in rows]
 
     async def known(
         self, connection: AsyncConnection, keys: Collection[str], *more: sa.ColumnElement[Any]
@@ -182,6 +209,10 @@ class Tables:
         )
 
 
+def _plain(text: str | None) -> str | None:
+    return None if text is None else str(text)
+
+
 _VERSION_NAME = "schema_version"
 
 
@@ -189,7 +220,7 @@ def _interview_columns() -> list[sa.Column[Any]]:
     return [
         sa.Column("key", sa.Text, primary_key=True),
         sa.Column("row_index", sa.BigInteger, nullable=False),
-        sa.Column("contact_email", sa.Text),
+        sa.Column("contact_email", PersonalText),
         sa.Column("address_hash", sa.Text, nullable=False),
         sa.Column("sequence_id", sa.Text),
         sa.Column("interview_type_id", sa.Text),

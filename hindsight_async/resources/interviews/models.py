@@ -1,6 +1,7 @@
 """What goes to the API and what comes back: frozen attrs classes with the API's own field names."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
@@ -28,14 +29,57 @@ class InterviewStatus(OpenEnum):
     """The interview is over; the transcript is there."""
 
 
-_ATOM = r"[^\s@<>()\[\]\\,;:\"\x00-\x1f]"
-_LABEL = r"[^\s@<>()\[\]\\,;:\".\x00-\x1f]"
-_ADDRESS_SHAPE = re.compile(rf"{_ATOM}+@{_LABEL}+(\.{_LABEL}+)+")
+_QUOTES = "\"'`\u00b4\u00ab\u00bb\u2018-\u201f\u2039\u203a"
+_ATOM = r"[^\s@<>()\[\]\\,;:\"\x00-\x1f\x7f-\x9f]"
+_LABEL = rf"[^\s@<>()\[\]\\,;:.\x00-\x1f\x7f-\x9f{_QUOTES}]"
+_ADDRESS_SHAPE = re.compile(rf"(?![{_QUOTES}]){_ATOM}+@{_LABEL}+(\.{_LABEL}+)+")
+_PLAIN_ID = re.compile(r"[\w.:/+=~-]+", re.ASCII)
+_AROUND_AN_ID = re.compile(rf"^[\s{_QUOTES}]|[\s{_QUOTES}]$")
+_LINE_ENDS = {"Zl", "Zp"}
+
+# Beside Unicode's format characters (Cf): variation selectors, and letters and marks that show as nothing.
+_ZERO_WIDTH = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def _text(_request: object, attribute: "Attribute[Any]", value: str | None) -> None:
     if value is not None:
         _check_text(value, attribute.name)
+
+
+def _line(_request: object, attribute: "Attribute[Any]", value: str | None) -> None:
+    if value is not None:
+        _check_text(value, attribute.name)
+        _refuse_controls(value, attribute.name)
+
+
+def _refuse_controls(value: str, name: str) -> None:
+    if value.isprintable():
+        return
+    for place, character in enumerate(value, start=1):
+        category = unicodedata.category(character)
+        if category == "Cc" or category in _LINE_ENDS:
+            raise ValueError(
+                f"{name} must be text on one line, without control characters; {_found(value, place)}"
+            )
+
+
+def _refuse_zero_width(value: str, name: str) -> None:
+    if value.isascii():
+        return
+    for place, character in enumerate(value, start=1):
+        if unicodedata.category(character) == "Cf" or _ZERO_WIDTH.match(character):
+            raise ValueError(
+                f"{name} must have no invisible characters: type it anew; {_found(value, place)}"
+            )
+
+
+def _found(value: str, place: int) -> str:
+    """Say which character is wrong, and no other: the text may be an address."""
+    character = value[place - 1]
+    known_as = unicodedata.name(character, "a control character")
+    return f"the text of {len(value)} characters given has U+{ord(character):04X} ({known_as}) at {place}"
 
 
 def _check_text(value: object, name: str) -> None:
@@ -48,7 +92,9 @@ def _check_text(value: object, name: str) -> None:
 
 def _address(_request: object, attribute: "Attribute[Any]", value: str) -> None:
     _check_text(value, attribute.name)
+    _refuse_zero_width(value, attribute.name)
     if not _ADDRESS_SHAPE.fullmatch(value):
+        _refuse_controls(value, attribute.name)
         raise ValueError(
             f"{attribute.name} must be one bare email address such as name@company.example; "
             f"the text of {len(value)} characters given is not"
@@ -61,6 +107,15 @@ def _identifier(_request: object, attribute: "Attribute[Any]", value: str | None
     _check_text(value, attribute.name)
     if not value or value.isspace():
         raise ValueError(f"{attribute.name} must not be empty; leave it out or give an id from the dashboard")
+    if _PLAIN_ID.fullmatch(value):
+        return
+    _refuse_controls(value, attribute.name)
+    _refuse_zero_width(value, attribute.name)
+    if around := _AROUND_AN_ID.search(value):
+        raise ValueError(
+            f"{attribute.name} must be a bare id, with neither spaces nor quotes around it;"
+            f" {_found(value, around.start() + 1)}"
+        )
 
 
 def _context(value: object) -> ContactContext | None:
@@ -78,7 +133,7 @@ class CreateInterview:
     What is None is left out of the body.
 
     Args:
-        contact_email: One bare address.
+        contact_email: One bare address, without invisible characters.
         sequence_id: Enrolls the contact, and Paige emails them.
         interview_type_id: Alone, no email goes out, and you deliver the survey link.
         contact_name: Replaces the contact's name.
@@ -95,7 +150,7 @@ class CreateInterview:
     contact_email: str = field(validator=_address, repr=False)
     sequence_id: str | None = field(default=None, validator=_identifier)
     interview_type_id: str | None = field(default=None, validator=_identifier)
-    contact_name: str | None = field(default=None, validator=_text, repr=False)
+    contact_name: str | None = field(default=None, validator=_line, repr=False)
     # A mapping has no hash; left out of it, requests still go into sets.
     contact_context: ContactContext | None = field(default=None, converter=_context, repr=False, hash=False)
     deal_id: str | None = field(default=None, validator=_identifier)
@@ -125,7 +180,7 @@ class UpdateInterview:
     """
 
     contact_context: ContactContext | None = field(default=None, converter=_context, repr=False, hash=False)
-    contact_name: str | None = field(default=None, validator=_text, repr=False)
+    contact_name: str | None = field(default=None, validator=_line, repr=False)
     objective: str | None = field(default=None, validator=_text)
 
     def __attrs_post_init__(self) -> None:
