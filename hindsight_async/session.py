@@ -12,6 +12,7 @@ from typing import Any, Self
 import aiohttp
 
 from hindsight_async.call.access import Access, check_given, read_access, read_base_url
+from hindsight_async.call.connections import limits_of
 from hindsight_async.call.execute import Executor
 from hindsight_async.call.proxy import parse_proxy
 from hindsight_async.call.retry import RetryPolicy
@@ -31,15 +32,15 @@ class HindsightSession:
     """One organisation's access to Hindsight: a connection pool, a rate budget, and the calls.
 
     Use it with `async with`, or let it open itself on the first call and `await close()` it. It may be built anywhere,
-    also at import where no event loop runs. It serves one event loop at a time, and starts afresh once that one is gone
-    or the process has forked; on a second one that runs, calls raise WrongEventLoopError. It opens each time that it
-    starts, and reads the key and the address then where they come from the environment.
+    also at import where no event loop runs. It serves one event loop at a time, and starts afresh once that one or the
+    session is closed, or the process has forked; on a second one, calls raise WrongEventLoopError until then. It opens
+    each time that it starts, and reads the key and the address then where they come from the environment.
 
     Args:
         api_key: From the dashboard; else the variable HINDSIGHT_API_KEY.
         plan: The organisation's tier; else HINDSIGHT_PLAN (essentials, growth or enterprise), else `DEFAULT_PLAN`.
         base_url: Else HINDSIGHT_BASE_URL, else `access.DEFAULT_BASE_URL`. Plain http is taken for this machine only.
-        max_in_flight: How many requests may be under way at a time, at least 1.
+        max_in_flight: How many requests may be under way at a time, at least 1; no more than a borrowed `http` takes.
         deadline: Seconds for one call with all its waiting; None for no end. Of a create, those until it leaves.
         timeouts: Seconds that the network may take.
         retry: How often and how patiently a call is sent again.
@@ -53,7 +54,8 @@ class HindsightSession:
         ssl: For a certificate authority of your own, say; else the system's certificates count.
         http: An aiohttp session to borrow, with its own proxy and certificates; it is never closed here. On its
             connections an answer that nobody asked for, such as the 408 with which a load balancer ends an idle
-            connection, is taken for the answer to the next call, and `timeouts` does not count a proxy's time.
+            connection, is taken for the answer to the next call, and of one whose head is no valid HTTP not even the
+            status is known.
         on_outcome_unknown: Called with an OutcomeUnknownError when a create is cancelled after it left, since its
             caller hears nothing then; without it a warning is logged.
 
@@ -95,6 +97,8 @@ class HindsightSession:
         _check_connections(http, proxy, ssl)
         _check_callable("on_outcome_unknown", on_outcome_unknown)
         _check_budget(budget, plan)
+        # What waits inside a lent session would hold a permit meanwhile, and be ended by `timeouts.connect`.
+        max_in_flight = min([max_in_flight, *limits_of(http)])
         via = None if proxy is None else parse_proxy(proxy)
         check_given(api_key, base_url, via)
         self.budget = RateBudget.for_plan(plan_or_default(plan)) if budget is None else budget
@@ -146,8 +150,10 @@ class HindsightSession:
 
         Raises:
             CancelledError: The caller was cancelled: no call in flight is waited for then, and all is closed.
+            WrongEventLoopError: It is open on another event loop that lives, and stays so.
 
         """
+        self._transport.follow(asyncio.get_running_loop())
         self._client.close()
         try:
             await self._transport.close(drain=drain)
@@ -155,6 +161,8 @@ class HindsightSession:
             await to_the_end(self._client.leave())
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_client"):
+            return "<HindsightSession that could not be built>"
         try:
             where = self._transport.base_url or read_base_url(self._base_url)
         except ValueError:

@@ -6,6 +6,7 @@ retry            what became of a request by its status, and whether it may be s
 transport        a call to a reply over aiohttp, at most once
 body             what leaves, and the moment at which it does
 failure          what the network did, in words and as an error
+reading          an answer's body, up to a limit and unpacked
 answer           what a reply means
 streaming        an answer that is read as it comes
 codec            JSON bytes to models and back

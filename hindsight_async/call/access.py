@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from hindsight_async.call.proxy import Proxy
+from hindsight_async.call.reading import ACCEPTED_PACKING
+from hindsight_async.call.request import JSON
 
 API_KEY_VARIABLE = "HINDSIGHT_API_KEY"
 BASE_URL_VARIABLE = "HINDSIGHT_BASE_URL"
@@ -72,7 +74,12 @@ def read_access(
     """
     where, key = read_base_url(base_url), _read_api_key(api_key)
     _check_proxy(proxy, where)
-    headers = {"Accept": "application/json", "Authorization": f"Bearer {key}", "User-Agent": USER_AGENT}
+    headers = {
+        "Accept": JSON,
+        "Accept-Encoding": ACCEPTED_PACKING,
+        "Authorization": f"Bearer {key}",
+        "User-Agent": USER_AGENT,
+    }
     return Access(where, key, headers)
 
 
