@@ -10,6 +10,18 @@ DEEPEST_NEST = 100
 _ADDRESS = re.compile(r"[^\s@<>\"'(),;:=]{1,64}@[^\s@<>\"'(),;:=]{1,255}")
 
 
+class Secret:
+    """A value that no repr shows, so that no traceback which prints local variables does."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+
 def without_addresses(text: str) -> str:
     """Return `text` with every email address replaced, for logs and error texts."""
     return _ADDRESS.sub("<address>", text)

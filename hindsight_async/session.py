@@ -19,6 +19,7 @@ from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.call.transport import Timeouts, Transport
 from hindsight_async.errors import OutcomeUnknownError
 from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
+from hindsight_async.redaction import Secret
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.recipients import allowed_here
 from hindsight_async.shielding import to_the_end
@@ -88,19 +89,22 @@ class HindsightSession:
         http: aiohttp.ClientSession | None = None,
         on_outcome_unknown: Callable[[OutcomeUnknownError], object] | None = None,
     ) -> None:
+        # A traceback that shows local variables, as that of an error below may, has neither key nor password in it.
+        key, proxy_url = (None if given is None else Secret(given) for given in (api_key, proxy))
+        del api_key, proxy
         _check_whole_number("max_in_flight", max_in_flight, least=1)
         _check_whole_number("max_creates", 0 if max_creates is None else max_creates, least=0)
         _check_deadline(deadline)
         _check_type("timeouts", timeouts, Timeouts)
         _check_type("retry", retry, RetryPolicy)
         _check_type("base_url", base_url, (str, NoneType))
-        _check_connections(http, proxy, ssl)
+        _check_connections(http, proxy_url, ssl)
         _check_callable("on_outcome_unknown", on_outcome_unknown)
         _check_budget(budget, plan)
         # What waits inside a lent session would hold a permit meanwhile, and be ended by `timeouts.connect`.
         max_in_flight = min([max_in_flight, *limits_of(http)])
-        via = None if proxy is None else parse_proxy(proxy)
-        check_given(api_key, base_url, via)
+        via = None if proxy_url is None else parse_proxy(proxy_url)
+        check_given(key, base_url, via)
         self.budget = RateBudget.for_plan(plan_or_default(plan)) if budget is None else budget
         self._base_url = base_url
         allowed = allowed_here(allowed_recipients)
@@ -108,7 +112,7 @@ class HindsightSession:
         # When it opens: one built at import goes where the tests or the child process point it.
         def read_environment() -> Access:
             allowed.read_variable()
-            return read_access(api_key, base_url, via)
+            return read_access(key, base_url, via)
 
         self._transport = Transport(
             read_access=read_environment,
@@ -198,9 +202,10 @@ def _check_deadline(deadline: object) -> None:
         raise ValueError("deadline must be more than 0 seconds, or None for no end")
 
 
-def _check_connections(http: object, proxy: object, ssl: object) -> None:
+def _check_connections(http: object, proxy: Secret | None, ssl: object) -> None:
     _check_type("http", http, (aiohttp.ClientSession, NoneType))
-    _check_type("proxy", proxy, (str, NoneType))
+    if proxy is not None and not isinstance(proxy.value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"proxy must be str or None, not {type(proxy.value).__name__}")
     _check_type("ssl", ssl, (SSLContext, NoneType))
     if http is not None and (proxy is not None or ssl is not None):
         raise ValueError(

@@ -120,7 +120,7 @@ class Transport:
 
     def hide_key(self, error: HindsightError) -> None:
         """Take the API key out of an error, should the server have repeated it."""
-        error.hide(self._connections.access.api_key)
+        error.hide(self._connections.access.api_key.value)
 
     def send(
         self, call: Call[Any], *, loop: asyncio.AbstractEventLoop, deadline: float | None, attempt: int
