@@ -101,7 +101,6 @@ class HindsightSession:
         _check_connections(http, proxy_url, ssl)
         _check_callable("on_outcome_unknown", on_outcome_unknown)
         _check_budget(budget, plan)
-        # What waits inside a lent session would hold a permit meanwhile, and be ended by `timeouts.connect`.
         max_in_flight = min([max_in_flight, *limits_of(http)])
         via = None if proxy_url is None else parse_proxy(proxy_url)
         check_given(key, base_url, via)

@@ -22,7 +22,10 @@ logger = logging.getLogger("hindsight_async.call")
 
 
 def limits_of(http: aiohttp.ClientSession | None) -> list[int]:
-    """Return how many requests to one host a lent session takes at a time; nothing where it takes any number."""
+    """Return how many requests to one host a lent session takes at a time; nothing where it takes any number.
+
+    What waits inside it would hold a permit meanwhile, and be ended by `Timeouts.connect`.
+    """
     connector = None if http is None else http.connector
     return (
         [] if connector is None else [limit for limit in (connector.limit, connector.limit_per_host) if limit]
