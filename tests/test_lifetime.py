@@ -26,7 +26,7 @@ from hindsight_async import (
     WrongEventLoopError,
 )
 from hindsight_async.emulator import Emulator
-from raw_server import CREATED, raw_server
+from raw_server import CREATED, CREATED_BODY, raw_server
 
 REQUEST = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_abc123")
 
@@ -134,15 +134,15 @@ async def test_an_answer_that_came_while_a_drain_stood_still_counts():
     loop = asyncio.get_running_loop()
     closing = []
 
-    async def answer_in_pieces_and_stand_still(connection):
+    async def answer_at_length_and_stand_still(connection):
         await connection.request()
         closing.append(asyncio.create_task(hindsight.close(drain=10)))
         await asyncio.sleep(1)
-        for part in (CREATED[:20], CREATED[20:-5], CREATED[-5:]):
-            connection.writer.write(part)
+        body = CREATED_BODY.rjust(1_000_000)  # more than is read in one turn of the loop
+        connection.writer.write(b"HTTP/1.1 201 X\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         loop.stand_still(1000)
 
-    async with raw_server(answer_in_pieces_and_stand_still) as server:
+    async with raw_server(answer_at_length_and_stand_still) as server:
         hindsight = session(server.base_url, timeouts=Timeouts(read=10_000))
         assert 7 == (await hindsight.interviews.create(REQUEST)).interview_request_id
         await closing[0]
