@@ -56,7 +56,7 @@ class HindsightSession:
         http: An aiohttp session to borrow, with its own proxy and certificates; it is never closed here. On its
             connections an answer that nobody asked for, such as the 408 with which a load balancer ends an idle
             connection, is taken for the answer to the next call, and of one whose head is no valid HTTP not even the
-            status is known.
+            status is known. Its tracing is called, but for `on_response_chunk_received`.
         on_outcome_unknown: Called with an OutcomeUnknownError when a create is cancelled after it left, since its
             caller hears nothing then; without it a warning is logged.
 
