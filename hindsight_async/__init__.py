@@ -54,6 +54,7 @@ nowhere else. Inside, in reading order:
         connector.py            connections that carry no answer that nobody asked for
         proxy.py                a proxy out of its URL
         access.py               where requests go and with which key
+        reading.py              an answer's body, up to a limit and unpacked
         answer.py               what a reply means: a value or an error
         codec.py                models to JSON and back
         converter.py            models to plain values and back, nothing coerced

@@ -23,6 +23,18 @@ _HIDDEN = re.compile(
 )
 
 
+class Secret:
+    """A value that no repr shows, so that no traceback which prints local variables does."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+
 def without_addresses(text: str) -> str:
     """Return `text` with every email address replaced, for logs and error texts."""
     return _ADDRESS.sub("<address>", text)

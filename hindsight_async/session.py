@@ -12,12 +12,14 @@ from typing import Any, Self
 import aiohttp
 
 from hindsight_async.call.access import Access, check_given, read_access, read_base_url
+from hindsight_async.call.connections import limits_of
 from hindsight_async.call.execute import Executor
 from hindsight_async.call.proxy import parse_proxy
 from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.call.transport import Timeouts, Transport
 from hindsight_async.errors import OutcomeUnknownError
 from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
+from hindsight_async.redaction import Secret
 from hindsight_async.resources.deals.calls import Deals
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.recipients import allowed_here
@@ -32,15 +34,15 @@ class HindsightSession:
     """One organisation's access to Hindsight: a connection pool, a rate budget, and the calls.
 
     Use it with `async with`, or let it open itself on the first call and `await close()` it. It may be built anywhere,
-    also at import where no event loop runs. It serves one event loop at a time, and starts afresh once that one is gone
-    or the process has forked; on a second one that runs, calls raise WrongEventLoopError. It opens each time that it
-    starts, and reads the key and the address then where they come from the environment.
+    also at import where no event loop runs. It serves one event loop at a time, and starts afresh once that one or the
+    session is closed, or the process has forked; on a second one, calls raise WrongEventLoopError until then. It opens
+    each time that it starts, and reads the key and the address then where they come from the environment.
 
     Args:
         api_key: From the dashboard; else the variable HINDSIGHT_API_KEY.
         plan: The organisation's tier; else HINDSIGHT_PLAN (essentials, growth or enterprise), else `DEFAULT_PLAN`.
         base_url: Else HINDSIGHT_BASE_URL, else `access.DEFAULT_BASE_URL`. Plain http is taken for this machine only.
-        max_in_flight: How many requests may be under way at a time, at least 1.
+        max_in_flight: How many requests may be under way at a time, at least 1; no more than a borrowed `http` takes.
         deadline: Seconds for one call with all its waiting; None for no end. Of a create, those until it leaves.
         timeouts: Seconds that the network may take.
         retry: How often and how patiently a call is sent again.
@@ -54,7 +56,8 @@ class HindsightSession:
         ssl: For a certificate authority of your own, say; else the system's certificates count.
         http: An aiohttp session to borrow, with its own proxy and certificates; it is never closed here. On its
             connections an answer that nobody asked for, such as the 408 with which a load balancer ends an idle
-            connection, is taken for the answer to the next call, and `timeouts` does not count a proxy's time.
+            connection, is taken for the answer to the next call, and of one whose head is no valid HTTP not even the
+            status is known. Its tracing is called, but for `on_response_chunk_received`.
         on_outcome_unknown: Called with an OutcomeUnknownError when a create is cancelled after it left, since its
             caller hears nothing then; without it a warning is logged.
 
@@ -88,17 +91,21 @@ class HindsightSession:
         http: aiohttp.ClientSession | None = None,
         on_outcome_unknown: Callable[[OutcomeUnknownError], object] | None = None,
     ) -> None:
+        # A traceback that shows local variables, as that of an error below may, has neither key nor password in it.
+        key, proxy_url = (None if given is None else Secret(given) for given in (api_key, proxy))
+        del api_key, proxy
         _check_whole_number("max_in_flight", max_in_flight, least=1)
         _check_whole_number("max_creates", 0 if max_creates is None else max_creates, least=0)
         _check_deadline(deadline)
         _check_type("timeouts", timeouts, Timeouts)
         _check_type("retry", retry, RetryPolicy)
         _check_type("base_url", base_url, (str, NoneType))
-        _check_connections(http, proxy, ssl)
+        _check_connections(http, proxy_url, ssl)
         _check_callable("on_outcome_unknown", on_outcome_unknown)
         _check_budget(budget, plan)
-        via = None if proxy is None else parse_proxy(proxy)
-        check_given(api_key, base_url, via)
+        max_in_flight = min([max_in_flight, *limits_of(http)])
+        via = None if proxy_url is None else parse_proxy(proxy_url)
+        check_given(key, base_url, via)
         self.budget = RateBudget.for_plan(plan_or_default(plan)) if budget is None else budget
         self._base_url = base_url
         allowed = allowed_here(allowed_recipients)
@@ -106,7 +113,7 @@ class HindsightSession:
         # When it opens: one built at import goes where the tests or the child process point it.
         def read_environment() -> Access:
             allowed.read_variable()
-            return read_access(api_key, base_url, via)
+            return read_access(key, base_url, via)
 
         self._transport = Transport(
             read_access=read_environment,
@@ -149,8 +156,10 @@ class HindsightSession:
 
         Raises:
             CancelledError: The caller was cancelled: no call in flight is waited for then, and all is closed.
+            WrongEventLoopError: It is open on another event loop that lives, and stays so.
 
         """
+        self._transport.follow(asyncio.get_running_loop())
         self._client.close()
         try:
             await self._transport.close(drain=drain)
@@ -158,6 +167,8 @@ class HindsightSession:
             await to_the_end(self._client.leave())
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_client"):
+            return "<HindsightSession that could not be built>"
         try:
             where = self._transport.base_url or read_base_url(self._base_url)
         except ValueError:
@@ -193,9 +204,10 @@ def _check_deadline(deadline: object) -> None:
         raise ValueError("deadline must be more than 0 seconds, or None for no end")
 
 
-def _check_connections(http: object, proxy: object, ssl: object) -> None:
+def _check_connections(http: object, proxy: Secret | None, ssl: object) -> None:
     _check_type("http", http, (aiohttp.ClientSession, NoneType))
-    _check_type("proxy", proxy, (str, NoneType))
+    if proxy is not None and not isinstance(proxy.value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"proxy must be str or None, not {type(proxy.value).__name__}")
     _check_type("ssl", ssl, (SSLContext, NoneType))
     if http is not None and (proxy is not None or ssl is not None):
         raise ValueError(

@@ -8,13 +8,14 @@ from hindsight_async import Plan, RateBudget, RetryPolicy, Timeouts
 from hindsight_async.call.access import read_access
 from hindsight_async.call.execute import Executor
 from hindsight_async.call.transport import Transport
+from hindsight_async.redaction import Secret
 
 
 @asynccontextmanager
 async def executor_to(base_url, *, max_in_flight=4, timeouts=None, retry=None, told=None, drain=0):
     """Open one, and close it."""
     transport = Transport(
-        read_access=partial(read_access, "k3y", base_url),
+        read_access=partial(read_access, Secret("k3y"), base_url),
         timeouts=timeouts or Timeouts(),
         max_in_flight=max_in_flight,
         http=None,

@@ -641,7 +641,6 @@ def lent(emulator, hook, failing):
         ("on_request_headers_sent", "not_sent", NotSentError, {7}),
         ("on_request_chunk_sent", "unknown", OutcomeUnknownError, {7, 8}),
         ("on_request_end", "unknown", OutcomeUnknownError, {8}),
-        ("on_response_chunk_received", "unknown", OutcomeUnknownError, {8}),
     ],
 )
 async def test_somebody_elses_exception_is_one_rows_verdict(emulator, hook, status, error, emailed):

@@ -23,7 +23,7 @@ from hindsight_async import (
     UpdatedInterview,
     UpdateInterview,
 )
-from hindsight_async.call.codec import decode, encode
+from hindsight_async.call.codec import decode, encode, fields_of
 from hindsight_async.call.converter import NOT_ON_THE_WIRE
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -515,3 +515,17 @@ def test_all_this_holds_without_orjson():
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert 0 == done.returncode, done.stdout
+
+
+@given(document=st.dictionaries(st.text(max_size=5), JSON_VALUES, max_size=4), part=st.floats(0, 1))
+def test_of_an_object_that_breaks_off_the_whole_fields_are_read(document, part):
+    """None is half a value, and a number at the very end, which may go on, is none yet."""
+    body = json.dumps(document).encode()
+    found = fields_of(body[: int(len(body) * part)])
+    assert list(document.items())[: len(found)] == list(found.items())
+
+
+def test_the_fields_in_front_of_the_break_are_all_there():
+    """An id that a comma follows is whole."""
+    assert {"id": 7, "a": [1]} == fields_of(b'{"id": 7, "a": [1] , "b": 4')
+    assert {} == fields_of(b'{"id": 7')

@@ -21,11 +21,12 @@ from hindsight_async import (
     Plan,
     RateBudget,
     SessionClosedError,
+    Timeouts,
     UpdateInterview,
     WrongEventLoopError,
 )
 from hindsight_async.emulator import Emulator
-from raw_server import CREATED, raw_server
+from raw_server import CREATED, CREATED_BODY, raw_server
 
 REQUEST = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_abc123")
 
@@ -98,6 +99,53 @@ def test_after_its_loop_is_gone_a_session_starts_afresh_without_a_warning(closes
         gc.collect()
     assert 3 == len(set(ids)) == len(emulator.requests)
     assert [] == [str(warning.message) for warning in caught]
+
+
+@pytest.mark.parametrize("way_out", ["close the session", "close the loop"])
+def test_two_loops_in_turn_are_refused_while_one_has_connections(way_out):
+    """A loop that stands still may go on, and nobody else can close its sockets; once they are closed, another has its turn."""
+    with EmulatorThread() as emulator:
+        hindsight = HindsightSession(emulator.api_key, base_url=emulator.base_url)
+        first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+        try:
+            first.run_until_complete(hindsight.interviews.create(REQUEST))
+            for use in (lambda: hindsight.interviews.create(REQUEST), hindsight.close):
+                with pytest.raises(
+                    WrongEventLoopError, match="is not closed; before it is used on"
+                ) as raised:
+                    second.run_until_complete(use())
+                assert Delivery.NOT_SENT is raised.value.delivery
+            first.run_until_complete(hindsight.interviews.create(REQUEST))
+            if way_out == "close the session":
+                first.run_until_complete(hindsight.close())
+            else:
+                first.run_until_complete(first.shutdown_asyncgens())
+                first.close()
+            second.run_until_complete(hindsight.interviews.create(REQUEST))
+            second.run_until_complete(hindsight.close())
+        finally:
+            first.close()
+            second.close()
+        assert 3 == len(emulator.requests)
+
+
+async def test_an_answer_that_came_while_a_drain_stood_still_counts():
+    """Closing in time with a process that was stopped cuts nothing off that lies in the socket."""
+    loop = asyncio.get_running_loop()
+    closing = []
+
+    async def answer_at_length_and_stand_still(connection):
+        await connection.request()
+        closing.append(asyncio.create_task(hindsight.close(drain=10)))
+        await asyncio.sleep(1)
+        body = CREATED_BODY.rjust(1_000_000)  # more than is read in one turn of the loop
+        connection.writer.write(b"HTTP/1.1 201 X\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        loop.stand_still(1000)
+
+    async with raw_server(answer_at_length_and_stand_still) as server:
+        hindsight = session(server.base_url, timeouts=Timeouts(read=10_000))
+        assert 7 == (await hindsight.interviews.create(REQUEST)).interview_request_id
+        await closing[0]
 
 
 def test_a_loop_that_was_closed_without_its_generators_leaves_the_session_usable():

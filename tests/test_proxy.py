@@ -6,6 +6,7 @@ import logging
 import ssl
 import traceback
 import uuid
+from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
@@ -114,21 +115,29 @@ async def test_a_proxy_that_lets_nothing_through_leaves_creates_and_reads_not_se
         assert secret not in "".join(texts)
 
 
-async def test_a_proxy_that_never_answers_is_waited_for_as_long_as_a_connection():
-    """`Timeouts.connect` counts until the way to the API is open."""
+@pytest.mark.parametrize("lent", [False, True], ids=["own", "lent"])
+async def test_a_proxy_that_never_answers_is_waited_for_as_long_as_a_connection(lent):
+    """`Timeouts.connect` counts until the way to the API is open, whosever connections they are, and nothing was sent."""
 
     async def never_answer(connection):
         await connection.request()
+        connection.writer.write(b"HTTP/1.1 200 Connection est")
         await asyncio.sleep(10_000)
 
     clock = asyncio.get_running_loop().time
-    async with raw_server(never_answer) as proxy:
-        async with session(proxy_url(proxy), timeouts=Timeouts(connect=3), deadline=None) as hindsight:
-            for call in calls(hindsight):
-                started = clock()
-                with pytest.raises(NotSentError, match=r"through the proxy .* took too long"):
-                    await call
-                assert 3 == pytest.approx(clock() - started, abs=0.1)
+    async with raw_server(never_answer) as proxy, AsyncExitStack() as stack:
+        through = {"proxy": proxy_url(proxy)}
+        if lent:
+            pool = aiohttp.ClientSession(proxy=f"http://127.0.0.1:{proxy.port}")
+            through = {"proxy": None, "http": await stack.enter_async_context(pool)}
+        options = {"timeouts": Timeouts(connect=3), "deadline": None, **through}
+        hindsight = await stack.enter_async_context(session(**options))
+        for call in calls(hindsight):
+            started = clock()
+            with pytest.raises(NotSentError, match="took too long") as raised:
+                await call
+            assert Delivery.NOT_SENT is raised.value.delivery
+            assert 3 == pytest.approx(clock() - started, abs=0.1)
 
 
 async def test_a_proxy_that_is_not_there_is_named():
@@ -141,19 +150,21 @@ async def test_a_proxy_that_is_not_there_is_named():
                 await call
 
 
-async def test_the_refusal_of_a_lent_sessions_proxy_is_not_sent_either():
-    """A proxy of the caller's own is told from the API as well."""
+@pytest.mark.parametrize("status", [407, 403, 502, 204])
+async def test_the_refusal_of_a_lent_sessions_proxy_is_not_sent_either(status):
+    """A proxy of the caller's own is told from the API as well, and its status is named."""
 
     async def refuse(connection):
         await connection.request()
-        connection.writer.write(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+        connection.writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
 
     async with raw_server(refuse) as proxy:
         async with aiohttp.ClientSession(proxy=f"http://127.0.0.1:{proxy.port}") as http:
             async with session(None, http=http) as hindsight:
                 for call in calls(hindsight):
-                    with pytest.raises(NotSentError, match="the proxy answered 407"):
+                    with pytest.raises(NotSentError, match=f"the proxy answered {status}") as raised:
                         await call
+                    assert Delivery.NOT_SENT is raised.value.delivery
 
 
 async def test_a_certificate_that_the_context_does_not_know_is_refused():

@@ -17,6 +17,7 @@ from hindsight_async import (
     UnauthorizedError,
 )
 from hindsight_async.call.retry import may_be_sent_again, pause_before_next
+from hindsight_async.rate.budget import DEFAULT_MAX_RATE_WAIT
 
 NOT_PROCESSED = [NotSentError("x"), RateLimitExceededError("x", status=429)]
 MAYBE_PROCESSED = [OutcomeUnknownError("x"), InternalServerError("x", status=500)]
@@ -71,12 +72,24 @@ def test_jitter_takes_at_most_half(attempt, random):
     assert 0.25 <= pause(attempt, random, policy=policy) <= policy.longest_pause
 
 
-@given(named=st.floats(0, 1e6), attempt=st.integers(1, 9), random=st.floats(0, 1, exclude_max=True))
+@given(
+    named=st.floats(0, DEFAULT_MAX_RATE_WAIT),
+    attempt=st.integers(1, 9),
+    random=st.floats(0, 1, exclude_max=True),
+)
 def test_a_wait_that_the_server_named_is_never_shortened(named, attempt, random):
     """Jitter only makes it later, and by no more than a pause of our own."""
     error = InternalServerError("x", status=503, retry_after=named)
     seconds = pause(attempt, random, error, repeatable=True)
     assert named <= seconds <= named + RetryPolicy().longest_pause
+
+
+@given(named=st.floats(DEFAULT_MAX_RATE_WAIT, exclude_min=True), attempt=st.integers(1, 9))
+def test_a_wait_beyond_that_for_the_rate_limit_is_not_waited_for(named, attempt):
+    """A server that names days holds nobody up for days, deadline or none."""
+    assert None is pause(
+        attempt, error=InternalServerError("x", status=503, retry_after=named), repeatable=True
+    )
 
 
 def test_the_pause_after_a_429_is_the_budgets():

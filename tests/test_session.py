@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 
+import aiohttp
 import pytest
 
 from hindsight_async import (
@@ -24,7 +25,7 @@ from hindsight_async.call.access import DEFAULT_BASE_URL
 from hindsight_async.emulator import Emulator
 from hindsight_async.session import DEFAULT_DEADLINE, DEFAULT_MAX_IN_FLIGHT
 from hindsight_async.testing import serving
-from raw_server import raw_server
+from raw_server import CREATED, raw_server
 
 REQUEST = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_abc123")
 
@@ -231,6 +232,36 @@ def test_a_wrong_plan_in_the_environment_names_the_variable(monkeypatch):
 def test_plain_http_is_taken_for_this_machine(host):
     """An emulator needs no certificate."""
     assert host in repr(HindsightSession("key", base_url=f"http://{host}:8080"))
+
+
+def test_a_session_whose_construction_failed_has_a_repr():
+    """A traceback that shows its locals shows it too."""
+    with pytest.raises(ValueError, match="deadline") as raised:
+        HindsightSession("key", deadline=0)
+    half_built = raised.traceback[-2].locals["self"]
+    assert "<HindsightSession that could not be built>" == repr(half_built)
+
+
+@pytest.mark.parametrize("limits", [{"limit": 3}, {"limit": 0, "limit_per_host": 3}])
+async def test_no_more_is_under_way_than_a_lent_session_takes(limits):
+    """What would wait for one of its connections waits for its permit instead, which no timeout ends."""
+    loop = asyncio.get_running_loop()
+
+    async def answer_late(connection):
+        while await connection.request():
+            await asyncio.sleep(4)
+            connection.writer.write(CREATED)
+
+    async with (
+        raw_server(answer_late) as server,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(**limits)) as http,
+        HindsightSession("key", base_url=server.base_url, http=http, deadline=None) as hindsight,
+    ):
+        await hindsight.interviews.create(REQUEST)
+        began = loop.time()
+        made = await asyncio.gather(*[hindsight.interviews.create(REQUEST) for _ in range(9)])
+        assert 12 == pytest.approx(loop.time() - began, abs=0.5)
+    assert (9, 3) == (len(made), server.connections)
 
 
 def test_a_session_that_never_opened_leaves_nothing_to_close():

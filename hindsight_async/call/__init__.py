@@ -7,6 +7,7 @@ transport        a call to a reply over aiohttp, at most once
 middlewares      no request sent again by aiohttp itself, and no key for other origins
 body             what leaves, and the moment at which it does
 failure          what the network did, in words and as an error
+reading          an answer's body, up to a limit and unpacked
 answer           what a reply means
 streaming        an answer that is read as it comes
 codec            JSON bytes to models and back

@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from hindsight_async.call.proxy import Proxy
+from hindsight_async.call.reading import ACCEPTED_PACKING
+from hindsight_async.call.request import JSON
+from hindsight_async.redaction import Secret
 
 API_KEY_VARIABLE = "HINDSIGHT_API_KEY"
 BASE_URL_VARIABLE = "HINDSIGHT_BASE_URL"
@@ -35,7 +38,7 @@ class Access:
     """The address, the key, and the headers that every request has."""
 
     base_url: str
-    api_key: str = field(repr=False)
+    api_key: Secret
     headers: Mapping[str, str] = field(repr=False)
 
     def headers_by(self, proxy: Proxy | None) -> tuple[Mapping[str, str], Mapping[str, str] | None]:
@@ -47,7 +50,7 @@ class Access:
         return {**self.headers, **proxy.headers}, None
 
 
-def check_given(api_key: str | None, base_url: str | None, proxy: Proxy | None) -> None:
+def check_given(api_key: Secret | None, base_url: str | None, proxy: Proxy | None) -> None:
     """Raise, as `read_access` does, for what was passed and is wrong; the environment is not read."""
     if api_key is not None:
         _read_api_key(api_key)
@@ -56,7 +59,7 @@ def check_given(api_key: str | None, base_url: str | None, proxy: Proxy | None) 
 
 
 def read_access(
-    api_key: str | None = None, base_url: str | None = None, proxy: Proxy | None = None
+    api_key: Secret | None = None, base_url: str | None = None, proxy: Proxy | None = None
 ) -> Access:
     """Return what was passed, and the rest as the environment says it now.
 
@@ -70,23 +73,40 @@ def read_access(
         TypeError: a key that is no text.
 
     """
-    where, key = read_base_url(base_url), _read_api_key(api_key)
+    where = read_base_url(base_url)
     _check_proxy(proxy, where)
-    headers = {"Accept": "application/json", "Authorization": f"Bearer {key}", "User-Agent": USER_AGENT}
-    return Access(where, key, headers)
+    key = _read_api_key(api_key)
+    return Access(
+        where,
+        key,
+        {
+            "Accept": JSON,
+            "Accept-Encoding": ACCEPTED_PACKING,
+            "Authorization": f"Bearer {key.value}",
+            "User-Agent": USER_AGENT,
+        },
+    )
 
 
-def _read_api_key(given: str | None) -> str:
-    key = os.environ.get(API_KEY_VARIABLE) if given is None else given
+def _read_api_key(given: Secret | None) -> Secret:
+    key = Secret(os.environ.get(API_KEY_VARIABLE, "")) if given is None else given
+    problem = _problem_with(key)
+    if problem is not None:
+        raise problem  # out here, where no local variable is the key
+    return key
+
+
+def _problem_with(api_key: Secret) -> ValueError | TypeError | None:
+    key = api_key.value
     if not key:
-        raise ValueError(f"no API key: pass api_key or set the variable {API_KEY_VARIABLE}")
+        return ValueError(f"no API key: pass api_key or set the variable {API_KEY_VARIABLE}")
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"api_key must be text (str), not {type(key).__name__}")
+        return TypeError(f"api_key must be text (str), not {type(key).__name__}")
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise ValueError(
+        return ValueError(
             f"the API key (api_key or {API_KEY_VARIABLE}) must be plain characters with no space or line end"
         )
-    return key
+    return None
 
 
 def read_base_url(given: str | None) -> str:

@@ -41,27 +41,33 @@ def judge(call: Call[T], reply: Reply, wall_clock: Callable[[], datetime]) -> T 
         return _error(call, reply, wall_clock())
     if reply.stream is not None:
         return cast("T", reply.stream)
-    try:
-        return decode(reply.body, call.endpoint.reply_type, known=call.known)
-    except DecodeError as error:
-        if call.endpoint.status_suffices:
-            return call.endpoint.reply_type(**call.known)
-        error.method, error.path = call.endpoint.method, call.path
-        if call.endpoint.repeatable:
-            return error
-        received = fields_of(reply.body)
-        # The values may open the interview or be people's addresses.
-        names = f"; it has the fields {sorted(received)}" if received else ""
-        unknown = OutcomeUnknownError(
-            f"the server answered {reply.status}, so it was done, but {error.args[0]}{names}",
-            status=reply.status,
-            request=call.request,
-            received=received,
-            method=call.endpoint.method,
-            path=call.path,
-        )
-        unknown.__cause__ = error
-        return unknown
+    problem: DecodeError | OutcomeUnknownError | None = reply.flaw
+    # Of JSON an object says itself where it ends, so one that is whole is the answer, whatever befell the bytes behind it.
+    if problem is None or (call.endpoint.reply_type is not bytes and reply.body.lstrip().startswith(b"{")):
+        try:
+            return decode(reply.body, call.endpoint.reply_type, known=call.known)
+        except DecodeError as error:
+            problem = problem or error
+    if call.endpoint.status_suffices:
+        return call.endpoint.reply_type(**call.known)
+    problem.method, problem.path = call.endpoint.method, call.path
+    return problem if call.endpoint.repeatable else _done_but_unreadable(call, reply, problem)
+
+
+def _done_but_unreadable(call: Call[Any], reply: Reply, problem: HindsightError) -> OutcomeUnknownError:
+    received = fields_of(reply.body)
+    # The values may open the interview or be people's addresses.
+    names = f"; it has the fields {sorted(received)}" if received else ""
+    unknown = OutcomeUnknownError(
+        f"the server answered {reply.status}, so it was done, but {problem.args[0]}{names}",
+        status=reply.status,
+        request=call.request,
+        received=received,
+        method=call.endpoint.method,
+        path=call.path,
+    )
+    unknown.__cause__ = problem if isinstance(problem, DecodeError) else problem.__cause__
+    return unknown
 
 
 def _error(call: Call[Any], reply: Reply, received_at: datetime) -> APIError:
@@ -77,8 +83,9 @@ def _error(call: Call[Any], reply: Reply, received_at: datetime) -> APIError:
     }
     if reply.status == HTTPStatus.TOO_MANY_REQUESTS and not reply.elsewhere:
         return RateLimitExceededError(message, reset_at=rate.opens_at, retry_after=rate.opens_in, **fields)
+    fields["retry_after"] = rate.retry_after
     if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return InternalServerError(message, retry_after=rate.retry_after, **fields)
+        return InternalServerError(message, **fields)
     if reply.status < HTTPStatus.BAD_REQUEST:
         return APIError(_redirect_message(reply), **fields)
     return refusal_class(reply.status)(message, **fields)

@@ -1,6 +1,7 @@
 """Requests to JSON bytes, and JSON bytes to what they hold."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -101,10 +102,36 @@ def _decode_error(problem: str) -> DecodeError:
 
 
 def fields_of(body: bytes) -> dict[str, Any]:
-    """Return the fields of the JSON object that a body is or begins with, none where it does not."""
+    """Return the fields of the JSON object that a body is or begins with, those that are whole where it breaks off."""
     text = body.decode(json.detect_encoding(body), "replace").strip(_WHITESPACE)
     try:
         document, _ = _read_json(text)
-    except (ValueError, RecursionError):
+    except ValueError:
+        return _whole_fields_of(text)
+    except RecursionError:
         return {}
     return cast("dict[str, Any]", document) if isinstance(document, dict) else {}
+
+
+_NAME = re.compile(r'[{,][ \t\r\n]*(?=")')
+_COLON = re.compile(r"[ \t\r\n]*:[ \t\r\n]*")
+_BEHIND_VALUE = re.compile(r"[ \t\r\n]*(?=[,}])")
+
+
+def _whole_fields_of(text: str) -> dict[str, Any]:
+    """Return the fields before the place at which an object breaks off."""
+    fields: dict[str, Any] = {}
+    position = 0
+    while begins := _NAME.match(text, position):
+        try:
+            name, position = _read_json(text, begins.end())
+            colon = _COLON.match(text, position)
+            value, position = _read_json(text, colon.end() if colon else len(text))
+        except (ValueError, RecursionError):
+            break
+        # What stands behind it tells a whole number from the beginning of one.
+        behind = _BEHIND_VALUE.match(text, position)
+        if behind is None:
+            break
+        fields[name], position = value, behind.end()
+    return fields

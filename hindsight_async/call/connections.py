@@ -21,6 +21,17 @@ IDLE_SECONDS = 4.0
 logger = logging.getLogger("hindsight_async.call")
 
 
+def limits_of(http: aiohttp.ClientSession | None) -> list[int]:
+    """Return how many requests to one host a lent session takes at a time; nothing where it takes any number.
+
+    What waits inside it would hold a permit meanwhile, and be ended by `Timeouts.connect`.
+    """
+    connector = None if http is None else http.connector
+    return (
+        [] if connector is None else [limit for limit in (connector.limit, connector.limit_per_host) if limit]
+    )
+
+
 class Connections:
     """Connections of our own, or a borrowed aiohttp session, which is never closed here.
 
@@ -58,7 +69,7 @@ class Connections:
         self._closed_with_loop: AsyncGenerator[None] | None = None
         """Kept, since letting go of it closes `_own`."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        """The one that these connections belong to; another may have them once it no longer runs."""
+        """The one that these connections belong to; another may have them once they or that are closed."""
         self._closed = False
         self._in_flight = 0
         """Requests, and streams that are still open."""
@@ -87,7 +98,7 @@ class Connections:
 
         Raises:
             SessionClosedError: It is closed.
-            WrongEventLoopError: Another event loop that runs has it.
+            WrongEventLoopError: Another event loop that lives has it.
             ValueError: From `read_access`; it is as closed or open as before then.
 
         """
@@ -115,6 +126,11 @@ class Connections:
             self._own, self._closed_with_loop = http, _closed_with_loop(http)
         return http
 
+    def follow(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Belong to this event loop, which runs, from now on; raises WrongEventLoopError as `open` does."""
+        if loop is not self._loop:
+            self._move_to(loop)
+
     def end(self) -> None:
         """Note that it is over."""
         self._in_flight -= 1
@@ -129,13 +145,12 @@ class Connections:
 
         """
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._move_to(loop)
+        self.follow(loop)
         self._closed = True
         try:
             if drain > 0 and self._in_flight:
                 self._idle.clear()
-                async with asyncio.timeout(drain):
+                with self.timer.at(loop.time() + drain):
                     await self._idle.wait()
         except TimeoutError:
             logger.warning("the session is closed while %d requests are in flight", self._in_flight)
@@ -163,10 +178,15 @@ class Connections:
 
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None:
-            # One that has stopped may have been left open without another word (`asyncio.run` in turns, a test).
             if self._loop.is_running():
                 raise WrongEventLoopError(
                     f"the session is in use on {self._loop!r}, so it cannot be used on {loop!r} too"
+                )
+            # One that has stopped may go on later, and as long as it is not closed nobody else can close its sockets.
+            if self.is_open and not self._loop.is_closed():
+                raise WrongEventLoopError(
+                    f"the session is open on {self._loop!r}, which is not closed; before it is used on {loop!r}, "
+                    "await its close() there, or close that loop"
                 )
             self._start_afresh()
         self._loop, self.timer = loop, DeadlineTimer(loop)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -19,6 +20,9 @@ may leave handing it over to the second."""
 
 
 _INTERIM = (b"HTTP/1.1 1", b"HTTP/1.0 1")
+_STATUS_LINE = 13
+"""How many bytes of an answer tell its status."""
+_STATUS = re.compile(rb"HTTP/1\.[01] ([2-9][0-9][0-9])[ \r\n]")
 _HEAD_ENDS = b"\r\n\r\n"
 _LENGTH = re.compile(
     rb"\r\n[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Ll][Ee][Nn][Gg][Tt][Hh]:[ \t]*([0-9]{1,15})[ \t]*(?:\r|$)"
@@ -53,12 +57,7 @@ class Connector(aiohttp.TCPConnector):
         """
         while True:
             try:
-                if req.proxy is None:
-                    connection = await super().connect(req, traces, timeout)
-                else:
-                    # aiohttp waits without end for the proxy's own answer.
-                    async with asyncio.timeout(timeout.sock_connect):
-                        connection = await super().connect(req, traces, timeout)
+                connection = await super().connect(req, traces, timeout)
             except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, TimeoutError):
                 raise
             except (aiohttp.ClientError, OSError) as error:
@@ -98,6 +97,8 @@ class _IdleGuard(asyncio.Protocol):
         self._missing: int | None = None
         """How many bytes of the answer's body are still to come; None before its head, or where that does not tell."""
         self._head_was_there = False
+        self._begins = b""
+        """How the answer under way begins, with its status."""
         self._is_spoilt = False
         """Whether something came behind the end of an answer."""
 
@@ -122,6 +123,7 @@ class _IdleGuard(asyncio.Protocol):
             return
         if self._missing is None and not self._head_was_there:
             self._head_was_there = True
+            self._begins = data[:_STATUS_LINE]
             self._missing = _length_of_answer(data)
         if self._missing is not None:
             self._missing -= len(data)
@@ -132,6 +134,12 @@ class _IdleGuard(asyncio.Protocol):
                 self._missing = 0
         if data:
             self._answers.data_received(data)
+            failure = self._answers.exception()
+            if isinstance(failure, HttpProcessingError):
+                # aiohttp says 400 for every head that it cannot read, and for one with a broken body in the same packet.
+                status = _STATUS.match(self._begins)
+                failure.code = int(status[1]) if status else 0
+                failure.message = data.partition(_HEAD_ENDS)[2].decode("latin-1")
 
     def eof_received(self) -> None:
         self._answers.eof_received()

@@ -1,12 +1,15 @@
 """What the network did to a call, in words and as an error."""
 
+from types import TracebackType
 from typing import Any
 
 import aiohttp
 
+from hindsight_async.call.codec import fields_of
 from hindsight_async.call.proxy import advice_on_refusal
-from hindsight_async.call.request import Call
-from hindsight_async.errors import HindsightError, NotSentError, OutcomeUnknownError
+from hindsight_async.call.reading import reply_of
+from hindsight_async.call.request import Call, Reply
+from hindsight_async.errors import NotSentError, OutcomeUnknownError
 
 NOT_CONNECTED = (
     aiohttp.ClientConnectorError,
@@ -21,22 +24,54 @@ ClientConnectorError is a ClientOSError too, which else means a connection lost:
 """
 
 
-def failure_of(
-    what: str, call: Call[Any], response: aiohttp.ClientResponse | None, *, left: bool
-) -> HindsightError:
-    """Return the error of a call without an answer: whether any byte `left` decides."""
-    if left:
-        return outcome_unknown(what, call, response)
-    return NotSentError(what, method=call.endpoint.method, path=call.path)
+def without_whole_answer(
+    what: str,
+    error: Exception,
+    call: Call[Any],
+    response: aiohttp.ClientResponse | None,
+    pieces: list[bytes],
+    *,
+    left: bool,
+    lent: bool,
+) -> Reply | NotSentError | OutcomeUnknownError:
+    """Return what there is of an answer that did not come whole, since its status decides; else the error of the call.
+
+    Args:
+        what: What happened, in words.
+        error: What was raised then.
+        call: What was sent.
+        response: The answer, where its head was read.
+        pieces: Its body as far as it came.
+        left: Whether any byte of the request left.
+        lent: Whether that was on a connection of a lent session.
+
+    """
+    # An aiohttp error's repr shows the headers, so none may hang on to what is raised.
+    cause = foreign_cause(error)
+    if not left:
+        failure = NotSentError(what, method=call.endpoint.method, path=call.path)
+        failure.__cause__ = cause
+        return failure
+    # Of a lent session aiohttp's own verdict is all there is, which is 400 for whatever it refuses.
+    status, body = (0, b"") if lent else _refused_answer(error)
+    flaw = outcome_unknown(what, call, status or None if response is None else response.status)
+    flaw.__cause__ = cause
+    if response is not None:
+        return reply_of(response, pieces, flaw)
+    return Reply(status, {}, body, flaw=flaw) if status else flaw
 
 
 def outcome_unknown(
-    what: str, call: Call[Any], response: aiohttp.ClientResponse | None
+    what: str, call: Call[Any], status: int | None = None, body: bytes = b""
 ) -> OutcomeUnknownError:
-    """Return the error of a call that left, with the status where at least that arrived."""
-    status = None if response is None else response.status
+    """Return the error of a call that left, with the status and the fields of the answer where that much arrived."""
     return OutcomeUnknownError(
-        what, status=status, request=call.request, method=call.endpoint.method, path=call.path
+        what,
+        status=status,
+        request=call.request,
+        received=fields_of(body) if body else None,
+        method=call.endpoint.method,
+        path=call.path,
     )
 
 
@@ -44,7 +79,34 @@ def foreign_cause(error: Exception) -> BaseException | None:
     """Return what somebody else's code raised, and None for the errors of aiohttp, whose reprs show the headers."""
     # What is raised while the body is written comes wrapped.
     cause = error.__cause__ if isinstance(error, aiohttp.ClientConnectionError) else error
-    return None if isinstance(cause, (aiohttp.ClientError, TimeoutError)) else cause
+    if cause is None or isinstance(cause, (aiohttp.ClientError, TimeoutError)):
+        return None
+    return cause.with_traceback(_without_aiohttp(cause.__traceback__))
+
+
+def _without_aiohttp(frames: TracebackType | None) -> TracebackType | None:
+    """Return what of a traceback lies behind aiohttp, whose own frames hold the headers, with the key."""
+    kept = frames
+    while frames is not None:
+        if _is_on_the_way(frames):
+            kept = frames.tb_next
+        frames = frames.tb_next
+    return kept
+
+
+def _is_on_the_way(frame: TracebackType) -> bool:
+    name = str(frame.tb_frame.f_globals.get("__name__", ""))
+    return name.partition(".")[0] in {"aiohttp", "hindsight_async"}
+
+
+def _refused_answer(error: Exception) -> tuple[int, bytes]:
+    """Return the status, and what can be found of a JSON body, of an answer that aiohttp refused whole; 0 for none.
+
+    The `Connector` has put both in the place of aiohttp's own verdict.
+    """
+    if not isinstance(error, aiohttp.ClientResponseError):
+        return 0, b""
+    return error.status, error.message[max(error.message.find("{"), 0) :].encode("latin-1")
 
 
 def describe(error: Exception, where: str, *, rang_at: float, deadline: float | None) -> str:

@@ -10,7 +10,7 @@ from hindsight_async.call.access import is_on_this_machine
 from hindsight_async.call.failure import NOT_CONNECTED
 from hindsight_async.call.request import Call
 
-_REPEATED_BY_AIOHTTP = frozenset({"GET"})
+_REPEATED_BY_AIOHTTP = frozenset({"GET", "PUT", "DELETE"})
 
 _FOR_THE_API_ALONE = ("Authorization", "Proxy-Authorization")
 

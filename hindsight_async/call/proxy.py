@@ -6,6 +6,8 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import field, frozen
 
+from hindsight_async.redaction import Secret
+
 _SCHEMES = ("http", "https")
 
 
@@ -18,25 +20,31 @@ class Proxy:
     headers: dict[str, str] = field(factory=dict[str, str], repr=False)
 
 
-def parse_proxy(url: str) -> Proxy:
+def parse_proxy(url: Secret) -> Proxy:
     """Take user and password out of a proxy's URL.
 
     Raises ValueError, which repeats nothing of the URL, since that may carry a password.
     """
+    proxy = _read_proxy(url.value)
+    if isinstance(proxy, str):
+        raise ValueError(proxy)  # out here, where no local variable is the URL  # noqa: TRY004
+    return proxy
+
+
+def _read_proxy(url: str) -> Proxy | str:
+    """Return the proxy, or what is wrong with its URL."""
     try:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError("proxy has an unreadable host or port: it must look like http://host:3128") from None
+        return "proxy has an unreadable host or port: it must look like http://host:3128"
     if parts.scheme not in _SCHEMES:
-        raise ValueError("proxy must begin with http:// or https:// (SOCKS is not spoken)")
+        return "proxy must begin with http:// or https:// (SOCKS is not spoken)"
     if not host or parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError(
-            "proxy must look like http://user:password@host:3128, with no path, query or fragment"
-        )
+        return "proxy must look like http://user:password@host:3128, with no path, query or fragment"
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if ":" in user:
-        raise ValueError("proxy: a user's name cannot hold a colon, which is where the password begins")
+        return "proxy: a user's name cannot hold a colon, which is where the password begins"
     where = f"[{host}]" if ":" in host else host
     where = where if port is None else f"{where}:{port}"
     if not user and not password:

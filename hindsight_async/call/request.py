@@ -11,6 +11,7 @@ from hindsight_async.call.converter import NOTHING_KNOWN
 
 if TYPE_CHECKING:
     from hindsight_async.call.streaming import ReplyStream
+    from hindsight_async.errors import DecodeError, OutcomeUnknownError
 
 T = TypeVar("T")
 
@@ -95,6 +96,15 @@ Query = Mapping[str, str | int | bool | None]
 NO_QUERY: Query = {}
 
 
+def spelled(query: Query) -> dict[str, str | int]:
+    """Spell booleans as JSON does, and leave out what is None."""
+    return {
+        name: ("false", "true")[value] if isinstance(value, bool) else value
+        for name, value in query.items()
+        if value is not None
+    }
+
+
 @define(eq=False)
 class Call(Generic[T]):
     """One request to make.
@@ -122,9 +132,16 @@ class Call(Generic[T]):
 
 @define(eq=False)
 class Reply:
-    """One HTTP answer, unread. `headers` has case-insensitive names; with a `stream` the body is still to come.
+    """One HTTP answer, unread.
 
-    One from `elsewhere` came of a link, from another server than the API, which knows nothing of the plan.
+    Args:
+        status: What the server says became of the request.
+        headers: By case-insensitive names; none where they could not be read.
+        body: As far as it came and could be unpacked.
+        stream: What the body is still to come from.
+        elsewhere: Whether it came of a link, from another server than the API, which knows nothing of the plan.
+        flaw: Why `body` may be less than what was sent; None where it is all.
+
     """
 
     status: int
@@ -132,3 +149,4 @@ class Reply:
     body: bytes = field(repr=False)
     stream: "ReplyStream | None" = field(default=None, repr=False)
     elsewhere: bool = False
+    flaw: "DecodeError | OutcomeUnknownError | None" = field(default=None, repr=False)

@@ -18,13 +18,15 @@ from hindsight_async.errors import (
     OutcomeUnknownError,
     RateLimitExceededError,
 )
+from hindsight_async.rate.budget import DEFAULT_MAX_RATE_WAIT
 
 
 @frozen(kw_only=True)
 class RetryPolicy:
     """How often and how patiently a call is sent again.
 
-    Pauses double each time and are shortened at random by up to half; a wait that the server named is never shortened.
+    Pauses double each time and are shortened at random by up to half; a wait that the server named is never shortened,
+    and beyond `DEFAULT_MAX_RATE_WAIT` seconds it is not waited for: the error is raised, and its `retry_after` has it.
     What the rate limit refuses does not count: the budget waits for that.
 
     Args:
@@ -100,5 +102,7 @@ def pause_before_next(
     doublings = min(attempt - 1, _MOST_DOUBLINGS)
     backoff = min(policy.first_pause * 2.0**doublings, policy.longest_pause) * (1 - random / 2)
     named: float | None = getattr(error, "retry_after", None)
+    if named is not None and named > DEFAULT_MAX_RATE_WAIT:
+        return None
     # Jitter after a named wait only makes it later, so that many clients do not return as one.
     return backoff if named is None else named + backoff * random

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
-from math import inf
+from math import inf, isinf
 from ssl import SSLContext
 from typing import Any
 
@@ -15,10 +15,17 @@ from attrs import field, frozen, validators
 from hindsight_async.call.access import Access
 from hindsight_async.call.body import WatchedBody, WatchedBytes, WatchedForm, opened
 from hindsight_async.call.connections import Connections
-from hindsight_async.call.failure import NOT_CONNECTED, describe, failure_of, foreign_cause, outcome_unknown
+from hindsight_async.call.failure import (
+    NOT_CONNECTED,
+    describe,
+    foreign_cause,
+    outcome_unknown,
+    without_whole_answer,
+)
 from hindsight_async.call.middlewares import address_of, is_of, middlewares_for
 from hindsight_async.call.proxy import Proxy
-from hindsight_async.call.request import JSON, Call, Multipart, Query, Reply
+from hindsight_async.call.reading import LONGEST_HEADER, MOST_HEADERS, read_pieces, reply_of
+from hindsight_async.call.request import JSON, Call, Multipart, Reply, spelled
 from hindsight_async.call.retry import delivery_of
 from hindsight_async.call.streaming import ReplyStream
 from hindsight_async.errors import Delivery, HindsightError, OutcomeUnknownError
@@ -31,7 +38,8 @@ class Timeouts:
     """How long the network may take.
 
     Args:
-        connect: Seconds to connect; through a proxy, until the connection behind it stands.
+        connect: Seconds to look up the name and connect; through a proxy, until the connection behind it stands, and on
+            a lent session with the wait for one of its connections.
         read: Seconds from then until the whole answer is there. Of a create they count from the moment when it leaves,
             and nothing else ends the wait for its answer.
 
@@ -72,13 +80,14 @@ class Transport:
         self._proxy = proxy
         # A pool of our own has the headers prepared, which saves merging them into each request; but see `Connections.open`.
         self._has_prepared_headers = http is None and proxy is None
-        # `total` and `connect` would count the time spent waiting for a connection of a borrowed pool; our own has
-        # one for every request in flight, so there one timer does for all what `sock_read` does with many timers.
+        self._is_lent = http is not None
+        # `connect` ends looking up the name, waiting for a proxy and for a connection of a borrowed pool, too. What comes
+        # after it is ended by one timer for all requests; `sock_read` begins anew with each byte, and takes many timers.
         self._timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=timeouts.connect, sock_read=timeouts.read if http is not None else None
+            total=None, connect=None if isinf(timeouts.connect) else timeouts.connect
         )
         self._read_seconds = timeouts.read
-        self._longest = timeouts.connect + timeouts.read if http is None else inf
+        self._longest = timeouts.connect + timeouts.read
         self._on_outcome_unknown = on_outcome_unknown
         self._connections = Connections(
             size=max_in_flight, read_access=read_access, borrowed=http, proxy=proxy, ssl=ssl
@@ -99,13 +108,17 @@ class Transport:
         """Open the pool where it is not, for the loop that runs; raises as `Connections.open` does."""
         self._connections.open(loop)
 
+    def follow(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Belong to the loop that runs, as for a close on it; raises WrongEventLoopError as `Connections.open` does."""
+        self._connections.follow(loop)
+
     async def close(self, *, drain: float) -> None:
         """Refuse new requests, wait up to `drain` seconds for those in flight, then close the pool."""
         await self._connections.close(drain=drain)
 
     def hide_key(self, error: HindsightError) -> None:
         """Take the API key out of an error, should the server have repeated it."""
-        error.hide(self._connections.access.api_key)
+        error.hide(self._connections.access.api_key.value)
 
     def send(
         self, call: Call[Any], *, loop: asyncio.AbstractEventLoop, deadline: float | None, attempt: int
@@ -158,6 +171,7 @@ class Transport:
     ) -> Reply:
         response: aiohttp.ClientResponse | None = None
         reply: Reply | None = None
+        pieces: list[bytes] = []
         request = self._request(self._connections.begin(loop), call, body)
         ends_at = loop.time() + self._longest
         timer = self._connections.timer.at(ends_at if deadline is None or ends_at < deadline else deadline)
@@ -170,32 +184,30 @@ class Transport:
                 if call.endpoint.reply_type is ReplyStream and response.status < HTTPStatus.MULTIPLE_CHOICES:
                     reply = self._stream(call, response, attempt)
                 else:
-                    # Which closes the response where it fails.
-                    reply = self._reply(call, response, await response.read())
+                    await read_pieces(response, pieces)
+                    reply = reply_of(response, pieces)
         except Exception as error:  # noqa: BLE001  whoever raised it, the bytes may have left
-            if response is not None and response.status >= HTTPStatus.MULTIPLE_CHOICES:
-                # The status says what became of it, though its explanation broke off.
-                return self._reply(call, response, b"")
-            left = body.left if body is not None else not isinstance(error, NOT_CONNECTED)
             what = describe(error, self._where(call), rang_at=timer.moment, deadline=deadline)
-            failure = failure_of(what, call, response, left=left)
-            # An aiohttp error's repr shows the headers, so none may hang on to what is raised.
-            failure.__cause__ = foreign_cause(error)
-        except asyncio.CancelledError:
+            left = body.left if body is not None else not isinstance(error, NOT_CONNECTED)
+            outcome = without_whole_answer(what, error, call, response, pieces, left=left, lent=self._is_lent)
+        except asyncio.CancelledError as cancelled:
             if body is not None and body.left:
-                self._tell_of_cut_off(call, response, attempt)
+                self._tell_of_cut_off(call, response, pieces, attempt)
+            cancelled.__traceback__ = None  # the frames of aiohttp hold the headers, with the key
             raise
         else:
-            return reply
+            return self._told_by(call, response, reply)
         finally:
             if reply is None or reply.stream is None:
                 self._connections.end()
-        raise failure  # out here, where no error is its context
+        if isinstance(outcome, Reply):
+            return self._told_by(call, response, outcome)
+        raise outcome  # out here, where no error is its context
 
     def _stream(self, call: Call[Any], response: aiohttp.ClientResponse, attempt: int) -> Reply:
         def failure(error: Exception) -> OutcomeUnknownError:
             what = describe(error, self._where(call), rang_at=inf, deadline=None)
-            unknown = outcome_unknown(what, call, response)
+            unknown = outcome_unknown(what, call, response.status)
             unknown.attempts = attempt
             unknown.__cause__ = foreign_cause(error)
             self.hide_key(unknown)
@@ -205,7 +217,7 @@ class Transport:
             response, timer=self._connections.timer, idle_seconds=self._read_seconds, failure=failure
         )
         stream.when_closed(self._connections.end)
-        return self._reply(call, response, b"", stream)
+        return Reply(response.status, response.headers, b"", stream)
 
     def _request(
         self, http: aiohttp.ClientSession, call: Call[Any], body: WatchedBody | None
@@ -219,7 +231,7 @@ class Transport:
         return http.request(
             call.endpoint.method,
             access.base_url + call.path if call.url is None else address_of(call.url, access.base_url),
-            params=_encoded(call.query) if call.query else None,
+            params=spelled(call.query) if call.query else None,
             data=body,
             headers=headers,
             # A link may lead to where the file really lies; all else is asked for where it is.
@@ -229,28 +241,32 @@ class Transport:
             proxy_headers=proxy_headers,
             # Naming these keeps those of a borrowed session out.
             middlewares=middlewares_for(call, access.base_url),
+            auto_decompress=call.endpoint.reply_type is ReplyStream,
+            max_line_size=LONGEST_HEADER,
+            max_field_size=LONGEST_HEADER,
+            max_headers=MOST_HEADERS,
         )
 
-    def _reply(
-        self,
-        call: Call[Any],
-        response: aiohttp.ClientResponse,
-        body: bytes,
-        stream: ReplyStream | None = None,
-    ) -> Reply:
-        elsewhere = call.url is not None and not is_of(response.url, self._connections.access.base_url)
-        return Reply(response.status, response.headers, body, stream, elsewhere)
+    def _told_by(self, call: Call[Any], response: aiohttp.ClientResponse | None, reply: Reply) -> Reply:
+        """Note of a link's answer whether another server than the API gave it."""
+        if call.url is not None and response is not None:
+            reply.elsewhere = not is_of(response.url, self._connections.access.base_url)
+        return reply
 
     def _where(self, call: Call[Any]) -> str:
         where = self._connections.access.base_url if call.url is None else "where the link leads"
         return where if self._proxy is None else f"{where} through the proxy {self._proxy.url}"
 
     def _tell_of_cut_off(
-        self, call: Call[Any], response: aiohttp.ClientResponse | None, attempt: int
+        self, call: Call[Any], response: aiohttp.ClientResponse | None, pieces: list[bytes], attempt: int
     ) -> None:
         if call.endpoint.repeatable or _had_no_effect(response):
             return
-        cut_off = outcome_unknown("the call was cancelled before the answer was there", call, response)
+        what = "the call was cancelled before the answer was there"
+        if response is None:
+            cut_off = outcome_unknown(what, call)
+        else:
+            cut_off = outcome_unknown(what, call, response.status, reply_of(response, pieces).body)
         cut_off.attempts = attempt
         self._tell(cut_off)
 
@@ -265,15 +281,6 @@ class Transport:
         except Exception:
             # The cancellation has to go on, whatever becomes of the message.
             logger.exception("on_outcome_unknown failed on: %s", error)
-
-
-def _encoded(query: Query) -> dict[str, str | int]:
-    """Spell booleans as JSON does, and leave out what is None."""
-    return {
-        name: ("false", "true")[value] if isinstance(value, bool) else value
-        for name, value in query.items()
-        if value is not None
-    }
 
 
 def _had_no_effect(response: aiohttp.ClientResponse | None) -> bool:
