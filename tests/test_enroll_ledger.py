@@ -5,12 +5,15 @@ import json
 import os
 import shlex
 import sys
+from contextlib import contextmanager
 
 import pytest
 
-from hindsight_async import Ledger
+from hindsight_async import CreateInterview, Ledger, LedgerRow
 from hindsight_async.cli import run
 from hindsight_async.delivery.ledger.entries import LedgerStatus
+from hindsight_async.resources.interviews.recipients import interview_key
+from postgres_server import PASSWORD
 
 NOBODY = 65534
 ANN, BEN, CARL = (f"{name}@acme.example" for name in ("ann", "ben", "carl"))
@@ -295,3 +298,61 @@ def test_an_export_s_record_ids_update_nobody(command, emulator, folder):
     assert (2, True) == (code, "give --map interview_request_id=ID" in said)
     assert {None} == {interview.objective for interview in emulator.interviews.values()}
     assert 0 == command("update", "u.csv", "--yes", "--map", "interview_request_id=ID")[0]
+
+
+def test_a_ledger_in_use_is_a_usage_error(command, emulator, folder):
+    """The second run on one ledger is told so, and sends nothing."""
+    with asyncio.Runner() as runner, during(runner, Ledger(folder / "a.db").run()):
+        code, _, said = enroll(command, "--ledger", "a.db")
+    assert 2 == code
+    assert "a.db is used by another run" in said
+    assert [] == emulator.requests
+
+
+@contextmanager
+def during(runner, work):
+    """Hold an asynchronous context open on an event loop that stands still, while the command has its own."""
+    value = runner.run(work.__aenter__())
+    try:
+        yield value
+    finally:
+        runner.run(work.__aexit__(None, None, None))
+
+
+@pytest.mark.servers
+def test_the_command_line_takes_a_database_for_its_ledger(command, emulator, postgres, database):
+    """Enrolling, showing and resolving work with the URL, and its password is never shown."""
+    ledger = postgres.url(database)
+    emulator.fail("POST /interviews", how="disconnect", at="after_commit", times=2)
+    code, *said = enroll(command, "--ledger", ledger)
+    assert 3 == code
+    assert f"ledger resolve '{ledger.replace(PASSWORD, '***')}' KEY" in said[1]
+    assert "Where a command above says ***, type the ledger's password" in said[1]
+    _, shown, counted = command("ledger", "show", ledger, "--status", "unknown")
+    assert "2 unknown\n" == counted
+    for number, line in enumerate(shown.splitlines(), 1):
+        resolved = command("ledger", "resolve", ledger, line[:12], "--created", str(number))
+        assert (0, "", f"resolved: created as {number}\n") == resolved
+    again = enroll(command, "--ledger", ledger)
+    assert (0, "2 already_done") == (again[0], again[2].splitlines()[-1])
+    refused = enroll(command, "--ledger", ledger.replace(PASSWORD, "wrong-one"))
+    assert 2 == refused[0]
+    assert "does not let this user in" in refused[2]
+    for text in (*said, shown, counted, *again[1:], *refused[1:]):
+        assert PASSWORD not in text
+        assert "wrong-one" not in text
+
+
+@pytest.mark.servers
+def test_rows_in_another_runs_hand_are_named(command, emulator, postgres, database):
+    """Their status and advice stand in the results and the summary, and the exit code says that it is not over."""
+    ledger = postgres.url(database)
+    key = interview_key(CreateInterview(contact_email=ANN, sequence_id="seq_1"))
+    with asyncio.Runner() as runner, during(runner, Ledger(ledger).run()) as other:
+        runner.run(other.claim([LedgerRow(key=key, row_index=0, contact_email=ANN)]))
+        code, results, said = enroll(command, "--ledger", ledger)
+    assert 1 == code
+    assert ",claimed,," in results
+    assert "1 claimed: another run with this ledger is at them" in said
+    assert 0 == enroll(command, "--ledger", ledger)[0]
+    assert [ANN, BEN] == sorted(email.address for email in emulator.outbox)

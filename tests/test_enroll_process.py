@@ -1,0 +1,264 @@
+"""`hindsight-async` as a process of its own, where that is the point: signals, a terminal, pipes, a full disk."""
+
+import csv
+import os
+import pty
+import resource
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from command_process import COMMAND, environment, write_contacts
+
+ENROLL = ["enroll", "contacts.csv", "--sequence", "seq_1"]
+TO_A_FILE = [*ENROLL, "--yes", "--output", "results.csv"]
+ROWS = 60
+
+
+@pytest.fixture
+def folder(emulator, tmp_path):
+    """Give a test two contacts, in a folder where each process starts."""
+    write_contacts(tmp_path, 2)
+    return tmp_path
+
+
+@pytest.fixture
+def variables(emulator):
+    shown = {"HINDSIGHT_PLAN": "enterprise", "COLUMNS": "200", "TERM": "xterm"}
+    return {**os.environ, **environment(emulator, **shown)}
+
+
+@pytest.fixture
+def finish(folder, variables):
+    """Give a test a process that runs to its end."""
+
+    def finish(*command, **options):
+        options = {"env": variables, "capture_output": True, "text": True, **options}
+        return subprocess.run(command, cwd=folder, timeout=60, check=False, **options)
+
+    return finish
+
+
+@pytest.fixture
+def in_shell(finish):
+    return lambda line: finish("bash", "-o", "pipefail", "-c", f"{' '.join(COMMAND)} {line}")
+
+
+@pytest.fixture
+def running(emulator, folder, variables):
+    """Give a test a process that is yielded once its first request is here, whose answer takes so many seconds."""
+
+    @contextmanager
+    def running(*command, answers_after, sees_requests=1, **options):
+        emulator.fail("POST /interviews", how="slow", seconds=answers_after, at="after_commit", times=None)
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **options}
+        with subprocess.Popen(command, cwd=folder, env=variables, text=True, **pipes) as process:
+            while len(emulator.outbox) < sees_requests:
+                assert process.poll() is None
+                time.sleep(0.01)
+            yield process
+
+    return running
+
+
+@pytest.fixture
+def on_terminal(folder, variables):
+    """Give a test a process on a terminal of its own, and the terminal."""
+
+    def on_terminal(*command):
+        pid, terminal = pty.fork()
+        if pid == 0:  # pragma: no cover  the child becomes the command
+            os.chdir(folder)
+            os.execve(command[0], command, variables)
+        return pid, terminal
+
+    return on_terminal
+
+
+@pytest.fixture(autouse=True)
+def hangups_end_programs():
+    """Children inherit what is ignored, also where the tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def statuses(folder):
+    return {row["status"] for row in csv.DictReader((folder / "results.csv").read_text().splitlines())}
+
+
+def exit_code_of(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.parametrize(("answer", "code", "sent"), [("y\n", 0, 26), ("\n", 2, 0)])
+def test_a_person_is_asked_and_sees_the_progress(on_terminal, emulator, folder, *, answer, code, sent):
+    """On a terminal the question waits for its answer, and a live line follows."""
+    write_contacts(folder, 26)
+    pid, terminal = on_terminal(*COMMAND, *ENROLL, "--output", "results.csv")
+    seen = b""
+    while b"Go on?" not in seen:
+        seen += os.read(terminal, 65536)
+    os.write(terminal, answer.encode())
+    try:
+        while chunk := os.read(terminal, 65536):
+            seen += chunk
+    except OSError:
+        pass
+    os.close(terminal)
+    assert code == exit_code_of(pid)
+    assert "This emails 26 people. Go on? [y/N]" in seen.decode()
+    assert (b"26/26" in seen) is (sent > 0)
+    assert sent == len(emulator.outbox)
+
+
+def test_a_closed_terminal_leaves_nothing_unknown(on_terminal, emulator, folder):
+    """What is in flight is finished and written down, though nobody can be told any more."""
+    write_contacts(folder, ROWS)
+    emulator.fail("POST /interviews", how="slow", seconds=1.0, at="after_commit", times=None)
+    pid, terminal = on_terminal(*COMMAND, *TO_A_FILE)
+    while not emulator.outbox:
+        assert (0, 0) == os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.01)
+    os.close(terminal)  # the kernel hangs up
+    os.kill(pid, signal.SIGHUP)  # and so does a shell
+    assert 130 == exit_code_of(pid)
+    assert {"created", "not_sent"} == statuses(folder)
+
+
+@pytest.mark.parametrize(("prefix", "code"), [([], 130), pytest.param(["nohup"], 0, marks=pytest.mark.slow)])
+def test_a_hangup_stops_a_run_unless_it_was_ignored_before(running, emulator, folder, prefix, code):
+    """It finishes what is in flight, however often it comes; under nohup the run goes on to its end."""
+    write_contacts(folder, ROWS)
+    with running(*prefix, *COMMAND, *TO_A_FILE, answers_after=1.0) as process:
+        process.send_signal(signal.SIGHUP)
+        said = process.stderr.readline()
+        while code == 130 and "stopping" not in said:
+            said += process.stderr.readline()
+        process.send_signal(signal.SIGHUP)
+        said += process.communicate(timeout=60)[1]
+    assert code == process.returncode, said
+    assert (ROWS == len(emulator.outbox)) is (code == 0)
+    assert ("stopping" in said) is (code == 130)
+    assert "unknown" not in statuses(folder)
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("signals", "left_after"), [(1, "1 created, 1 not_sent"), (2, "1 not_sent, 1 unknown")]
+)
+def test_interrupts_finish_what_is_in_flight_or_leave_at_once(running, signals, left_after):
+    """The first Ctrl-C waits for the answers, the second does not; both print how to go on."""
+    command = [*COMMAND, *ENROLL, "--ledger", "my ledger.db"]
+    with running(*command, answers_after=1.0 if signals == 1 else 600.0) as process:
+        process.send_signal(signal.SIGINT)
+        assert "Ledger: my ledger.db (new)\n" == process.stderr.readline()
+        assert "stopping: no more rows are taken" in process.stderr.readline()
+        if signals == 2:
+            process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert 130 == process.returncode
+    assert left_after in said
+    assert (
+        "\nto go on where it stopped:\n"
+        "  hindsight-async enroll contacts.csv --sequence seq_1 --ledger 'my ledger.db'\n" in f"\n{said}"
+    )
+    assert "Traceback" not in said
+
+
+def test_an_interrupt_without_a_ledger_warns(running):
+    """Nobody is told to run the same command again where nothing remembers who was sent."""
+    with running(*COMMAND, *ENROLL, "--no-ledger", answers_after=1.0) as process:
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert 130 == process.returncode
+    assert "do not run this file again as it is" in said
+
+
+def test_results_that_cannot_be_written_stop_the_run_and_are_said(in_shell, folder):
+    """A full disk or a reader that has left is no traceback, and what was sent is summed up."""
+    write_contacts(folder, 300)
+    for target, code, complaint in (
+        ("> /dev/full", 2, "stdout cannot be written: No space left on device"),
+        ("| head -c 1", 1, "the results cannot be written any more"),
+    ):
+        done = in_shell(f"{' '.join(ENROLL)} --ledger '{target[0]}.db' --yes {target}")
+        assert code == done.returncode, done.stderr
+        assert complaint in done.stderr
+        assert (" created" in done.stderr) is (code == 1)
+        assert "Traceback" not in done.stderr
+
+
+def test_closed_ends_are_no_traceback(in_shell):
+    """A reader that leaves early, and an input that is not there, end a command quietly."""
+    in_shell(f"{' '.join(ENROLL)} --ledger a.db")
+    for line, code in (("ledger show a.db | head -c 0", 1), ("enroll - --sequence s <&-", 2)):
+        done = in_shell(line)
+        assert code == done.returncode, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "BrokenPipe" not in done.stderr
+
+
+def test_a_closed_stdout_is_no_end_of_a_run(in_shell, emulator):
+    """What prints nothing needed is done; a run whose results would be nowhere sends nothing."""
+    enroll = " ".join(ENROLL)
+    for words, code in (
+        (enroll, 2),
+        (f"{enroll} --output r.csv", 0),
+        ("get 1", 0),
+        (f"{enroll} --dry-run", 0),
+    ):
+        done = in_shell(f"{words} >&-")
+        assert code == done.returncode, done.stderr
+        assert ("stdout is closed" in done.stderr) is (code == 2)
+    assert 2 == len(emulator.outbox)
+
+
+@pytest.mark.parametrize(
+    "words", ["enroll contacts.csv --sequence s --dry-run", "get 1", "demo --csv contacts.csv"]
+)
+def test_what_other_programs_read_is_utf_8(finish, emulator, folder, variables, words):
+    """Whatever the locale, no character ends a command."""
+    (folder / "contacts.csv").write_text(
+        "Email,Full Name,Note\nzoë@acme.example,Zoë 🎉,🎉\n", encoding="utf-8"
+    )
+    emulator.fail("GET /interviews/{id}", how=200, body={"objective": "Zoë 🎉"})
+    latin = {**variables, "PYTHONIOENCODING": "latin-1"}
+    done = finish(*COMMAND, *words.split(), env=latin, text=False)
+    assert 0 == done.returncode, done.stderr
+    assert "zoë" in done.stdout.decode("utf-8").lower()
+
+
+@pytest.mark.parametrize("words", ["enroll - --sequence seq_1 --ledger a.db", "update -", "get 1"])
+@pytest.mark.parametrize("variable", ["HINDSIGHT_API_KEY", "HINDSIGHT_BASE_URL"])
+def test_a_missing_key_or_a_wrong_address_is_said_before_anything_is_read(
+    finish, folder, variables, words, variable
+):
+    """Nobody types in a file and answers questions for a command that cannot send."""
+    reads, writes = os.pipe()  # which never ends, so that a command that reads it is not back in time
+    wrong = {**variables, variable: "" if variable.endswith("KEY") else "x"}
+    try:
+        done = finish(*COMMAND, *words.split(), stdin=reads, env=wrong)
+    finally:
+        os.close(writes)
+        os.close(reads)
+    assert (2, "") == (done.returncode, done.stdout)
+    assert variable in done.stderr
+    assert ["contacts.csv"] == [file.name for file in folder.iterdir()]
+
+
+def test_what_was_made_on_a_disk_that_is_full_makes_exit_code_3(running, emulator, folder):
+    """The results have the ids of what the ledger could not take, and the last line counts them."""
+    write_contacts(folder, 40)
+    command = [*COMMAND, *ENROLL, "--ledger", "l.db", "--yes"]
+    with running(*command, answers_after=1.0, sees_requests=2, stdout=subprocess.PIPE) as process:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        out, err = process.communicate(timeout=60)
+    made = [row for row in csv.DictReader(out.splitlines()) if row["status"] == "created"]
+    assert 3 == process.returncode, err
+    assert {email.address for email in emulator.outbox} == {row["Email"] for row in made}
+    assert all(row["interview_request_id"] for row in made)
+    assert "could not be recorded" in err
