@@ -57,7 +57,8 @@ def decode(body: bytes, reply_type: type[T], *, known: Mapping[str, object] = NO
 
     Args:
         body: The whole body.
-        reply_type: What it holds: a model, a list of models, a bare value (`int`, `str`), or `bytes` for the body itself.
+        reply_type: What it holds: a model, a list of models, a bare value (`int`, `str`), `bytes` for the body itself, or
+            `Any` for whatever JSON holds, None where there is no body.
         known: Fields of a model that the request named, such as its id, which the answer then need not repeat.
 
     Returns:
@@ -82,6 +83,8 @@ def decode(body: bytes, reply_type: type[T], *, known: Mapping[str, object] = NO
 
 
 def _decode_with_care(body: bytes, reply_type: type[T], known: Mapping[str, object]) -> T:
+    if reply_type is Any and not body.strip():
+        return cast("T", None)
     try:
         document: object = json.loads(body)
     except (ValueError, RecursionError):

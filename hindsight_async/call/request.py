@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
 from attrs import Attribute, define, field, frozen
@@ -106,6 +106,7 @@ class Call(Generic[T]):
         request: What the caller passed, which an error gives back.
         known: Fields of the reply that the request named, such as the id of what it is about.
         query: Never shown, since it may hold what is private.
+        on_reply: Called with each answer, whatever its status, before that is read.
 
     """
 
@@ -115,6 +116,7 @@ class Call(Generic[T]):
     request: object = field(default=None, repr=False)
     known: Mapping[str, object] = NOTHING_KNOWN
     query: Query = field(default=NO_QUERY, repr=False)
+    on_reply: "Callable[[Reply], object] | None" = field(default=None, repr=False)
 
 
 @define(eq=False)
