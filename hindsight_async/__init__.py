@@ -15,6 +15,10 @@ nowhere else. Inside, in reading order:
             recipients.py       who may be emailed, and when two rows mean the same interview
             rows.py             a create as a row of a run and of the ledger
             context.py          a contact's notes, merged
+        tools/                  the direct tools
+            models.py           their answers
+            arguments.py        what each of them takes
+            calls.py            typed arguments to calls
     delivery/                   nobody is emailed twice
         bulk.py                 a run of many: reads, plans, sends by a fixed set of workers
         input.py                its rows as they come in, and which stood in it before
@@ -95,6 +99,7 @@ Each folder imports only from those below it. On top of them, and imported by no
         quota.py                the rate limit and the month
         limits.py               the ways of counting
         state.py                interviews, contacts, outbox
+        tools.py                the direct tools
     testing.py                  the pytest plugin
     cli/                        the command line
         enroll.py               `enroll`
@@ -202,6 +207,13 @@ from hindsight_async.resources.interviews.models import (
     UpdatedInterview,
     UpdateInterview,
 )
+from hindsight_async.resources.tools.calls import Tools
+from hindsight_async.resources.tools.models import (
+    CompetitorPositioning,
+    DealDetails,
+    DetailedDeal,
+    SelectedDeal,
+)
 from hindsight_async.session import HindsightSession
 
 if TYPE_CHECKING:
@@ -215,12 +227,15 @@ __all__ = [
     "BudgetSnapshot",
     "BulkAbortedError",
     "BulkRun",
+    "CompetitorPositioning",
     "CreateInterview",
     "CreateLimitReachedError",
     "CreatedInterview",
     "DeadlineExceededError",
+    "DealDetails",
     "DecodeError",
     "Delivery",
+    "DetailedDeal",
     "ExportExpiredError",
     "ExportFailedError",
     "ForbiddenError",
@@ -251,8 +266,10 @@ __all__ = [
     "RedisBudget",
     "RedisRefusedError",
     "RetryPolicy",
+    "SelectedDeal",
     "SessionClosedError",
     "Timeouts",
+    "Tools",
     "Transcript",
     "UnauthorizedError",
     "UpdateInterview",

@@ -20,6 +20,7 @@ from hindsight_async.errors import OutcomeUnknownError
 from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.recipients import allowed_here
+from hindsight_async.resources.tools.calls import Tools
 from hindsight_async.shielding import to_the_end
 
 DEFAULT_MAX_IN_FLIGHT = 16
@@ -59,7 +60,8 @@ class HindsightSession:
 
     Attributes:
         budget: The rate budget, as passed or made.
-        interviews: The calls.
+        interviews: Its interviews, one or many.
+        tools: Its direct tools.
 
     Raises:
         TypeError: An argument is of the wrong type; the text names it.
@@ -123,6 +125,7 @@ class HindsightSession:
         self.interviews = Interviews(
             executor, allowed=allowed, max_creates=max_creates, max_in_flight=max_in_flight
         )
+        self.tools = Tools(executor)
 
     async def __aenter__(self) -> Self:
         self._transport.open(asyncio.get_running_loop())

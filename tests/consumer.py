@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import assert_type
+from typing import Any, assert_type
 
 from hindsight_async import (
     CreatedInterview,
     CreateInterview,
+    DealDetails,
     Delivery,
     HindsightError,
     HindsightSession,
@@ -23,6 +24,7 @@ from hindsight_async import (
     OutcomeUnknownError,
     Plan,
     RedisBudget,
+    SelectedDeal,
     UpdatedInterview,
     UpdateInterview,
     merge_context,
@@ -86,3 +88,11 @@ async def in_doubt(requests: AsyncIterator[CreateInterview], ledger: Ledger) -> 
             if outcome.status is OutcomeStatus.UNKNOWN:
                 assert_type(outcome.error, HindsightError | None)
     return [entry async for entry in ledger.entries() if entry.status is LedgerStatus.UNKNOWN]
+
+
+async def look_up(hindsight: HindsightSession) -> DealDetails:
+    """Find deals, and read them whole."""
+    found = [deal async for deal in hindsight.tools.select_deal(query="acme", deal_stage=["Closed Won"])]
+    assert_type(found, list[SelectedDeal])
+    assert_type(await hindsight.tools.call("pull-schema", {"sample_size": 5}), dict[str, Any])
+    return await hindsight.tools.get_deal(deal.deal_id for deal in found if deal.deal_id is not None)

@@ -16,6 +16,7 @@ The modules, in the order in which a request passes:
     routes      from method, path and bytes to the true answer
     validation  which bodies are taken
     state       interviews, contacts, outbox
+    tools       the direct tools
     answers     an answer as plain values, the error envelope
     wire        how an answer leaves: whole, in part, or as a cut connection
 """
@@ -23,5 +24,6 @@ The modules, in the order in which a request passes:
 from hindsight_async.emulator.gateway import ReceivedRequest
 from hindsight_async.emulator.server import Emulator
 from hindsight_async.emulator.state import Contact, Email, InterviewRecord, Transcript
+from hindsight_async.emulator.tools import Tools
 
-__all__ = ["Contact", "Email", "Emulator", "InterviewRecord", "ReceivedRequest", "Transcript"]
+__all__ = ["Contact", "Email", "Emulator", "InterviewRecord", "ReceivedRequest", "Tools", "Transcript"]

@@ -15,6 +15,7 @@ from hindsight_async.emulator.answers import (
     wrong_request,
 )
 from hindsight_async.emulator.state import Organisation
+from hindsight_async.emulator.tools import TOOLS, tool_answer
 from hindsight_async.emulator.validation import DeclaredIds, check_create, check_update, parse_object
 
 ROOT = "/api/v1"
@@ -81,10 +82,16 @@ def _existing_interview(asked: _Asked) -> int:
     return int(text)
 
 
+def _call_tool(asked: _Asked) -> Answer:
+    name = (asked.route.template or "").removeprefix("/tools/")
+    return tool_answer(asked.organisation.tools, name, lambda: parse_object(asked.raw))
+
+
 _HANDLERS: Final[Mapping[tuple[str, str], Callable[[_Asked], Answer]]] = {
     ("POST", "/interviews"): _create_interview,
     ("GET", "/interviews/{id}"): _read_interview,
     ("PATCH", "/interviews/{id}"): _update_interview,
+    **{("POST", f"/tools/{name}"): _call_tool for name in TOOLS},
 }
 """What is served: a method and a path below ROOT, with `{id}` in place of an id. All else is made from this."""
 

@@ -15,6 +15,7 @@ from hindsight_async.emulator.listener import Listener, is_loopback, listen
 from hindsight_async.emulator.quota import Clock, Quota
 from hindsight_async.emulator.routes import ROOT, Route, true_answer
 from hindsight_async.emulator.state import Contact, Email, InterviewRecord, Organisation
+from hindsight_async.emulator.tools import Tools
 from hindsight_async.emulator.validation import DeclaredIds
 from hindsight_async.rate import Plan
 
@@ -165,6 +166,11 @@ class Emulator:
         """The emails that are out by now, oldest first."""
         self._send_due_emails()
         return self._organisation.outbox
+
+    @property
+    def tools(self) -> Tools:
+        """What the direct tools know and answer."""
+        return self._organisation.tools
 
     def complete(self, interview_id: int, transcript: str = "**Paige:** Thank you for your time.") -> None:
         """Let an interview have taken place.

@@ -10,6 +10,8 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from hindsight_async.emulator.tools import Tools
+
 
 @define
 class Contact:
@@ -92,6 +94,7 @@ class Organisation:
         self.interviews: dict[int, InterviewRecord] = {}
         self.contacts: dict[str, Contact] = {}
         self.outbox: list[Email] = []
+        self.tools = Tools()
         self._email_delay = timedelta(seconds=email_delay)
         self._queued: deque[Email] = deque()  # emails to be sent, the next one first
         self._numbers = itertools.count(1)
