@@ -25,7 +25,7 @@ from hindsight_async.errors import Delivery, HindsightError, OutcomeUnknownError
 logger = logging.getLogger("hindsight_async.call")
 
 
-_REPEATED_BY_AIOHTTP = frozenset({"GET"})
+_REPEATED_BY_AIOHTTP = frozenset({"GET", "PUT", "DELETE"})
 
 
 @frozen(kw_only=True)
