@@ -338,16 +338,25 @@ async def test_a_row_is_read_leniently_and_an_answer_without_rows_is_an_error():
                 await ids(hindsight.tools.select_deal())
 
 
-async def test_a_server_whose_pages_do_not_go_on_is_told_from_one_that_has_many():
-    """A walk that would never end raises, and one whose page is empty ends."""
-    endless = {"results": [{"deal_id": "deal_1"}], "has_more": True, "next_page": 1}
+async def test_a_server_whose_pages_do_not_go_on_is_told_from_one_that_has_many(caplog):
+    """A walk that would never end raises where deals come again, and ends, with a warning, where it is sent back."""
+    endless = {"results": [{"deal_id": "deal_1"}], "has_more": True, "next_page": None}
     async with raw_server(answering(endless)) as server:
         async with HindsightSession("key", base_url=server.base_url) as hindsight:
             with pytest.raises(DecodeError, match="page 2 lists the very deals of the page before it"):
                 await ids(hindsight.tools.select_deal())
-    async with raw_server(answering(endless, {"results": [], "has_more": True})) as server:
+    for second in (
+        {"results": [], "has_more": True},
+        {"results": [{"deal_id": "deal_2"}], "has_more": False},
+    ):
+        async with raw_server(answering(endless, second)) as server:
+            async with HindsightSession("key", base_url=server.base_url) as hindsight:
+                found = await ids(hindsight.tools.select_deal())
+                assert ["deal_1", *(row["deal_id"] for row in second["results"])] == found
+    async with raw_server(answering({**endless, "next_page": 1})) as server:
         async with HindsightSession("key", base_url=server.base_url) as hindsight:
             assert ["deal_1"] == await ids(hindsight.tools.select_deal())
+    assert "page 1 is said to follow page 1: the deals end here" in caplog.text
 
 
 async def test_what_the_server_refuses_is_a_bad_request(emulator, hindsight):

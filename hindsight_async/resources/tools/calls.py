@@ -1,5 +1,6 @@
 """The tools resource: typed arguments to calls."""
 
+import logging
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import date
@@ -27,6 +28,8 @@ from hindsight_async.resources.tools.models import (
     SelectDealPage,
     SelectedDeal,
 )
+
+logger = logging.getLogger("hindsight_async.tools")
 
 T = TypeVar("T")
 
@@ -194,9 +197,12 @@ class Tools:
                     yield deal
             if not answer.has_more or not answer.results:
                 return
-            # Never back, whatever the server says is next.
-            page: int = arguments["page"] + 1
-            arguments, before = {**arguments, "page": max(answer.next_page or 0, page)}, here
+            page: int = arguments["page"]
+            following = page + 1 if answer.next_page is None else answer.next_page
+            if following <= page:
+                logger.warning("page %d is said to follow page %d: the deals end here", following, page)
+                return
+            arguments, before = {**arguments, "page": following}, here
 
     async def _run(self, endpoint: Endpoint[T], name: str, arguments: dict[str, Any]) -> T:
         call = Call(endpoint, f"/tools/{name}", json_of(arguments), arguments)
