@@ -15,6 +15,10 @@ nowhere else. Inside, in reading order:
             recipients.py       who may be emailed, and when two rows mean the same interview
             rows.py             a create as a row of a run and of the ledger
             context.py          a contact's notes, merged
+            waiting.py          until they are completed
+            poller.py           reads them now and then
+            poll_schedule.py    when which is read again
+        anything.py             what is new in the API
         tools/                  the direct tools
             models.py           their answers
             arguments.py        what each of them takes
@@ -207,6 +211,7 @@ from hindsight_async.resources.interviews.models import (
     UpdatedInterview,
     UpdateInterview,
 )
+from hindsight_async.resources.interviews.poller import InterviewPoller
 from hindsight_async.resources.tools.calls import Tools
 from hindsight_async.resources.tools.models import (
     CompetitorPositioning,
@@ -243,6 +248,7 @@ __all__ = [
     "HindsightSession",
     "InternalServerError",
     "Interview",
+    "InterviewPoller",
     "InterviewStatus",
     "Interviews",
     "Lane",

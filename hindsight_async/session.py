@@ -18,6 +18,7 @@ from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.call.transport import Timeouts, Transport
 from hindsight_async.errors import OutcomeUnknownError
 from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
+from hindsight_async.resources.anything import Anything
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.recipients import allowed_here
 from hindsight_async.resources.tools.calls import Tools
@@ -62,6 +63,7 @@ class HindsightSession:
         budget: The rate budget, as passed or made.
         interviews: Its interviews, one or many.
         tools: Its direct tools.
+        request: Sends what is new in the API: see `Anything.request`.
 
     Raises:
         TypeError: An argument is of the wrong type; the text names it.
@@ -126,6 +128,7 @@ class HindsightSession:
             executor, allowed=allowed, max_creates=max_creates, max_in_flight=max_in_flight
         )
         self.tools = Tools(executor)
+        self.request = Anything(executor).request
 
     async def __aenter__(self) -> Self:
         self._transport.open(asyncio.get_running_loop())

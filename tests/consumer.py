@@ -13,6 +13,7 @@ from hindsight_async import (
     HindsightError,
     HindsightSession,
     Interview,
+    InterviewPoller,
     InterviewStatus,
     Lane,
     Ledger,
@@ -27,6 +28,7 @@ from hindsight_async import (
     SelectedDeal,
     UpdatedInterview,
     UpdateInterview,
+    WaitTimeoutError,
     merge_context,
 )
 
@@ -88,6 +90,19 @@ async def in_doubt(requests: AsyncIterator[CreateInterview], ledger: Ledger) -> 
             if outcome.status is OutcomeStatus.UNKNOWN:
                 assert_type(outcome.error, HindsightError | None)
     return [entry async for entry in ledger.entries() if entry.status is LedgerStatus.UNKNOWN]
+
+
+async def wait_for(hindsight: HindsightSession, ids: list[int]) -> list[int]:
+    """Wait for one and for many, and tell which were not completed."""
+    assert_type(await hindsight.interviews.wait(ids[0], every=300, timeout=86400), Interview)
+    poller: InterviewPoller = hindsight.interviews.wait_many(ids, every=900, timeout=None)
+    try:
+        async for interview in poller:
+            assert_type(interview, Interview)
+    except WaitTimeoutError as error:
+        assert_type(error.last, object)
+    await hindsight.request("GET", "/interview-types", params={"page": 1}, json=None)
+    return list(poller.open)
 
 
 async def look_up(hindsight: HindsightSession) -> DealDetails:

@@ -1,11 +1,15 @@
 """The emulator's side of the tools: its answers beside field tables written down from the documentation."""
 
+import asyncio
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import aiohttp
 import pytest
 
 from hindsight_async.emulator import Emulator
+
+HOUR = 3600.0
 
 TEXT, NUMBER, WHOLE, FLAG, ROWS, NULL = {str}, {int, float}, {int}, {bool}, {list}, {type(None)}
 
@@ -113,6 +117,32 @@ async def test_the_answers_of_both_tools_have_the_documented_fields(deal):
         assert_has_fields(DETAILED_DEAL, got["results"][0])
         for competitor in got["results"][0]["competitors"]:
             assert_has_fields(COMPETITOR, competitor)
+
+
+async def test_an_interview_has_the_documented_fields_and_is_completed_after_a_while():
+    """Sent until then, without a transcript; completed from that very moment on, with one."""
+    async with served(completes_after=HOUR) as (emulator, http):
+        body = {"contact_email": "jane@acme.example", "sequence_id": "seq_abc123"}
+        async with http.post("interviews", json=body) as response:
+            assert 201 == response.status
+
+        async def read():
+            async with http.get("interviews/1") as response:
+                return await response.json()
+
+        before = await read()
+        assert_has_fields(INTERVIEW, before)
+        assert ("sent", None) == (before["status"], before["transcript"])
+        await asyncio.sleep(2 * HOUR)
+        after = await read()
+        assert_has_fields(INTERVIEW, after)
+        assert "completed" == after["status"]
+        assert_has_fields(TRANSCRIPT, after["transcript"])
+        created, completed = (
+            datetime.fromisoformat(one["created_at"]) for one in (after, after["transcript"])
+        )
+        assert HOUR == (completed - created).total_seconds()
+        assert "completed" == emulator.interviews[1].status
 
 
 async def test_pages_have_their_numbers():
