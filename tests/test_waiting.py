@@ -5,6 +5,7 @@ import json
 import logging
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -340,7 +341,7 @@ async def test_the_months_share_of_others_is_kept():
 
 async def test_a_wait_pauses_where_others_have_used_up_the_months_share(caplog):
     """From a fifth on nothing is read until the month is over; the log and the error say so."""
-    async with waiting(interviews=2, monthly_limit=10) as (emulator, hindsight):
+    async with waiting(interviews=2, monthly_limit=10, latency=1.0) as (emulator, hindsight):
         for _ in range(6):
             await hindsight.interviews.get(1)
         emulator.requests.clear()
@@ -355,6 +356,19 @@ async def test_a_wait_pauses_where_others_have_used_up_the_months_share(caplog):
         assert STARTED.replace(month=8, day=1, hour=0) <= datetime.fromtimestamp(
             STARTED.timestamp() + moments(emulator)[-1], UTC
         )
+
+
+async def test_an_answer_that_says_nothing_of_the_month_unsays_nothing():
+    """After a proxy's own error reads stay as far apart as the month has it, and not as `every` has it."""
+    async with waiting(interviews=2, monthly_limit=1000) as (emulator, hindsight):
+        silent = {"X-Usage-Limit": "?", "X-Usage-Remaining": "?"}
+        fail = partial(emulator.fail, "GET /interviews/{id}", how=502, times=4, headers=silent)
+        asyncio.get_running_loop().call_later(HOUR, fail)
+        with pytest.raises(WaitTimeoutError):
+            await anext(hindsight.interviews.wait_many([1, 2], every=60, timeout=DAY))
+        assert 4 == [request.status for request in emulator.requests].count(502)
+        repeated = 20
+        assert 100 < min(gap for gap in gaps(emulator) if gap > repeated)
 
 
 async def test_a_month_that_is_used_up_is_waited_for():

@@ -238,7 +238,8 @@ class InterviewPoller:
         named = parse_rate_headers(reply.headers, received_at=self._server_time(now))
         self.requests += 1
         self._server_clock = (now, named.date) if named.date else None
-        self._pace.usage = monthly_usage(reply.headers, named, now)
+        # A proxy's answer says nothing of the month, and unsays nothing.
+        self._pace.usage = monthly_usage(reply.headers, named, now) or self._pace.usage
         if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             # It is sent again by itself, and that counts as well.
             self._pace.reserve(now, self._executor.requests_per_minute)
