@@ -15,6 +15,9 @@ nowhere else. Inside, in reading order:
             recipients.py       who may be emailed, and when two rows mean the same interview
             rows.py             a create as a row of a run and of the ledger
             context.py          a contact's notes, merged
+            waiting.py          until they are completed
+            poller.py           reads them now and then
+            poll_schedule.py    when which is read again
         deals/                  read, filter and export deals
             models.py           a deal with its heavy parts, and an export
             calls.py            pages, walks over all of them, and the count
@@ -23,6 +26,11 @@ nowhere else. Inside, in reading order:
             exports.py          started, waited for, downloaded
             export_file.py      a file that is there whole or not at all
             export_link.py      what of a link is secret, and when it is too old
+        anything.py             what is new in the API
+        tools/                  the direct tools
+            models.py           their answers
+            arguments.py        what each of them takes
+            calls.py            typed arguments to calls
     delivery/                   nobody is emailed twice
         bulk.py                 a run of many: reads, plans, sends by a fixed set of workers
         input.py                its rows as they come in, and which stood in it before
@@ -95,6 +103,7 @@ nowhere else. Inside, in reading order:
         root.py                 its root, and whether a request may have taken effect
         endings.py              the sentences that an error's text can end with
     redaction.py                what stays out of error texts, logs and files
+    extras.py                   the public names that are loaded on first use
 
 Each folder imports only from those below it. On top of them, and imported by none of them:
 
@@ -113,6 +122,7 @@ Each folder imports only from those below it. On top of them, and imported by no
         deals.py                deals, and which page of them is answered
         deal_filters.py         which deals pass the filters of a page or an export
         exports.py              exports of deals
+        tools.py                the direct tools
     testing.py                  the pytest plugin
     cli/                        the command line
         enroll.py               `enroll`
@@ -176,7 +186,6 @@ Five questions, and where each is answered:
         resources/__init__.py (how a resource is laid out), emulator/routes.py (the other side)
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hindsight_async.call.retry import RetryPolicy
@@ -211,6 +220,7 @@ from hindsight_async.errors import (
     WaitTimeoutError,
     WrongEventLoopError,
 )
+from hindsight_async.extras import NEEDS_AN_EXTRA, load_on_first_use
 from hindsight_async.rate import BudgetSnapshot, Lane, Plan, RateBudget
 from hindsight_async.resources.deals.calls import DealList, Deals, DealSort, SortOrder
 from hindsight_async.resources.deals.filters import (
@@ -245,6 +255,14 @@ from hindsight_async.resources.interviews.models import (
     UpdatedInterview,
     UpdateInterview,
 )
+from hindsight_async.resources.interviews.poller import InterviewPoller
+from hindsight_async.resources.tools.calls import Tools
+from hindsight_async.resources.tools.models import (
+    CompetitorPositioning,
+    DealDetails,
+    DetailedDeal,
+    SelectedDeal,
+)
 from hindsight_async.session import HindsightSession
 
 if TYPE_CHECKING:
@@ -260,6 +278,7 @@ __all__ = [
     "BulkRun",
     "CRMFilter",
     "CRMOperator",
+    "CompetitorPositioning",
     "CreateInterview",
     "CreateLimitReachedError",
     "CreatedInterview",
@@ -269,6 +288,7 @@ __all__ = [
     "DeadlineExceededError",
     "Deal",
     "DealCompetitor",
+    "DealDetails",
     "DealDriver",
     "DealFeature",
     "DealFilters",
@@ -277,6 +297,7 @@ __all__ = [
     "Deals",
     "DecodeError",
     "Delivery",
+    "DetailedDeal",
     "Export",
     "ExportExpiredError",
     "ExportFailedError",
@@ -289,6 +310,7 @@ __all__ = [
     "HindsightSession",
     "InternalServerError",
     "Interview",
+    "InterviewPoller",
     "InterviewStatus",
     "Interviews",
     "Lane",
@@ -314,9 +336,11 @@ __all__ = [
     "RedisRefusedError",
     "RetryPolicy",
     "SegmentFilterType",
+    "SelectedDeal",
     "SessionClosedError",
     "SortOrder",
     "Timeouts",
+    "Tools",
     "Transcript",
     "UnauthorizedError",
     "UpdateInterview",
@@ -327,28 +351,10 @@ __all__ = [
 ]
 
 
-_NEEDS_AN_EXTRA = {
-    "Ledger": ("hindsight_async.delivery.ledger.ledger", "bulk"),
-    "LedgerRun": ("hindsight_async.delivery.ledger.run", "bulk"),
-    "RedisBudget": ("hindsight_async.rate.redis.budget", "redis"),
-}
-"""Where the names lie that are loaded on first use, and the extra that installs what they need."""
-
-
 def __getattr__(name: str) -> Any:
-    if name not in _NEEDS_AN_EXTRA:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, extra = _NEEDS_AN_EXTRA[name]
-    try:
-        value = getattr(import_module(module), name)
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"{error.name} is not installed: {name} needs pip install 'hindsight-async[{extra}]'",
-            name=error.name,
-        ) from error
-    globals()[name] = value
+    value = globals()[name] = load_on_first_use(name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_NEEDS_AN_EXTRA})
+    return sorted({*globals(), *NEEDS_AN_EXTRA})

@@ -20,9 +20,11 @@ from hindsight_async.call.transport import Timeouts, Transport
 from hindsight_async.errors import OutcomeUnknownError
 from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
 from hindsight_async.redaction import Secret
+from hindsight_async.resources.anything import Anything
 from hindsight_async.resources.deals.calls import Deals
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.recipients import allowed_here
+from hindsight_async.resources.tools.calls import Tools
 from hindsight_async.shielding import to_the_end
 
 DEFAULT_MAX_IN_FLIGHT = 16
@@ -63,8 +65,10 @@ class HindsightSession:
 
     Attributes:
         budget: The rate budget, as passed or made.
-        interviews: Create, read and update interviews.
+        interviews: Create, read, update and wait for interviews.
         deals: Read and export deals.
+        tools: Its direct tools.
+        request: Sends what is new in the API: see `Anything.request`.
 
     Raises:
         TypeError: An argument is of the wrong type; the text names it.
@@ -133,6 +137,8 @@ class HindsightSession:
         self.interviews = Interviews(
             executor, allowed=allowed, max_creates=max_creates, max_in_flight=max_in_flight
         )
+        self.tools = Tools(executor)
+        self.request = Anything(executor).request
 
     async def __aenter__(self) -> Self:
         self._transport.open(asyncio.get_running_loop())

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import date, datetime
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 from hindsight_async import (
     CreatedInterview,
     CreateInterview,
     DateRange,
     Deal,
+    DealDetails,
     DealFilters,
     DealSort,
     Delivery,
@@ -19,6 +20,7 @@ from hindsight_async import (
     HindsightError,
     HindsightSession,
     Interview,
+    InterviewPoller,
     InterviewStatus,
     Lane,
     Ledger,
@@ -30,6 +32,7 @@ from hindsight_async import (
     OutcomeUnknownError,
     Plan,
     RedisBudget,
+    SelectedDeal,
     UpdatedInterview,
     UpdateInterview,
     WaitTimeoutError,
@@ -113,3 +116,24 @@ async def closed_deals(hindsight: HindsightSession, since: date, sort: DealSort)
         print(error.last.status if isinstance(error.last, Export) else "nothing is known of it")
         return None
     return await hindsight.deals.download_export(export, "deals.csv")
+
+
+async def wait_for(hindsight: HindsightSession, ids: list[int]) -> list[int]:
+    """Wait for one and for many, and tell which were not completed."""
+    assert_type(await hindsight.interviews.wait(ids[0], every=300, timeout=86400), Interview)
+    poller: InterviewPoller = hindsight.interviews.wait_many(ids, every=900, timeout=None)
+    try:
+        async for interview in poller:
+            assert_type(interview, Interview)
+    except WaitTimeoutError as error:
+        assert_type(error.last, object)
+    await hindsight.request("GET", "/interview-types", params={"page": 1}, json=None)
+    return list(poller.open)
+
+
+async def look_up(hindsight: HindsightSession) -> DealDetails:
+    """Find deals, and read them whole."""
+    found = [deal async for deal in hindsight.tools.select_deal(query="acme", deal_stage=["Closed Won"])]
+    assert_type(found, list[SelectedDeal])
+    assert_type(await hindsight.tools.call("pull-schema", {"sample_size": 5}), dict[str, Any])
+    return await hindsight.tools.get_deal(deal.deal_id for deal in found if deal.deal_id is not None)

@@ -32,6 +32,7 @@ FOLDERS = [
     "shielding",
     "errors",
     "redaction",
+    "extras",
 ]
 """From the command line down: each imports only what stands below it."""
 
@@ -184,9 +185,9 @@ def test_each_library_has_its_room():
 def test_the_emulator_serves_each_endpoint():
     """Whoever adds one to a resource is told that the emulator lacks it, and its tests with it."""
     modules = [import_module(name_of(path)) for path in sources() if folder(path) == "resources"]
-    endpoints = {
-        value for module in modules for value in vars(module).values() if isinstance(value, Endpoint)
-    }
+    values = [value for module in modules for value in vars(module).values()]
+    values += [one for value in values if isinstance(value, dict) for one in value.values()]
+    endpoints = [value for value in values if isinstance(value, Endpoint)]
     assert sorted(ROUTES) == sorted({endpoint.route for endpoint in endpoints})
     assert all(endpoint.route.startswith(f"{endpoint.method} /") for endpoint in endpoints)
 

@@ -32,7 +32,7 @@ def emulated(program):
     """Run `program(environment)` on a thread while an emulator serves on this one."""
 
     async def serve():
-        async with Emulator(plan=Plan.GROWTH) as emulator:
+        async with Emulator(plan=Plan.GROWTH, completes_after=0) as emulator:
             environment = {
                 **os.environ,
                 "HINDSIGHT_API_KEY": emulator.api_key,

@@ -37,6 +37,8 @@ _SUCCESS = range(200, 300)
 
 def judge(call: Call[T], reply: Reply, wall_clock: Callable[[], datetime]) -> T | HindsightError:
     """Return what the reply carries, or the error that it is; the clock is read where an error needs the time."""
+    if call.on_reply is not None:
+        call.on_reply(reply)
     if reply.status not in _SUCCESS:
         return _error(call, reply, wall_clock())
     if reply.stream is not None:

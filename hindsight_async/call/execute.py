@@ -81,6 +81,16 @@ class Executor:
         self._random = random
         self._wall_clock = wall_clock
 
+    @property
+    def base_url(self) -> str | None:
+        """Where requests go; None before it was ever open."""
+        return self._transport.base_url
+
+    @property
+    def requests_per_minute(self) -> int:
+        """What the budget, of this process or of a fleet, holds for the limit."""
+        return self._client.limit
+
     def open(self, call: Call[Any] | None = None) -> None:
         """Open the connections for the event loop that runs.
 

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
 from attrs import Attribute, define, field, frozen
@@ -118,6 +118,7 @@ class Call(Generic[T]):
         query: Never shown, since it may hold what is private.
         url: A link that an answer named, in place of base URL and path; redirects from it are followed. Never shown,
             since it may open what it leads to. Only the API's own origin gets the key.
+        on_reply: Called with each answer, whatever its status, before that is read.
 
     """
 
@@ -128,6 +129,7 @@ class Call(Generic[T]):
     known: Mapping[str, object] = NOTHING_KNOWN
     query: Query = field(default=NO_QUERY, repr=False)
     url: str | None = field(default=None, repr=False)
+    on_reply: "Callable[[Reply], object] | None" = field(default=None, repr=False)
 
 
 @define(eq=False)

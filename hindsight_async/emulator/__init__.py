@@ -19,6 +19,7 @@ The modules, in the order in which a request passes:
     deals       deals, and which page of them is answered
     exports     exports of deals
     deal_filters    which deals pass the filters of either
+    tools       the direct tools
     answers     an answer as plain values, the error envelope
     wire        how an answer leaves: whole, in part, or as a cut connection
 """
@@ -28,6 +29,7 @@ from hindsight_async.emulator.exports import ExportRecord, Exports
 from hindsight_async.emulator.gateway import ReceivedRequest
 from hindsight_async.emulator.server import Emulator
 from hindsight_async.emulator.state import Contact, Email, InterviewRecord, Transcript
+from hindsight_async.emulator.tools import Tools
 
 __all__ = [
     "Contact",
@@ -38,5 +40,6 @@ __all__ = [
     "Exports",
     "InterviewRecord",
     "ReceivedRequest",
+    "Tools",
     "Transcript",
 ]

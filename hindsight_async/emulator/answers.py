@@ -35,6 +35,8 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
     """Out of the repr, since it may hold a survey token."""
     headers: Mapping[str, str] = {}
+    charged: bool = True
+    """Whether the request counts against the month."""
 
 
 class WrongRequestError(Exception):

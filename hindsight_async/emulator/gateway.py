@@ -100,7 +100,10 @@ class Gateway:
         if (fault is None or fault.counts) and not self.quota.admit():
             return await self._answer(received, error_answer(429), self.quota.headers())
         if fault is None:
-            return await self._answer(received, self._act(route, raw), self.quota.headers())
+            answer = self._act(route, raw)
+            if not answer.charged:
+                self.quota.charge_nothing()
+            return await self._answer(received, answer, self.quota.headers())
         self._faults.use_up(route.name)
         # Before anything is waited for: they say what was left when this request was counted.
         headers = self.quota.headers(closed_for=fault.closed_for)

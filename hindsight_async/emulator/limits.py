@@ -262,6 +262,10 @@ class MonthlyAllowance:
         self._used += 1
         return True
 
+    def give_back(self) -> None:
+        """Count one request less."""
+        self._used = max(0, self._used - 1)
+
     def remaining(self, now: datetime) -> int:
         """Return how many requests are left this month."""
         if now >= self._period_end:

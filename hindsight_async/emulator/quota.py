@@ -58,6 +58,11 @@ class Quota:
             return False
         return self._monthly is None or self._monthly.take(self._clock.wall())
 
+    def charge_nothing(self) -> None:
+        """Give the month back what `admit` took of it: the request was refused for what it asks."""
+        if self._monthly is not None:
+            self._monthly.give_back()
+
     def spend(self, requests: int) -> int:
         """Use up requests of the window and return how many passed."""
         now = self._clock.now()

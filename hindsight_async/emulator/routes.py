@@ -17,6 +17,7 @@ from hindsight_async.emulator.answers import (
 from hindsight_async.emulator.deals import answer_deals
 from hindsight_async.emulator.exports import download_export, read_export, start_export
 from hindsight_async.emulator.state import Organisation
+from hindsight_async.emulator.tools import TOOLS, tool_answer
 from hindsight_async.emulator.validation import DeclaredIds, check_create, check_update, parse_object
 
 ROOT = "/api/v1"
@@ -93,6 +94,12 @@ def _existing_interview(asked: _Asked) -> int:
 
 _LINK = "/deals/export/{id}/download"
 
+
+def _call_tool(asked: _Asked) -> Answer:
+    name = (asked.route.template or "").removeprefix("/tools/")
+    return tool_answer(asked.organisation.tools, name, lambda: parse_object(asked.raw))
+
+
 _HANDLERS: Final[Mapping[tuple[str, str], Callable[[_Asked], Answer]]] = {
     ("POST", "/interviews"): _create_interview,
     ("GET", "/interviews/{id}"): _read_interview,
@@ -107,6 +114,7 @@ _HANDLERS: Final[Mapping[tuple[str, str], Callable[[_Asked], Answer]]] = {
     ("GET", _LINK): lambda asked: download_export(
         asked.organisation.exports, asked.route.path_id, asked.route.query.get("token"), asked.now
     ),
+    **{("POST", f"/tools/{name}"): _call_tool for name in TOOLS},
 }
 """What is served: a method and a path below ROOT, with `{id}` in place of an id. All else is made from this."""
 

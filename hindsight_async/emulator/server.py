@@ -15,7 +15,8 @@ from hindsight_async.emulator.limits import MonthlyAllowance, Window, rate_limit
 from hindsight_async.emulator.listener import Listener, is_loopback, listen
 from hindsight_async.emulator.quota import Clock, Quota
 from hindsight_async.emulator.routes import ROOT, Route, true_answer
-from hindsight_async.emulator.state import Contact, Email, InterviewRecord, Organisation
+from hindsight_async.emulator.state import DEFAULT_TRANSCRIPT, Contact, Email, InterviewRecord, Organisation
+from hindsight_async.emulator.tools import Tools
 from hindsight_async.emulator.validation import DeclaredIds
 from hindsight_async.rate import Plan
 
@@ -46,6 +47,8 @@ class Emulator:
         monthly_limit: Requests per calendar month (UTC), told in X-Usage-*; None counts none.
         latency: Seconds from acting to answering, or a function that returns them.
         email_delay: Seconds until an email is out, until when a GET says `created`.
+        completes_after: Seconds from a create until the interview is completed, or a function that returns them; None
+            leaves that to `complete`.
         started_at: What the server's wall clock shows at the first `start`, aware; None for now.
         clock_skew: Seconds by which that clock is ahead.
 
@@ -80,6 +83,7 @@ class Emulator:
         monthly_limit: int | None = None,
         latency: float | Callable[[], float] = 0.0,
         email_delay: float = 0.0,
+        completes_after: float | Callable[[], float] | None = None,
         started_at: datetime | None = None,
         clock_skew: float = 0.0,
     ) -> None:
@@ -103,7 +107,7 @@ class Emulator:
         self._monthly = None if monthly_limit is None else MonthlyAllowance(monthly_limit)
         self._latency = latency
         self._started_at, self._clock_skew = started_at, clock_skew
-        self._organisation = Organisation(email_delay=email_delay)
+        self._organisation = Organisation(email_delay=email_delay, completes_after=completes_after)
         self.deals, self.exports = self._organisation.deals, self._organisation.exports
         self._faults = FaultScript()
         self._gateway: Gateway | None = None  # from the first `start` on, with its clock and its count
@@ -162,7 +166,7 @@ class Emulator:
     @property
     def interviews(self) -> dict[int, InterviewRecord]:
         """The interviews by `interview_request_id`."""
-        self._send_due_emails()
+        self._catch_up()
         return self._organisation.interviews
 
     @property
@@ -173,10 +177,15 @@ class Emulator:
     @property
     def outbox(self) -> list[Email]:
         """The emails that are out by now, oldest first."""
-        self._send_due_emails()
+        self._catch_up()
         return self._organisation.outbox
 
-    def complete(self, interview_id: int, transcript: str = "**Paige:** Thank you for your time.") -> None:
+    @property
+    def tools(self) -> Tools:
+        """What the direct tools know and answer."""
+        return self._organisation.tools
+
+    def complete(self, interview_id: int, transcript: str = DEFAULT_TRANSCRIPT) -> None:
         """Let an interview have taken place.
 
         Args:
@@ -279,7 +288,7 @@ class Emulator:
         )
 
     def _act(self, route: Route, raw: bytes) -> Answer:
-        self._send_due_emails()
+        self._catch_up()
         return true_answer(
             route,
             raw,
@@ -290,6 +299,7 @@ class Emulator:
             base_url=self.base_url,
         )
 
-    def _send_due_emails(self) -> None:
+    def _catch_up(self) -> None:
         if self._gateway is not None:
             self._organisation.send_due_emails(self._gateway.clock.wall())
+            self._organisation.complete_due(self._gateway.clock.wall())

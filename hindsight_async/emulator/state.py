@@ -1,10 +1,11 @@
 """What the server keeps: interviews, contacts and the emails that went out. Pure: the moment is handed in."""
 
+import heapq
 import itertools
 import json
 import secrets
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from attrs import define, field, frozen
 
 from hindsight_async.emulator.deals import Deals
 from hindsight_async.emulator.exports import Exports
+from hindsight_async.emulator.tools import Tools
 
 
 @define
@@ -26,6 +28,9 @@ class Contact:
     """The name that was sent last."""
     notes: str | None = None
     """The context that was sent last, which replaces earlier notes; JSON text where an object was sent."""
+
+
+DEFAULT_TRANSCRIPT = "**Paige:** Thank you for your time."
 
 
 @frozen
@@ -88,17 +93,23 @@ class Organisation:
 
     Args:
         email_delay: Seconds from the creation of an interview until its email is out.
+        completes_after: Seconds from there until it is completed, or a function that returns them; None for never.
 
     """
 
-    def __init__(self, *, email_delay: float) -> None:
+    def __init__(
+        self, *, email_delay: float, completes_after: float | Callable[[], float] | None = None
+    ) -> None:
         self.interviews: dict[int, InterviewRecord] = {}
         self.contacts: dict[str, Contact] = {}
         self.outbox: list[Email] = []
         self.deals = Deals()
         self.exports = Exports(self.deals)
+        self.tools = Tools()
         self._email_delay = timedelta(seconds=email_delay)
         self._queued: deque[Email] = deque()  # emails to be sent, the next one first
+        self._completes_after = completes_after
+        self._to_complete: list[tuple[datetime, int]] = []  # a heap: when, and which interview
         self._numbers = itertools.count(1)
 
     def create(self, body: Mapping[str, Any], now: datetime, survey_page: str) -> dict[str, Any]:
@@ -118,6 +129,10 @@ class Organisation:
             survey_url=f"{survey_page}?token={token}",
         )
         self.interviews[interview.interview_request_id] = interview
+        if self._completes_after is not None:
+            seconds = self._completes_after() if callable(self._completes_after) else self._completes_after
+            due = now + timedelta(seconds=seconds)
+            heapq.heappush(self._to_complete, (due, interview.interview_request_id))
         if interview.sequence_id:
             self._queued.append(Email(contact.email, interview.interview_request_id, now + self._email_delay))
             self.send_due_emails(now)
@@ -173,6 +188,13 @@ class Organisation:
             email = self._queued.popleft()
             self.outbox.append(email)
             self.interviews[email.interview_request_id].email_sent_at = email.sent_at
+
+    def complete_due(self, now: datetime) -> None:
+        """Let the interviews that are due by now have taken place, each when it was due."""
+        while self._to_complete and self._to_complete[0][0] <= now:
+            due, interview_id = heapq.heappop(self._to_complete)
+            if self.interviews[interview_id].transcript is None:
+                self.complete(interview_id, DEFAULT_TRANSCRIPT, due)
 
     def _contact(self, address: str) -> Contact:
         email = address.strip().casefold()

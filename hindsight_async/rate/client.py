@@ -48,6 +48,11 @@ class BudgetClient:
     """The scheduler's event loop, by number, that the counts above are of; those of an earlier one mean nothing."""
     closed: bool = field(default=False, init=False)
 
+    @property
+    def limit(self) -> int:
+        """Requests per minute, as `Budget.limit` says."""
+        return self._scheduler.limiter.limit
+
     async def acquire(
         self,
         route: str,

@@ -1,11 +1,11 @@
 """The interviews resource: typed arguments to calls."""
 
-from collections.abc import AsyncIterable, Awaitable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from hindsight_async.call.codec import encode
 from hindsight_async.call.execute import Executor, SendHooks
-from hindsight_async.call.request import Call, Endpoint
+from hindsight_async.call.request import Call, Endpoint, Reply
 from hindsight_async.delivery.bulk import DEFAULT_ABORT_AFTER_FAILURES, BulkRun
 from hindsight_async.delivery.row import deliver_once
 from hindsight_async.errors import CreateLimitReachedError
@@ -19,6 +19,7 @@ from hindsight_async.resources.interviews.models import (
 )
 from hindsight_async.resources.interviews.recipients import AllowedRecipients
 from hindsight_async.resources.interviews.rows import CREATES, UPDATES, Update, checked_id, of_type
+from hindsight_async.resources.interviews.waiting import InterviewWaits
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -42,8 +43,8 @@ BULK_ROW_SECONDS = 3600.0
 """The deadline of a row of a bulk run, where the session's own is shorter: rows are there to wait."""
 
 
-class Interviews:
-    """Create, read and update interviews; reached as `session.interviews`.
+class Interviews(InterviewWaits):
+    """Create, read and update interviews, and wait for them; reached as `session.interviews`.
 
     Args:
         executor: Takes calls to their answers.
@@ -56,12 +57,11 @@ class Interviews:
     def __init__(
         self, executor: Executor, *, allowed: AllowedRecipients, max_creates: int | None, max_in_flight: int
     ) -> None:
-        self._executor = executor
+        super().__init__(executor, max_in_flight)
         self._allowed = allowed
         self._max_creates = max_creates
         self._creates = 0
         """How many were made so far, whatever became of them."""
-        self._max_in_flight = max_in_flight
 
     async def create(self, request: CreateInterview, *, lane: Lane = "interactive") -> CreatedInterview:
         """Create an interview; with a sequence this emails the contact (page create-interview).
@@ -237,6 +237,13 @@ class Interviews:
             max_in_flight=self._max_in_flight,
             abort_after_failures=abort_after_failures,
         )
+
+    def _poll(
+        self, interview_request_id: int, deadline: float, on_reply: Callable[[Reply], object]
+    ) -> Awaitable[Interview]:
+        known = {"interview_request_id": interview_request_id}
+        call = Call(_GET, _item_path(interview_request_id), known=known, on_reply=on_reply)
+        return self._executor.run(call, lane="bulk", deadline=deadline)
 
     @property
     def _row_deadline(self) -> float | None:

@@ -1,0 +1,1 @@
+"""See the docstring of `hindsight_async`."""
