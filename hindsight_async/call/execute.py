@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from hindsight_async.call.answer import judge
-from hindsight_async.call.request import Call, Reply
+from hindsight_async.call.request import Call, Multipart, Reply
 from hindsight_async.call.retry import RetryPolicy, pause_before_next
 from hindsight_async.call.streaming import ReplyStream
 from hindsight_async.call.transport import Transport
@@ -195,7 +195,10 @@ class Executor:
         pause = pause_before_next(
             self._policy, error, repeatable=repeatable, attempt=failed, random=self._random()
         )
-        if pause is None:
+        is_spent = (
+            isinstance(call.body, Multipart) and call.body.leaves_once and not isinstance(error, NotSentError)
+        )
+        if pause is None or is_spent:
             raise error
         # After a 429 the call stands at the end of its line again, and the budget knows best for how long.
         in_line = isinstance(error, RateLimitExceededError)
