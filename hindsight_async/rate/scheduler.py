@@ -184,10 +184,21 @@ class Scheduler:
         """End a request, answered or not: it is in flight no more, and in the window for another minute."""
         if permit.era != self._era:
             return
+        if not permit.answered:
+            self._end(permit, answer)
+        self._uncount(permit)
+
+    def answered(self, permit: Permit, answer: AnswerHead) -> None:
+        """Begin a request's minute in the window while it stays in flight, since its answer goes on."""
+        if permit.era == self._era:
+            self._end(permit, answer)
+            permit.answered = True
+            self.pump()
+
+    def _end(self, permit: Permit, answer: AnswerHead | None) -> None:
         if answer is not None and not self.limiter.confirm_as_usual(permit, answer):
             self._learn(permit, answer)
         self.limiter.end(permit, self.latest())
-        self._uncount(permit)
 
     def _put_back(self, permit: Permit) -> None:
         self.limiter.put_back(permit)
