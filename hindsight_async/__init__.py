@@ -76,7 +76,8 @@ nowhere else. Inside, in reading order:
             timing.py           how long things last
     after_fork.py               what a child process does with the state of its parent
     shielding.py                work that is finished also where its caller is cancelled
-    errors.py                   the error tree
+    errors/                     the error tree
+        root.py                 its root, and whether a request may have taken effect
     redaction.py                what stays out of error texts and logs
 
 Each folder imports only from those below it. On top of them, and imported by none of them:
@@ -169,6 +170,8 @@ from hindsight_async.errors import (
     DeadlineExceededError,
     DecodeError,
     Delivery,
+    ExportExpiredError,
+    ExportFailedError,
     ForbiddenError,
     HindsightError,
     InternalServerError,
@@ -183,6 +186,7 @@ from hindsight_async.errors import (
     RedisRefusedError,
     SessionClosedError,
     UnauthorizedError,
+    WaitTimeoutError,
     WrongEventLoopError,
 )
 from hindsight_async.rate import BudgetSnapshot, Lane, Plan, RateBudget
@@ -216,6 +220,8 @@ __all__ = [
     "DeadlineExceededError",
     "DecodeError",
     "Delivery",
+    "ExportExpiredError",
+    "ExportFailedError",
     "ForbiddenError",
     "HindsightError",
     "HindsightSession",
@@ -250,6 +256,7 @@ __all__ = [
     "UnauthorizedError",
     "UpdateInterview",
     "UpdatedInterview",
+    "WaitTimeoutError",
     "WrongEventLoopError",
     "merge_context",
 ]

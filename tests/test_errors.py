@@ -14,11 +14,13 @@ from hindsight_async import (
     DeadlineExceededError,
     DecodeError,
     Delivery,
+    ExportFailedError,
     HindsightError,
     NotSentError,
     OutcomeUnknownError,
     RateLimitExceededError,
     SessionClosedError,
+    WaitTimeoutError,
     errors,
 )
 
@@ -31,6 +33,8 @@ EXAMPLES = [
     NotSentError("refused", attempts=4, **CALL),
     OutcomeUnknownError("broke off", status=201, received={"contact_id": "c", "deep": [{}]}, **CALL),
     DecodeError("unreadable", problems=("a", "b"), **CALL),
+    WaitTimeoutError("not over", last={"export_id": "exp_1"}, **CALL),
+    ExportFailedError("no column of that name", export_id="exp_1", reason="no column of that name"),
     DeadlineExceededError("too late", retry_after=3.5, delivery=Delivery.REJECTED, **CALL),
     SessionClosedError("closed", **CALL),
     HindsightError("plain"),
@@ -86,6 +90,15 @@ def test_a_text_without_a_call_speaks_of_no_attempts():
     assert "POST /interviews: refused; nothing was sent (after 0 attempts)" == str(
         NotSentError("refused", **CALL)
     )
+
+
+def test_a_wait_that_ran_out_is_a_timeout_with_what_was_last_read():
+    """Who catches either class has it, and its text says that what was waited for goes on."""
+    with pytest.raises(TimeoutError) as raised:
+        raise WaitTimeoutError("the export is pending after 5 s", last="the last answer", **CALL)
+    assert isinstance(raised.value, HindsightError)
+    assert "the last answer" == raised.value.last
+    assert "it goes on" in str(raised.value)
 
 
 def test_every_error_is_public_and_drawn_in_the_tree():

@@ -8,11 +8,14 @@ HindsightError
 │   ├── NotFoundError               404
 │   ├── RateLimitExceededError      429
 │   │   └── QuotaExceededError      429 that lasts: the monthly quota
-│   └── InternalServerError         5xx
+│   ├── InternalServerError         5xx
+│   └── ExportExpiredError          the export's link is too old
 ├── NotSentError                    no byte of the request left
 ├── OutcomeUnknownError             the request left, and no readable answer came
 ├── DecodeError                     an answer came that is not what the API promises
 ├── DeadlineExceededError           the deadline would pass, or has passed
+├── WaitTimeoutError                what was waited for was not over in time
+├── ExportFailedError               the server could not make the export
 ├── RecipientNotAllowedError        a create to somebody the session may not email
 ├── CreateLimitReachedError         one create more than the session may make
 ├── BulkAbortedError                too many rows of a bulk run failed one after another
@@ -25,94 +28,13 @@ HindsightError
 Wrong arguments are ValueError and TypeError, raised before any of this.
 """
 
-import enum
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
-from hindsight_async.redaction import without_addresses, without_secret
-
-
-class Delivery(enum.Enum):
-    """Whether a failed request may have taken effect."""
-
-    NOT_SENT = "not_sent"
-    """It never reached the server: sending it again is safe."""
-
-    REJECTED = "rejected"
-    """The server refused it: nothing happened there."""
-
-    UNKNOWN = "unknown"
-    """It left, and may have taken effect: after a create, a person may have been emailed."""
-
-
-class HindsightError(Exception):
-    """The root of the tree; catch it to catch everything this package raises of its own.
-
-    `method` and `path` name the call (None where there was none), `attempts` says how many
-    times it was tried, and `delivery` whether it may have taken effect. `is_earlier` says that not this
-    call was sent but an earlier one, of which the ledger tells.
-    """
-
-    _usual_delivery: ClassVar[Delivery] = Delivery.NOT_SENT
-
-    def __init__(
-        self,
-        summary: str,
-        *,
-        method: str | None = None,
-        path: str | None = None,
-        attempts: int = 0,
-        delivery: Delivery | None = None,
-        is_earlier: bool = False,
-    ) -> None:
-        super().__init__(summary)
-        self.method = method
-        self.path = path
-        self.attempts = attempts
-        self.delivery = delivery or self._usual_delivery
-        self.is_earlier = is_earlier
-
-    def __str__(self) -> str:
-        call = f"{self.method} {self.path}: " if self.method else ""
-        call += "an earlier call: " if self.is_earlier else ""
-        tried = f" (after {self.attempts} {'attempt' if self.attempts == 1 else 'attempts'})"
-        happened = without_addresses(self._what_happened()[:LONGEST_TEXT])
-        return f"{call}{happened}{self._what_it_means()}{tried if self.method or self.attempts else ''}"
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self}>"
-
-    def hide(self, secret: str) -> None:
-        """Replace a secret wherever it stands in this error; what nests too deep to be copied is left out."""
-        self.args = without_secret(self.args, secret)
-        self.__dict__.update(without_secret(self.__dict__, secret))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions are rebuilt by calling the class with `args`, which keyword-only fields break.
-        return _rebuild, (type(self), self.args, self.__dict__.copy())
-
-    def _what_happened(self) -> str:
-        return str(self.args[0]) or type(self).__name__
-
-    def _what_it_means(self) -> str:
-        return _WHAT_IT_MEANS[self.delivery]
-
-
-_WHAT_IT_MEANS = {
-    Delivery.NOT_SENT: "; nothing was sent",
-    Delivery.REJECTED: "; it had no effect",
-    Delivery.UNKNOWN: "; it may have taken effect",
-}
-
-LONGEST_TEXT = 1000
-"""How many characters of what a server says go into an error's text; its field has them all."""
-
-
-def _rebuild(cls: type[HindsightError], args: tuple[Any, ...], state: dict[str, Any]) -> HindsightError:
-    error = cls.__new__(cls, *args)
-    error.__dict__.update(state)
-    return error
+from hindsight_async.errors.root import LONGEST_TEXT as LONGEST_TEXT
+from hindsight_async.errors.root import Delivery as Delivery
+from hindsight_async.errors.root import HindsightError as HindsightError
 
 
 class APIError(HindsightError):
@@ -195,6 +117,10 @@ class InternalServerError(APIError):
     _usual_delivery = Delivery.UNKNOWN
 
 
+class ExportExpiredError(APIError):
+    """The server no longer takes the link of an export, which is good for 7 days: start another export."""
+
+
 class NotSentError(HindsightError):
     """No byte of the request left: no connection, no name, no TLS, no way through the proxy."""
 
@@ -246,6 +172,38 @@ class DeadlineExceededError(HindsightError):
     def __init__(self, summary: str, *, retry_after: float | None = None, **fields: Any) -> None:
         super().__init__(summary, **fields)
         self.retry_after = retry_after
+
+
+class WaitTimeoutError(HindsightError, TimeoutError):
+    """What was waited for was not over when the time was up. It goes on: wait again.
+
+    `last` is what was last read of it, such as an Export; None where nothing could be read in time.
+    """
+
+    _usual_delivery = Delivery.UNKNOWN
+
+    def __init__(self, summary: str, *, last: object = None, **fields: Any) -> None:
+        super().__init__(summary, **fields)
+        self.last = last
+
+    def _what_it_means(self) -> str:
+        return "; it goes on, and can be waited for again"
+
+
+class ExportFailedError(HindsightError):
+    """The server could not make an export; there is no file, so start another one.
+
+    `export_id` names the export, and `reason` is what the server says, None where it says nothing.
+    """
+
+    _usual_delivery = Delivery.REJECTED
+
+    def __init__(
+        self, summary: str, *, export_id: str | None = None, reason: str | None = None, **fields: Any
+    ) -> None:
+        super().__init__(summary, **fields)
+        self.export_id = export_id
+        self.reason = reason
 
 
 class RecipientNotAllowedError(HindsightError):
