@@ -79,6 +79,7 @@ nowhere else. Inside, in reading order:
     errors/                     the error tree
         root.py                 its root, and whether a request may have taken effect
     redaction.py                what stays out of error texts and logs
+    extras.py                   the public names that are loaded on first use
 
 Each folder imports only from those below it. On top of them, and imported by none of them:
 
@@ -154,7 +155,6 @@ Five questions, and where each is answered:
         resources/__init__.py (how a resource is laid out), emulator/routes.py (the other side)
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hindsight_async.call.retry import RetryPolicy
@@ -189,6 +189,7 @@ from hindsight_async.errors import (
     WaitTimeoutError,
     WrongEventLoopError,
 )
+from hindsight_async.extras import NEEDS_AN_EXTRA, load_on_first_use
 from hindsight_async.rate import BudgetSnapshot, Lane, Plan, RateBudget
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.context import merge_context
@@ -262,28 +263,10 @@ __all__ = [
 ]
 
 
-_NEEDS_AN_EXTRA = {
-    "Ledger": ("hindsight_async.delivery.ledger.ledger", "bulk"),
-    "LedgerRun": ("hindsight_async.delivery.ledger.run", "bulk"),
-    "RedisBudget": ("hindsight_async.rate.redis.budget", "redis"),
-}
-"""Where the names lie that are loaded on first use, and the extra that installs what they need."""
-
-
 def __getattr__(name: str) -> Any:
-    if name not in _NEEDS_AN_EXTRA:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, extra = _NEEDS_AN_EXTRA[name]
-    try:
-        value = getattr(import_module(module), name)
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"{error.name} is not installed: {name} needs pip install 'hindsight-async[{extra}]'",
-            name=error.name,
-        ) from error
-    globals()[name] = value
+    value = globals()[name] = load_on_first_use(name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_NEEDS_AN_EXTRA})
+    return sorted({*globals(), *NEEDS_AN_EXTRA})

@@ -32,6 +32,7 @@ FOLDERS = [
     "shielding",
     "errors",
     "redaction",
+    "extras",
 ]
 """From the command line down: each imports only what stands below it."""
 

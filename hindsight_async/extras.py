@@ -1,0 +1,31 @@
+"""The public names that need an extra, loaded on first use."""
+
+from importlib import import_module
+from typing import Any
+
+NEEDS_AN_EXTRA = {
+    "Ledger": ("hindsight_async.delivery.ledger.ledger", "bulk"),
+    "LedgerRun": ("hindsight_async.delivery.ledger.run", "bulk"),
+    "RedisBudget": ("hindsight_async.rate.redis.budget", "redis"),
+}
+"""Where these names lie, and the extra that installs what they need."""
+
+
+def load_on_first_use(name: str) -> Any:
+    """Return what a public name stands for.
+
+    Raises:
+        AttributeError: There is no such name.
+        ImportError: Its extra is not installed; the text names it.
+
+    """
+    if name not in NEEDS_AN_EXTRA:
+        raise AttributeError(f"module 'hindsight_async' has no attribute {name!r}")
+    module, extra = NEEDS_AN_EXTRA[name]
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{error.name} is not installed: {name} needs pip install 'hindsight-async[{extra}]'",
+            name=error.name,
+        ) from error
