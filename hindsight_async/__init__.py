@@ -15,6 +15,15 @@ nowhere else. Inside, in reading order:
             recipients.py       who may be emailed, and when two rows mean the same interview
             rows.py             a create as a row of a run and of the ledger
             context.py          a contact's notes, merged
+        documents/              uploads
+            models.py           their answers, and the words that the API takes
+            source.py           what is uploaded, checked and named
+            calls.py            typed arguments to calls
+        responses/              questions and answers
+            models.py           what is asked, what is answered, and the events of an answer
+            event_stream.py     server-sent events out of bytes
+            stream.py           an answer as its words come
+            calls.py            typed arguments to calls
     delivery/                   nobody is emailed twice
         bulk.py                 a run of many: reads, plans, sends by a fixed set of workers
         input.py                its rows as they come in, and which stood in it before
@@ -95,6 +104,8 @@ Each folder imports only from those below it. On top of them, and imported by no
         quota.py                the rate limit and the month
         limits.py               the ways of counting
         state.py                interviews, contacts, outbox
+        documents.py            uploads
+        responses.py            questions, and scripted answers
     testing.py                  the pytest plugin
     cli/                        the command line
         enroll.py               `enroll`
@@ -191,6 +202,8 @@ from hindsight_async.errors import (
 )
 from hindsight_async.extras import NEEDS_AN_EXTRA, load_on_first_use
 from hindsight_async.rate import BudgetSnapshot, Lane, Plan, RateBudget
+from hindsight_async.resources.documents.calls import Documents
+from hindsight_async.resources.documents.models import Document, UploadedDocument
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.context import merge_context
 from hindsight_async.resources.interviews.models import (
@@ -202,6 +215,17 @@ from hindsight_async.resources.interviews.models import (
     UpdatedInterview,
     UpdateInterview,
 )
+from hindsight_async.resources.responses.calls import Responses
+from hindsight_async.resources.responses.models import (
+    AssistantMessage,
+    Citation,
+    CitationEvent,
+    ContentDelta,
+    Message,
+    Response,
+    UnknownEvent,
+)
+from hindsight_async.resources.responses.stream import ResponseStream
 from hindsight_async.session import HindsightSession
 
 if TYPE_CHECKING:
@@ -211,16 +235,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "APIError",
+    "AssistantMessage",
     "BadRequestError",
     "BudgetSnapshot",
     "BulkAbortedError",
     "BulkRun",
+    "Citation",
+    "CitationEvent",
+    "ContentDelta",
     "CreateInterview",
     "CreateLimitReachedError",
     "CreatedInterview",
     "DeadlineExceededError",
     "DecodeError",
     "Delivery",
+    "Document",
+    "Documents",
     "ExportExpiredError",
     "ExportFailedError",
     "ForbiddenError",
@@ -238,6 +268,7 @@ __all__ = [
     "LedgerRow",
     "LedgerRun",
     "LedgerStatus",
+    "Message",
     "NotFoundError",
     "NotSentError",
     "Outcome",
@@ -250,13 +281,18 @@ __all__ = [
     "RecipientNotAllowedError",
     "RedisBudget",
     "RedisRefusedError",
+    "Response",
+    "ResponseStream",
+    "Responses",
     "RetryPolicy",
     "SessionClosedError",
     "Timeouts",
     "Transcript",
     "UnauthorizedError",
+    "UnknownEvent",
     "UpdateInterview",
     "UpdatedInterview",
+    "UploadedDocument",
     "WaitTimeoutError",
     "WrongEventLoopError",
     "merge_context",

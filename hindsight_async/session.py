@@ -18,8 +18,10 @@ from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.call.transport import Timeouts, Transport
 from hindsight_async.errors import OutcomeUnknownError
 from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
+from hindsight_async.resources.documents.calls import Documents
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.recipients import allowed_here
+from hindsight_async.resources.responses.calls import Responses
 from hindsight_async.shielding import to_the_end
 
 DEFAULT_MAX_IN_FLIGHT = 16
@@ -60,6 +62,8 @@ class HindsightSession:
     Attributes:
         budget: The rate budget, as passed or made.
         interviews: The calls.
+        documents: Uploads to deals and to the library.
+        responses: Questions, and answers with their sources.
 
     Raises:
         TypeError: An argument is of the wrong type; the text names it.
@@ -120,6 +124,8 @@ class HindsightSession:
             self._transport, self._client, policy=retry, deadline=deadline,
             random=random.random, wall_clock=lambda: datetime.now(UTC),
         )  # fmt: skip
+        self.documents = Documents(executor)
+        self.responses = Responses(executor)
         self.interviews = Interviews(
             executor, allowed=allowed, max_creates=max_creates, max_in_flight=max_in_flight
         )

@@ -22,7 +22,7 @@ ON_FIRST_USE = {"Ledger": "bulk", "LedgerRun": "bulk", "RedisBudget": "redis"}
 NOT_FOR_USERS = {"BudgetClient", "Timing", "Budget"}
 """What a session asks of its budget, the seconds that tests make shorter, and what both budgets have in common."""
 
-MADE_BY_US = {"BulkRun", "Interviews", "LedgerRun"}
+MADE_BY_US = {"BulkRun", "Documents", "Interviews", "LedgerRun", "ResponseStream", "Responses"}
 """Nobody else calls their constructors."""
 
 

@@ -16,12 +16,25 @@ The modules, in the order in which a request passes:
     routes      from method, path and bytes to the true answer
     validation  which bodies are taken
     state       interviews, contacts, outbox
+    documents   uploads: which forms are taken, what is kept of them
+    responses   questions, and the answers that are scripted for them
     answers     an answer as plain values, the error envelope
     wire        how an answer leaves: whole, in part, or as a cut connection
 """
 
+from hindsight_async.emulator.documents import Upload
 from hindsight_async.emulator.gateway import ReceivedRequest
+from hindsight_async.emulator.responses import ScriptedResponses
 from hindsight_async.emulator.server import Emulator
 from hindsight_async.emulator.state import Contact, Email, InterviewRecord, Transcript
 
-__all__ = ["Contact", "Email", "Emulator", "InterviewRecord", "ReceivedRequest", "Transcript"]
+__all__ = [
+    "Contact",
+    "Email",
+    "Emulator",
+    "InterviewRecord",
+    "ReceivedRequest",
+    "ScriptedResponses",
+    "Transcript",
+    "Upload",
+]

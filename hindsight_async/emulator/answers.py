@@ -35,6 +35,10 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
     """Out of the repr, since it may hold a survey token."""
     headers: Mapping[str, str] = {}
+    pieces: tuple[bytes, ...] = field(default=(), repr=False)
+    """Of a stream: its body in the pieces in which it leaves, of a length that is not told before."""
+    pause: float = 0.0
+    """Seconds between two of them."""
 
 
 class WrongRequestError(Exception):

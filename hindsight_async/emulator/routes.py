@@ -14,6 +14,8 @@ from hindsight_async.emulator.answers import (
     json_answer,
     wrong_request,
 )
+from hindsight_async.emulator.documents import upload_to_deal, upload_to_library
+from hindsight_async.emulator.responses import answer_to
 from hindsight_async.emulator.state import Organisation
 from hindsight_async.emulator.validation import DeclaredIds, check_create, check_update, parse_object
 
@@ -33,6 +35,8 @@ class Route:
     """The path below ROOT, with `{id}` in place of an id; None where there is nothing."""
     path_id: str = ""
     """The text in place of `{id}`, which may be no id at all."""
+    content_type: str = ""
+    """The media type of the body, as its header says."""
 
     @property
     def name(self) -> str | None:
@@ -74,6 +78,31 @@ def _update_interview(asked: _Asked) -> Answer:
     return json_answer(200, asked.organisation.update(interview_id, body))
 
 
+def _upload_to_deal(asked: _Asked) -> Answer:
+    return upload_to_deal(
+        asked.raw,
+        asked.route.content_type,
+        uploads=asked.organisation.uploads,
+        deals=asked.declared.deal_id,
+        now=asked.now,
+        origin=asked.survey_page.removesuffix("/survey"),
+    )
+
+
+def _upload_to_library(asked: _Asked) -> Answer:
+    return upload_to_library(
+        asked.raw,
+        asked.route.content_type,
+        uploads=asked.organisation.uploads,
+        now=asked.now,
+        origin=asked.survey_page.removesuffix("/survey"),
+    )
+
+
+def _respond(asked: _Asked) -> Answer:
+    return answer_to(parse_object(asked.raw), asked.organisation.responses)
+
+
 def _existing_interview(asked: _Asked) -> int:
     text = asked.route.path_id
     if not _INTERVIEW_ID.fullmatch(text) or int(text) not in asked.organisation.interviews:
@@ -85,6 +114,9 @@ _HANDLERS: Final[Mapping[tuple[str, str], Callable[[_Asked], Answer]]] = {
     ("POST", "/interviews"): _create_interview,
     ("GET", "/interviews/{id}"): _read_interview,
     ("PATCH", "/interviews/{id}"): _update_interview,
+    ("POST", "/deals/documents"): _upload_to_deal,
+    ("POST", "/documents/library"): _upload_to_library,
+    ("POST", "/responses"): _respond,
 }
 """What is served: a method and a path below ROOT, with `{id}` in place of an id. All else is made from this."""
 

@@ -50,6 +50,8 @@ class Emulator:
         plan: The tier.
         api_key: The key to give a client.
         requests: What arrived, in order; yours to clear.
+        uploads: The documents that were uploaded, in order.
+        responses: The answers to come, to be scripted by its `say`.
 
     Raises:
         ValueError: A host that is not loopback, an unknown window or reset unit, or a limit below 1.
@@ -95,6 +97,7 @@ class Emulator:
         self._latency = latency
         self._started_at, self._clock_skew = started_at, clock_skew
         self._organisation = Organisation(email_delay=email_delay)
+        self.uploads, self.responses = self._organisation.uploads, self._organisation.responses
         self._faults = FaultScript()
         self._gateway: Gateway | None = None  # from the first `start` on, with its clock and its count
         self._listener: Listener | None = None  # between `start` and `close`
@@ -215,8 +218,9 @@ class Emulator:
             route: Method and path without ids, such as "GET /interviews/{id}", or "*" for every request.
             how: A status; "disconnect"; "reset" (the same by TCP reset); "slow"; "truncated" (more bytes promised
                 than sent); or, instead of the answer, "html", "redirect" or "empty" (no body).
-            at: "before_commit" (the default: nothing happened), "after_commit" (it did), or "mid_body" (it did, and
-                half of the answer is out; the default of "truncated").
+            at: "before_commit" (the default: nothing happened), "mid_upload" (the same, and half of the request's body was
+                read), "after_commit" (it did), or "mid_body" (it did, and half of the answer is out; the default of
+                "truncated").
             times: How many requests meet it; None for ever.
             seconds: How much later a slow one is answered. One that waits before the commit is not acted on if the
                 caller hangs up meanwhile.

@@ -6,9 +6,14 @@ import secrets
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
+
+from hindsight_async.emulator.responses import ScriptedResponses
+
+if TYPE_CHECKING:
+    from hindsight_async.emulator.documents import Upload
 
 
 @define
@@ -92,6 +97,8 @@ class Organisation:
         self.interviews: dict[int, InterviewRecord] = {}
         self.contacts: dict[str, Contact] = {}
         self.outbox: list[Email] = []
+        self.uploads: list[Upload] = []
+        self.responses = ScriptedResponses()
         self._email_delay = timedelta(seconds=email_delay)
         self._queued: deque[Email] = deque()  # emails to be sent, the next one first
         self._numbers = itertools.count(1)
