@@ -113,6 +113,8 @@ Each folder imports only from those below it. On top of them, and imported by no
         records.py              `get` and `ledger`
         demo.py                 `demo`
         emulate.py              `emulate`
+        documents.py            `documents upload`
+        ask.py                  `ask`
         file_arguments.py       what `enroll` and `update` are given
         preflight.py            what a file amounts to before anything is sent
         file_run.py             the run over a file's rows

@@ -5,6 +5,8 @@ The commands:
     enroll     enroll: the contacts of a file, with a ledger beside it
     update     update: the changes of a file
     records    get, ledger show and ledger resolve
+    documents  documents upload: recordings and papers, with progress
+    ask        ask: a question, answered as the words come
     demo       demo: the main job on a local emulator
     emulate    emulate: the emulator for programs in any language
 
@@ -44,6 +46,8 @@ COMMANDS = {
     "update": "update:update",
     "get": "records:get",
     "ledger": "records:ledger_app",
+    "documents": "documents:documents_app",
+    "ask": "ask:ask",
     "demo": "demo:demo",
     "emulate": "emulate:emulate",
 }

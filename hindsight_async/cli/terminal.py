@@ -9,6 +9,13 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import cast
 
+_OBEYED = dict.fromkeys(
+    [code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"]
+    # What turns the direction of writing shows a name as another.
+    + [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)],
+    "\ufffd",
+)
+
 
 class ExitCode(IntEnum):
     """How a command ended, for the shell or script that started it."""
@@ -51,6 +58,11 @@ def say(text: str) -> None:
     with suppress(OSError, AttributeError):
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
+
+
+def harmless(text: str) -> str:
+    """Return what others wrote without what a terminal would obey: control characters, but for line ends and tabs."""
+    return text.translate(_OBEYED)
 
 
 def counted(number: int, noun: str) -> str:
