@@ -31,6 +31,15 @@ nowhere else. Inside, in reading order:
             models.py           their answers
             arguments.py        what each of them takes
             calls.py            typed arguments to calls
+        documents/              uploads
+            models.py           their answers, and the words that the API takes
+            source.py           what is uploaded, checked and named
+            calls.py            typed arguments to calls
+        responses/              questions and answers
+            models.py           what is asked, what is answered, and the events of an answer
+            event_stream.py     server-sent events out of bytes
+            stream.py           an answer as its words come
+            calls.py            typed arguments to calls
     delivery/                   nobody is emailed twice
         bulk.py                 a run of many: reads, plans, sends by a fixed set of workers
         input.py                its rows as they come in, and which stood in it before
@@ -123,6 +132,8 @@ Each folder imports only from those below it. On top of them, and imported by no
         deal_filters.py         which deals pass the filters of a page or an export
         exports.py              exports of deals
         tools.py                the direct tools
+        documents.py            uploads
+        responses.py            questions, and scripted answers
     testing.py                  the pytest plugin
     cli/                        the command line
         enroll.py               `enroll`
@@ -131,6 +142,8 @@ Each folder imports only from those below it. On top of them, and imported by no
         deals.py                `deals`
         demo.py                 `demo`
         emulate.py              `emulate`
+        documents.py            `documents upload`
+        ask.py                  `ask`
         file_arguments.py       what `enroll` and `update` are given
         preflight.py            what a file amounts to before anything is sent
         file_run.py             the run over a file's rows
@@ -244,6 +257,8 @@ from hindsight_async.resources.deals.models import (
     Export,
     ExportStatus,
 )
+from hindsight_async.resources.documents.calls import Documents
+from hindsight_async.resources.documents.models import Document, UploadedDocument
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.context import merge_context
 from hindsight_async.resources.interviews.models import (
@@ -256,6 +271,17 @@ from hindsight_async.resources.interviews.models import (
     UpdateInterview,
 )
 from hindsight_async.resources.interviews.poller import InterviewPoller
+from hindsight_async.resources.responses.calls import Responses
+from hindsight_async.resources.responses.models import (
+    AssistantMessage,
+    Citation,
+    CitationEvent,
+    ContentDelta,
+    Message,
+    Response,
+    UnknownEvent,
+)
+from hindsight_async.resources.responses.stream import ResponseStream
 from hindsight_async.resources.tools.calls import Tools
 from hindsight_async.resources.tools.models import (
     CompetitorPositioning,
@@ -272,13 +298,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "APIError",
+    "AssistantMessage",
     "BadRequestError",
     "BudgetSnapshot",
     "BulkAbortedError",
     "BulkRun",
     "CRMFilter",
     "CRMOperator",
+    "Citation",
+    "CitationEvent",
     "CompetitorPositioning",
+    "ContentDelta",
     "CreateInterview",
     "CreateLimitReachedError",
     "CreatedInterview",
@@ -298,6 +328,8 @@ __all__ = [
     "DecodeError",
     "Delivery",
     "DetailedDeal",
+    "Document",
+    "Documents",
     "Export",
     "ExportExpiredError",
     "ExportFailedError",
@@ -321,6 +353,7 @@ __all__ = [
     "LedgerRow",
     "LedgerRun",
     "LedgerStatus",
+    "Message",
     "NotFoundError",
     "NotSentError",
     "NumberRange",
@@ -334,6 +367,9 @@ __all__ = [
     "RecipientNotAllowedError",
     "RedisBudget",
     "RedisRefusedError",
+    "Response",
+    "ResponseStream",
+    "Responses",
     "RetryPolicy",
     "SegmentFilterType",
     "SelectedDeal",
@@ -343,8 +379,10 @@ __all__ = [
     "Tools",
     "Transcript",
     "UnauthorizedError",
+    "UnknownEvent",
     "UpdateInterview",
     "UpdatedInterview",
+    "UploadedDocument",
     "WaitTimeoutError",
     "WrongEventLoopError",
     "merge_context",

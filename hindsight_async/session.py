@@ -22,8 +22,10 @@ from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
 from hindsight_async.redaction import Secret
 from hindsight_async.resources.anything import Anything
 from hindsight_async.resources.deals.calls import Deals
+from hindsight_async.resources.documents.calls import Documents
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.recipients import allowed_here
+from hindsight_async.resources.responses.calls import Responses
 from hindsight_async.resources.tools.calls import Tools
 from hindsight_async.shielding import to_the_end
 
@@ -67,6 +69,8 @@ class HindsightSession:
         budget: The rate budget, as passed or made.
         interviews: Create, read, update and wait for interviews.
         deals: Read and export deals.
+        documents: Uploads to deals and to the library.
+        responses: Questions, and answers with their sources.
         tools: Its direct tools.
         request: Sends what is new in the API: see `Anything.request`.
 
@@ -133,10 +137,15 @@ class HindsightSession:
             self._transport, self._client, policy=retry, deadline=deadline,
             random=random.random, wall_clock=lambda: datetime.now(UTC),
         )  # fmt: skip
-        self.deals = Deals(executor)
         self.interviews = Interviews(
             executor, allowed=allowed, max_creates=max_creates, max_in_flight=max_in_flight
         )
+        self._offer_all_else(executor)
+
+    def _offer_all_else(self, executor: Executor) -> None:
+        self.deals = Deals(executor)
+        self.documents = Documents(executor)
+        self.responses = Responses(executor)
         self.tools = Tools(executor)
         self.request = Anything(executor).request
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, assert_type
 
 from hindsight_async import (
+    CitationEvent,
+    ContentDelta,
     CreatedInterview,
     CreateInterview,
     DateRange,
@@ -27,14 +29,17 @@ from hindsight_async import (
     LedgerEntry,
     LedgerRun,
     LedgerStatus,
+    Message,
     Outcome,
     OutcomeStatus,
     OutcomeUnknownError,
     Plan,
     RedisBudget,
     SelectedDeal,
+    UnknownEvent,
     UpdatedInterview,
     UpdateInterview,
+    UploadedDocument,
     WaitTimeoutError,
     merge_context,
 )
@@ -84,6 +89,19 @@ async def enroll_once(requests: list[CreateInterview], lane: Lane) -> list[bool 
             (await hindsight.interviews.create_once(request, ledger=ledger, lane=lane)).created_now
             for request in requests
         ]
+
+
+async def ask_about(hindsight: HindsightSession, recording: AsyncIterator[bytes]) -> list[str | None]:
+    """Upload a recording, and ask about it."""
+    uploaded = await hindsight.documents.upload_to_deal(file=recording, file_name="a.mp3", deal_id="deal_1")
+    assert_type(uploaded, UploadedDocument)
+    question = Message(role="user", content="Why did we lose?")
+    async with hindsight.responses.stream([question]) as stream:
+        async for event in stream:
+            assert_type(event, ContentDelta | CitationEvent | UnknownEvent)
+        answer = await stream.final_response()
+    again = await hindsight.responses.create([question, answer.message, question])
+    return [citation.document_name for citation in again.message.citations]
 
 
 async def in_doubt(requests: AsyncIterator[CreateInterview], ledger: Ledger) -> list[LedgerEntry]:

@@ -22,7 +22,18 @@ ON_FIRST_USE = {"Ledger": "bulk", "LedgerRun": "bulk", "RedisBudget": "redis"}
 NOT_FOR_USERS = {"BudgetClient", "Timing", "Budget"}
 """What a session asks of its budget, the seconds that tests make shorter, and what both budgets have in common."""
 
-MADE_BY_US = {"BulkRun", "DealList", "Deals", "InterviewPoller", "Interviews", "LedgerRun", "Tools"}
+MADE_BY_US = {
+    "BulkRun",
+    "DealList",
+    "Deals",
+    "Documents",
+    "InterviewPoller",
+    "Interviews",
+    "LedgerRun",
+    "ResponseStream",
+    "Responses",
+    "Tools",
+}
 """Nobody else calls their constructors."""
 
 

@@ -303,6 +303,7 @@ class SlowToLeave:
 
     def __init__(self, client, left):
         self.acquire, self.release, self.close = client.acquire, client.release, client.close
+        self.max_in_flight = client.max_in_flight
         self.left = left
 
     async def leave(self):

@@ -5,16 +5,20 @@ aiohttp holds the header bytes back until the first byte of the body, so before 
 
 import asyncio
 import io
+import logging
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import BinaryIO
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
 from hindsight_async.call.connector import refuse_unasked_bytes
-from hindsight_async.call.request import JSON, Multipart
+from hindsight_async.call.request import JSON, FileUpload, Multipart
+
+logger = logging.getLogger("hindsight_async.call")
 
 PIECE_BYTES = 256 * 1024
 """How much of a file is read, and sent, at a time."""
@@ -71,7 +75,7 @@ class _FilePart(aiohttp.Payload):
     """An open file, read by a thread; closing it is left to whoever opened it."""
 
     def __init__(
-        self, file: BinaryIO, start: int, size: int, content_type: str, goes_on: Callable[[], None]
+        self, file: BinaryIO, start: int, size: int, content_type: str, goes_on: Callable[[int], None]
     ) -> None:
         super().__init__(file, content_type=content_type)
         self._size = size
@@ -91,11 +95,36 @@ class _FilePart(aiohttp.Payload):
                 # The server was told a length, and would wait for the rest.
                 raise EOFError("the file became shorter while it was sent")
             await writer.write(piece)
-            self._goes_on()
             position += len(piece)
+            self._goes_on(position - self._start)
 
     async def close(self) -> None:
         """Leave it open: what is refused is read again."""
+
+
+class _PiecesPart(aiohttp.Payload):
+    """Pieces of a length that only their end will tell, so that the body goes in chunks (RFC 9112, 7.1)."""
+
+    def __init__(
+        self, pieces: AsyncIterable[bytes], content_type: str, goes_on: Callable[[int], None]
+    ) -> None:
+        super().__init__(pieces, content_type=content_type)
+        self._goes_on = goes_on
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        del encoding, errors
+        raise TypeError("pieces are sent as they are")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        sent = 0
+        async for piece in self._value:
+            whole = memoryview(piece)
+            # Each piece has `Timeouts.read` to leave, which one of any size might not do in time.
+            for start in range(0, len(whole), PIECE_BYTES):
+                part = bytes(whole[start : start + PIECE_BYTES])
+                await writer.write(part)
+                sent += len(part)
+                self._goes_on(sent)
 
 
 @asynccontextmanager
@@ -110,11 +139,7 @@ async def opened(form: Multipart) -> AsyncGenerator[WatchedForm]:
         for name, text in form.fields.items():
             body.append(text).set_content_disposition("form-data", quote_fields=False, name=name)
         for name, upload in form.files.items():
-            file = await _open(upload.content)
-            if file is not upload.content:
-                ours.append(file)
-            size = await asyncio.to_thread(_size_behind, file, upload.start)
-            part = _FilePart(file, upload.start, size, upload.content_type, body.goes_on)
+            part = await _part_of(upload, body, ours)
             # Names beyond ASCII go as they are (RFC 7578, 5.1): percent signs would become part of them.
             part.set_content_disposition("form-data", quote_fields=False, name=name, filename=upload.name)
             body.append_payload(part)
@@ -123,6 +148,29 @@ async def opened(form: Multipart) -> AsyncGenerator[WatchedForm]:
         # Nobody reads from them any more but, after a failure, a thread at its last piece, which is waited for.
         for file in ours:
             file.close()
+
+
+async def _part_of(upload: FileUpload, body: WatchedForm, ours: list[BinaryIO]) -> aiohttp.Payload:
+    """Make the part of one file, and add what had to be opened for it to `ours`."""
+    content = upload.content
+    if isinstance(content, AsyncIterable):
+        return _PiecesPart(content, upload.content_type, partial(_goes_on, body, upload, None))
+    file = await _open(content)
+    if file is not content:
+        ours.append(file)
+    size = await asyncio.to_thread(_size_behind, file, upload.start)
+    return _FilePart(file, upload.start, size, upload.content_type, partial(_goes_on, body, upload, size))
+
+
+def _goes_on(body: WatchedForm, upload: FileUpload, size: int | None, sent: int) -> None:
+    body.goes_on()
+    if upload.on_progress is None:
+        return
+    try:
+        upload.on_progress(sent, size)
+    except Exception:
+        # Raised here, it would cut off an upload that goes well.
+        logger.exception("on_progress failed")
 
 
 async def _open(content: bytes | os.PathLike[str] | BinaryIO) -> BinaryIO:

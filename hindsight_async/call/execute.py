@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from hindsight_async.call.answer import judge
-from hindsight_async.call.request import Call, Reply
+from hindsight_async.call.request import Call, Multipart, Reply
 from hindsight_async.call.retry import RetryPolicy, pause_before_next
-from hindsight_async.call.streaming import ReplyStream
+from hindsight_async.call.streaming import ReplyStream, StreamPlaces
 from hindsight_async.call.transport import Transport
 from hindsight_async.errors import (
     DeadlineExceededError,
@@ -75,6 +75,7 @@ class Executor:
         wall_clock: Callable[[], datetime],
     ) -> None:
         self.deadline = deadline
+        self._stream_places = StreamPlaces(client.max_in_flight)
         self._transport = transport
         self._client = client
         self._policy = policy
@@ -180,7 +181,8 @@ class Executor:
     ) -> AsyncGenerator[ReplyStream]:
         """Open an answer that is read as it comes, and close it behind the block.
 
-        It is sent again, as by `run`, only until the head of an answer is here, and `deadline` ends then.
+        It is sent again, as by `run`, only until the head of an answer is here, and `deadline` ends then. Where as many
+        streams are open as may be (`STREAM_SHARE`), it waits for one to close.
 
         Args:
             call: What to send; its endpoint's `reply_type` is `ReplyStream`.
@@ -194,11 +196,15 @@ class Executor:
             HindsightError: As from `run`; OutcomeUnknownError, out of the stream, where it breaks off.
 
         """
-        stream = await self.run(call, lane=lane, deadline=deadline)
-        try:
-            yield stream
-        finally:
-            stream.close()
+        loop = asyncio.get_running_loop()
+        ends_at = None if deadline is None else loop.time() + deadline
+        async with self._stream_places.take(ends_at, call):
+            left = None if ends_at is None else ends_at - loop.time()
+            stream = await self.run(call, lane=lane, deadline=left)
+            try:
+                yield stream
+            finally:
+                stream.close()
 
     def _pause(self, call: Call[Any], error: HindsightError, failed: int, ends_at: float | None) -> float:
         """Return how many seconds to wait until the next attempt; raise where there is to be none."""
@@ -206,7 +212,10 @@ class Executor:
         pause = pause_before_next(
             self._policy, error, repeatable=repeatable, attempt=failed, random=self._random()
         )
-        if pause is None:
+        is_spent = (
+            isinstance(call.body, Multipart) and call.body.leaves_once and not isinstance(error, NotSentError)
+        )
+        if pause is None or is_spent:
             raise error
         # After a 429 the call stands at the end of its line again, and the budget knows best for how long.
         in_line = isinstance(error, RateLimitExceededError)
@@ -216,13 +225,13 @@ class Executor:
 
 
 def _release(client: BudgetClient, permit: Permit, reply: Reply | None) -> None:
-    """Give the permit back; that of a stream when it is closed, since the request is not over before."""
-    stream = None if reply is None else reply.stream
+    """Give the permit back. That of a stream counts from here on, but stays in flight until it is closed."""
     answer = None if reply is None or reply.elsewhere else reply
-    if stream is None:
+    if reply is None or reply.stream is None:
         client.release(permit, answer)
     else:
-        stream.when_closed(partial(client.release, permit, answer))
+        client.answered(permit, answer)
+        reply.stream.when_closed(partial(client.release, permit))
 
 
 def unexpected(

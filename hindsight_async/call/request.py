@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
 from attrs import Attribute, define, field, frozen
@@ -53,23 +53,27 @@ class FileUpload:
 
     Args:
         content: Its bytes, where it lies, or a file opened in binary mode, of which is sent what lies behind its position.
-            It is read anew for each attempt, and closed only where it was given as a path.
+            It is read anew for each attempt, and closed only where it was given as a path. Or pieces that come as they
+            are asked for, and only once: such a call is sent again only where nothing of it left.
         name: What the server is told that it is called.
         content_type: Its media type.
+        on_progress: Called after each piece with the bytes of it that have left in this attempt, and with how many there
+            are, None where only the end will tell; what it raises is logged.
 
     Raises:
         TypeError: `content` is none of these.
-        ValueError: `content` cannot be read from the start again, or a text has line ends in it.
+        ValueError: `content` is a file that cannot be read from the start again, or a text has line ends in it.
 
     """
 
-    content: bytes | os.PathLike[str] | BinaryIO = field(repr=False)
+    content: bytes | os.PathLike[str] | BinaryIO | AsyncIterable[bytes] = field(repr=False)
     name: str = field(validator=_printable)
     content_type: str = field(validator=_printable)
+    on_progress: Callable[[int, int | None], object] | None = field(default=None, repr=False)
     start: int = field(init=False, default=0, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        if isinstance(self.content, (bytes, os.PathLike)):
+        if isinstance(self.content, (bytes, os.PathLike, AsyncIterable)):
             return
         if isinstance(self.content, io.TextIOBase) or not hasattr(self.content, "read"):
             raise TypeError(
@@ -88,6 +92,11 @@ class Multipart:
 
     fields: Mapping[str, str] = field(factory=dict[str, str], repr=False)
     files: Mapping[str, FileUpload] = field(factory=dict[str, FileUpload])
+
+    @property
+    def leaves_once(self) -> bool:
+        """Whether some of it can be read only once, so that nothing is there to be sent again, whatever the server said."""
+        return any(isinstance(upload.content, AsyncIterable) for upload in self.files.values())
 
 
 Query = Mapping[str, str | int | bool | None]

@@ -1,13 +1,18 @@
 """An answer that is read piece by piece, for as long as it lasts."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Self
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self
 
 import aiohttp
 
 from hindsight_async.call.deadline_timer import DeadlineTimer
-from hindsight_async.errors import OutcomeUnknownError
+from hindsight_async.call.request import Call
+from hindsight_async.errors import DeadlineExceededError, OutcomeUnknownError
+
+STREAM_SHARE = 1 / 2
+"""How much of a session's requests in flight may be streams, which last as long as they like; one at least."""
 
 
 class ReplyStream:
@@ -67,3 +72,48 @@ class ReplyStream:
         waiting, self._on_close = self._on_close, []
         for then in waiting:
             then()
+
+
+class StreamPlaces:
+    """Keeps streams to their share, so that they leave room for everything else.
+
+    Args:
+        max_in_flight: How many requests the session may have in flight.
+
+    """
+
+    def __init__(self, max_in_flight: int) -> None:
+        self._number = max(1, int(max_in_flight * STREAM_SHARE))
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._free = asyncio.Semaphore(0)
+        """Of the event loop above: a semaphore serves one, and a session may see several in turn."""
+
+    @asynccontextmanager
+    async def take(self, deadline: float | None, call: Call[Any]) -> AsyncGenerator[None]:
+        """Wait for a place, and have it for the block.
+
+        Args:
+            deadline: The moment, in seconds of the event loop's clock, at which waiting ends; None for never.
+            call: On whose behalf.
+
+        Raises:
+            DeadlineExceededError: No place came free in time.
+
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._free = loop, asyncio.Semaphore(self._number)
+        free = self._free
+        try:
+            async with asyncio.timeout_at(deadline):
+                await free.acquire()
+        except TimeoutError:
+            raise DeadlineExceededError(
+                f"as many streams are open as this session may have ({self._number}), and none closed before the deadline",
+                method=call.endpoint.method,
+                path=call.path,
+            ) from None
+        try:
+            yield
+        finally:
+            free.release()

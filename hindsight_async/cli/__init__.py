@@ -6,6 +6,8 @@ The commands:
     update     update: the changes of a file
     records    get, ledger show and ledger resolve
     deals      deals list, deals count and deals export
+    documents  documents upload: recordings and papers, with progress
+    ask        ask: a question, answered as the words come
     demo       demo: the main job on a local emulator
     emulate    emulate: the emulator for programs in any language
 
@@ -48,6 +50,8 @@ COMMANDS = {
     "get": "records:get",
     "ledger": "records:ledger_app",
     "deals": "deals:deals_app",
+    "documents": "documents:documents_app",
+    "ask": "ask:ask",
     "demo": "demo:demo",
     "emulate": "emulate:emulate",
 }

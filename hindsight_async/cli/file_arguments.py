@@ -17,6 +17,7 @@ STDIN = "-"
 
 Flag = Parameter(negative=(), show_default=False)
 FileArgument = Annotated[str, Parameter(allow_leading_hyphen=True)]
+JsonOption = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
 MapOption = Annotated[list[str], Parameter(name="--map", negative=(), show_default=False)]
 
 

@@ -4,6 +4,7 @@ What is said goes to stderr: stdout belongs to the results, which other programs
 """
 
 import io
+import re
 import sys
 from contextlib import suppress
 from enum import IntEnum
@@ -54,6 +55,11 @@ def say(text: str) -> None:
     with suppress(OSError, AttributeError):
         sys.stderr.write(f"{lines}\n")
         sys.stderr.flush()
+
+
+def harmless(text: str) -> str:
+    """Return what others wrote with what a terminal would obey spelled out, but for line ends and tabs."""
+    return "".join(part if part in {"\n", "\t"} else escaped(part) for part in re.split(r"([\n\t])", text))
 
 
 def counted(number: int, noun: str) -> str:

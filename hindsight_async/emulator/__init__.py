@@ -20,13 +20,17 @@ The modules, in the order in which a request passes:
     exports     exports of deals
     deal_filters    which deals pass the filters of either
     tools       the direct tools
+    documents   uploads: which forms are taken, what is kept of them
+    responses   questions, and the answers that are scripted for them
     answers     an answer as plain values, the error envelope
     wire        how an answer leaves: whole, in part, or as a cut connection
 """
 
 from hindsight_async.emulator.deals import Deals
+from hindsight_async.emulator.documents import Upload
 from hindsight_async.emulator.exports import ExportRecord, Exports
 from hindsight_async.emulator.gateway import ReceivedRequest
+from hindsight_async.emulator.responses import ScriptedResponses
 from hindsight_async.emulator.server import Emulator
 from hindsight_async.emulator.state import Contact, Email, InterviewRecord, Transcript
 from hindsight_async.emulator.tools import Tools
@@ -40,6 +44,8 @@ __all__ = [
     "Exports",
     "InterviewRecord",
     "ReceivedRequest",
+    "ScriptedResponses",
     "Tools",
     "Transcript",
+    "Upload",
 ]

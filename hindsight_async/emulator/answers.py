@@ -37,6 +37,10 @@ class Answer:
     headers: Mapping[str, str] = {}
     charged: bool = True
     """Whether the request counts against the month."""
+    pieces: tuple[bytes, ...] = field(default=(), repr=False)
+    """Of a stream: its body in the pieces in which it leaves, of a length that is not told before."""
+    pause: float = 0.0
+    """Seconds between two of them."""
 
 
 class WrongRequestError(Exception):

@@ -4,6 +4,7 @@ What matters to a client is whether the server has acted, the commit: before it 
 a second one emails the person twice, and from outside the two often look the same. So every fault has its moment:
 
     before_commit   the server did nothing: no interview, no email
+    mid_upload      the same, and half of the request's body was read; what goes wrong does so then
     after_commit    it has acted, and the caller learns nothing, or something wrong
     mid_body        it has acted, and the answer begins well: its status and headers are out, and half of its body
 
@@ -22,8 +23,8 @@ from attrs import define, evolve, field, frozen
 from hindsight_async.emulator.answers import Answer, error_answer, json_answer, overlay
 from hindsight_async.emulator.routes import ROUTES
 
-At = Literal["before_commit", "after_commit", "mid_body"]
-"""When it happens: the server did nothing; it has acted; it has acted, and some of its answer is out."""
+At = Literal["before_commit", "mid_upload", "after_commit", "mid_body"]
+"""When it happens: the server did nothing; it did nothing, and has half of the request's body; it has acted; it has acted, and some of its answer is out."""
 
 How = Literal["disconnect", "reset", "slow", "truncated", "html", "redirect", "empty"]
 """What happens, besides a plain status."""
@@ -60,6 +61,7 @@ _OPTIONS: Mapping[str, frozenset[str]] = {
 
 # The others replace the whole answer, so there is no middle of a true one.
 _MID_BODY = frozenset({"disconnect", "reset", "slow", "truncated"})
+_BEFORE = frozenset({"before_commit", "mid_upload"})
 _DROPS = frozenset({"disconnect", "reset"})
 _STATUSES = range(200, 600)  # 1xx are no final answers
 _REDIRECTS = range(300, 400)
@@ -104,12 +106,12 @@ class Fault:
     def commits(self) -> bool:
         """Whether the server acts on the request."""
         # A slow one that waits before the commit acts after the wait, if the caller is still there.
-        return self.at != "before_commit" or self.kind == "slow"
+        return self.at not in _BEFORE or self.kind == "slow"
 
     @property
     def counts(self) -> bool:
         """Whether the request counts against the plan."""
-        dropped_early = self.drops and self.at == "before_commit"
+        dropped_early = self.drops and self.at in _BEFORE
         return not dropped_early and self.status != HTTPStatus.TOO_MANY_REQUESTS
 
     @property
@@ -228,10 +230,8 @@ def _check_moment(kind: str, at: str, status: int | None) -> None:
         raise ValueError(f"at must be one of {', '.join(get_args(At))}, not {at!r}")
     if at == "mid_body" and kind not in _MID_BODY:
         raise ValueError(f"how={kind!r} replaces the whole answer, so at='mid_body' makes no sense")
-    if at == "before_commit" and kind == "truncated":
-        raise ValueError(
-            "a truncated answer is that of a request the server acted on, so not at='before_commit'"
-        )
+    if at in _BEFORE and kind == "truncated":
+        raise ValueError(f"a truncated answer is that of a request the server acted on, so not at={at!r}")
     if at == "after_commit" and status in _CLIENT_ERRORS:
         raise ValueError(f"{status} says that the server refused to act, so at='after_commit' makes no sense")
 

@@ -88,15 +88,19 @@ class Gateway:
             handler.cancel()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        route = route_of(request.method, request.path, request.query)
+        route = evolve(
+            route_of(request.method, request.path, request.query),
+            content_type=request.headers.get("Content-Type", ""),
+        )
         received = self._write_down(request, route)
-        raw = await request.content.read()
+        early = self._meets_early(request, route)
+        raw = await _body_of(request, early)
         received.body = _parsed(raw)
         if request.headers.get("Authorization") != self._authorization and not route.opens_without_key:
             return await self._answer(received, error_answer(401), self.quota.headers())
         # Used up only once the quota has let the request in: a script of n faults meets n requests, however many
         # true 429s lie between them.
-        fault = self._faults.next_for(route.name)
+        fault = early or self._faults.next_for(route.name)
         if (fault is None or fault.counts) and not self.quota.admit():
             return await self._answer(received, error_answer(429), self.quota.headers())
         if fault is None:
@@ -104,10 +108,23 @@ class Gateway:
             if not answer.charged:
                 self.quota.charge_nothing()
             return await self._answer(received, answer, self.quota.headers())
-        self._faults.use_up(route.name)
+        if early is None:
+            self._faults.use_up(route.name)
         # Before anything is waited for: they say what was left when this request was counted.
         headers = self.quota.headers(closed_for=fault.closed_for)
         return await self._go_wrong(request, received, fault, headers, lambda: self._act(route, raw))
+
+    def _meets_early(self, request: web.BaseRequest, route: Route) -> Fault | None:
+        """Return the fault that comes in the middle of the body; it is used up, whether the plan has room or not."""
+        fault = self._faults.next_for(route.name)
+        if (
+            fault is None
+            or fault.at != "mid_upload"
+            or request.headers.get("Authorization") != self._authorization
+        ):
+            return None
+        self._faults.use_up(route.name)
+        return fault
 
     async def _answer(
         self, received: ReceivedRequest, answer: Answer, headers: Mapping[str, str]
@@ -151,6 +168,9 @@ class Gateway:
         if fault.drops:
             return wire.drop(request, reset=fault.resets)
         received.status = answer.status
+        if fault.kind == "truncated" and answer.pieces:
+            # In order, but without the last chunk, which aiohttp would add.
+            return wire.hang_up(request)
         if fault.kind == "truncated":
             # Kept alive, the connection would leave the client waiting for the rest.
             response.force_close()
@@ -179,6 +199,18 @@ class Gateway:
         )
         self._log.append(received)
         return received
+
+
+async def _body_of(request: web.BaseRequest, early: Fault | None) -> bytes:
+    """Read the body; only half of it where a fault comes then, which a slow one waits through."""
+    if early is None:
+        return await request.content.read()
+    length = request.content_length
+    half = await (request.content.readany() if length is None else request.content.readexactly(length // 2))
+    if early.kind != "slow":
+        return half
+    await asyncio.sleep(early.seconds)
+    return half + await request.content.read()
 
 
 def _parsed(raw: bytes) -> Any:

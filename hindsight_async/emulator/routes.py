@@ -15,7 +15,9 @@ from hindsight_async.emulator.answers import (
     wrong_request,
 )
 from hindsight_async.emulator.deals import answer_deals
+from hindsight_async.emulator.documents import upload_to_deal, upload_to_library
 from hindsight_async.emulator.exports import download_export, read_export, start_export
+from hindsight_async.emulator.responses import answer_to
 from hindsight_async.emulator.state import Organisation
 from hindsight_async.emulator.tools import TOOLS, tool_answer
 from hindsight_async.emulator.validation import DeclaredIds, check_create, check_update, parse_object
@@ -38,6 +40,8 @@ class Route:
     """The text in place of `{id}`, which may be no id at all."""
     query: Mapping[str, str] = {}
     """What stands behind the `?`, decoded."""
+    content_type: str = ""
+    """The media type of the body, as its header says."""
 
     @property
     def name(self) -> str | None:
@@ -85,6 +89,31 @@ def _update_interview(asked: _Asked) -> Answer:
     return json_answer(200, asked.organisation.update(interview_id, body))
 
 
+def _upload_to_deal(asked: _Asked) -> Answer:
+    return upload_to_deal(
+        asked.raw,
+        asked.route.content_type,
+        uploads=asked.organisation.uploads,
+        deals=asked.declared.deal_id,
+        now=asked.now,
+        origin=asked.survey_page.removesuffix("/survey"),
+    )
+
+
+def _upload_to_library(asked: _Asked) -> Answer:
+    return upload_to_library(
+        asked.raw,
+        asked.route.content_type,
+        uploads=asked.organisation.uploads,
+        now=asked.now,
+        origin=asked.survey_page.removesuffix("/survey"),
+    )
+
+
+def _respond(asked: _Asked) -> Answer:
+    return answer_to(parse_object(asked.raw), asked.organisation.responses)
+
+
 def _existing_interview(asked: _Asked) -> int:
     text = asked.route.path_id
     if not _INTERVIEW_ID.fullmatch(text) or int(text) not in asked.organisation.interviews:
@@ -115,6 +144,9 @@ _HANDLERS: Final[Mapping[tuple[str, str], Callable[[_Asked], Answer]]] = {
         asked.organisation.exports, asked.route.path_id, asked.route.query.get("token"), asked.now
     ),
     **{("POST", f"/tools/{name}"): _call_tool for name in TOOLS},
+    ("POST", "/deals/documents"): _upload_to_deal,
+    ("POST", "/documents/library"): _upload_to_library,
+    ("POST", "/responses"): _respond,
 }
 """What is served: a method and a path below ROOT, with `{id}` in place of an id. All else is made from this."""
 

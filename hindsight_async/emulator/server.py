@@ -15,8 +15,7 @@ from hindsight_async.emulator.limits import MonthlyAllowance, Window, rate_limit
 from hindsight_async.emulator.listener import Listener, is_loopback, listen
 from hindsight_async.emulator.quota import Clock, Quota
 from hindsight_async.emulator.routes import ROOT, Route, true_answer
-from hindsight_async.emulator.state import DEFAULT_TRANSCRIPT, Contact, Email, InterviewRecord, Organisation
-from hindsight_async.emulator.tools import Tools
+from hindsight_async.emulator.state import DEFAULT_TRANSCRIPT, Email, InterviewRecord, Organisation
 from hindsight_async.emulator.validation import DeclaredIds
 from hindsight_async.rate import Plan
 
@@ -58,6 +57,10 @@ class Emulator:
         requests: What arrived, in order; yours to clear.
         deals: The deals that GET /deals and exports have, by id; `deals.add` puts one in.
         exports: The exports by id; `exports.seconds` is how long they take, and `exports.fail_next` has one fail.
+        uploads: The documents that were uploaded, in order.
+        responses: The answers to come, to be scripted by its `say`.
+        tools: What the direct tools know and answer.
+        contacts: The contacts by email address, trimmed and in lower case.
 
     Raises:
         ValueError: A host that is not loopback, an unknown window or reset unit, cached refusals in another than a weighted
@@ -109,6 +112,8 @@ class Emulator:
         self._started_at, self._clock_skew = started_at, clock_skew
         self._organisation = Organisation(email_delay=email_delay, completes_after=completes_after)
         self.deals, self.exports = self._organisation.deals, self._organisation.exports
+        self.uploads, self.responses = self._organisation.uploads, self._organisation.responses
+        self.tools, self.contacts = self._organisation.tools, self._organisation.contacts
         self._faults = FaultScript()
         self._gateway: Gateway | None = None  # from the first `start` on, with its clock and its count
         self._listener: Listener | None = None  # between `start` and `close`
@@ -170,20 +175,10 @@ class Emulator:
         return self._organisation.interviews
 
     @property
-    def contacts(self) -> dict[str, Contact]:
-        """The contacts by email address, trimmed and in lower case."""
-        return self._organisation.contacts
-
-    @property
     def outbox(self) -> list[Email]:
         """The emails that are out by now, oldest first."""
         self._catch_up()
         return self._organisation.outbox
-
-    @property
-    def tools(self) -> Tools:
-        """What the direct tools know and answer."""
-        return self._organisation.tools
 
     def complete(self, interview_id: int, transcript: str = DEFAULT_TRANSCRIPT) -> None:
         """Let an interview have taken place.
@@ -234,8 +229,9 @@ class Emulator:
             route: Method and path without ids, such as "GET /interviews/{id}", or "*" for every request.
             how: A status; "disconnect"; "reset" (the same by TCP reset); "slow"; "truncated" (more bytes promised
                 than sent); or, instead of the answer, "html", "redirect" or "empty" (no body).
-            at: "before_commit" (the default: nothing happened), "after_commit" (it did), or "mid_body" (it did, and
-                half of the answer is out; the default of "truncated").
+            at: "before_commit" (the default: nothing happened), "mid_upload" (the same, and half of the request's body was
+                read), "after_commit" (it did), or "mid_body" (it did, and half of the answer is out; the default of
+                "truncated").
             times: How many requests meet it; None for ever.
             seconds: How much later a slow one is answered. One that waits before the commit is not acted on if the
                 caller hangs up meanwhile.

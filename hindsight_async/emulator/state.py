@@ -7,13 +7,17 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
 from hindsight_async.emulator.deals import Deals
 from hindsight_async.emulator.exports import Exports
+from hindsight_async.emulator.responses import ScriptedResponses
 from hindsight_async.emulator.tools import Tools
+
+if TYPE_CHECKING:
+    from hindsight_async.emulator.documents import Upload
 
 
 @define
@@ -106,6 +110,8 @@ class Organisation:
         self.deals = Deals()
         self.exports = Exports(self.deals)
         self.tools = Tools()
+        self.uploads: list[Upload] = []
+        self.responses = ScriptedResponses()
         self._email_delay = timedelta(seconds=email_delay)
         self._queued: deque[Email] = deque()  # emails to be sent, the next one first
         self._completes_after = completes_after

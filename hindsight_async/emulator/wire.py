@@ -1,7 +1,9 @@
 """How an answer leaves: whole, in part, or as a connection that is cut."""
 
+import asyncio
 import socket
 import struct
+from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
@@ -18,7 +20,15 @@ client's socket raises instead. Clients tell the two apart, so both have to be t
 
 def whole(answer: Answer) -> web.StreamResponse:
     """Return the response that carries all of the answer."""
-    return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+    body = _one_by_one(answer) if answer.pieces else answer.body
+    return web.Response(status=answer.status, headers=answer.headers, body=body)
+
+
+async def _one_by_one(answer: Answer) -> AsyncGenerator[bytes]:
+    for number, piece in enumerate(answer.pieces):
+        if number and answer.pause:
+            await asyncio.sleep(answer.pause)
+        yield piece
 
 
 async def first_half(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
@@ -27,7 +37,10 @@ async def first_half(request: web.BaseRequest, answer: Answer) -> web.StreamResp
     A client that believes the status alone takes this answer for whole.
     """
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
-    response.content_length = len(answer.body)
+    if answer.pieces:
+        response.enable_chunked_encoding()
+    else:
+        response.content_length = len(answer.body)
     await response.prepare(request)
     await response.write(answer.body[: len(answer.body) // 2])
     return response
@@ -37,6 +50,13 @@ async def second_half(response: web.StreamResponse, answer: Answer) -> web.Strea
     """Send what `first_half` kept back."""
     await response.write(answer.body[len(answer.body) // 2 :])
     return response
+
+
+def hang_up(request: web.BaseRequest) -> web.StreamResponse:
+    """Close the connection once what was written is out; what is returned goes nowhere."""
+    assert request.transport is not None  # noqa: S101  # as in `drop`
+    request.transport.close()
+    return web.Response()
 
 
 def drop(request: web.BaseRequest, *, reset: bool) -> web.StreamResponse:

@@ -33,6 +33,8 @@ class Permit:
     """Of the cooldown, a new one from each 429 on: a late answer to an earlier one does not open what has closed since."""
     era: int
     """Of the scheduler, a new one with each event loop: a late release of an earlier one has nothing to free."""
+    answered: bool = False
+    """Whether its answer has begun, from when on the minute counts in which it stays in the window."""
 
 
 @define(eq=False)
@@ -87,8 +89,18 @@ class BudgetClient:
             permit = await scheduler.wait_in_line(self, route, lane, deadline, now)
         return permit
 
+    def answered(self, permit: Permit, answer: "AnswerHead | None") -> None:
+        """Say that the answer has begun, of a request that stays in flight until `release`.
+
+        Args:
+            permit: What `acquire` returned.
+            answer: What the server answered.
+
+        """
+        self._scheduler.answered(permit, answer)
+
     def release(self, permit: Permit, answer: "AnswerHead | None" = None) -> None:
-        """Say that the request is over; it stays in the window for `KEPT_AFTER_ANSWER` seconds more.
+        """Say that the request is over; it stays in the window for `KEPT_AFTER_ANSWER` seconds from its answer on.
 
         Args:
             permit: What `acquire` returned.

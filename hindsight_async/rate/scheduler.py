@@ -184,11 +184,22 @@ class Scheduler:
         """End a request, answered or not: it is in flight no more, and in the window for another minute."""
         if permit.era != self._era:
             return
+        if not permit.answered:
+            self._end(permit, answer)
+        self._uncount(permit)
+
+    def answered(self, permit: Permit, answer: AnswerHead | None) -> None:
+        """Begin a request's minute in the window while it stays in flight, since its answer goes on."""
+        if permit.era == self._era:
+            self._end(permit, answer)
+            permit.answered = True
+            self.pump()
+
+    def _end(self, permit: Permit, answer: AnswerHead | None) -> None:
         now = self.latest()
         if answer is not None and not self.limiter.confirm_as_usual(permit, answer, now):
             self._learn(permit, answer, now)
         self.limiter.end(permit, now)
-        self._uncount(permit)
 
     def _put_back(self, permit: Permit) -> None:
         self.limiter.put_back(permit)

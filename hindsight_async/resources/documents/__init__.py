@@ -1,0 +1,1 @@
+"""Uploads: recordings and notes to a deal, papers to the library."""

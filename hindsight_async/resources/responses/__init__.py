@@ -1,0 +1,1 @@
+"""Questions to Hindsight, answered whole or as the words come."""
