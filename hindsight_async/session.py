@@ -111,15 +111,14 @@ class HindsightSession:
         _check_connections(http, proxy_url, ssl)
         _check_callable("on_outcome_unknown", on_outcome_unknown)
         _check_budget(budget, plan)
+        self._base_url = base_url
         max_in_flight = min([max_in_flight, *limits_of(http)])
         via = None if proxy_url is None else parse_proxy(proxy_url)
         check_given(key, base_url, via)
         self.budget = RateBudget.for_plan(plan_or_default(plan)) if budget is None else budget
-        self._base_url = base_url
         allowed = allowed_here(allowed_recipients)
 
-        # When it opens: one built at import goes where the tests or the child process point it.
-        def read_environment() -> Access:
+        def read_environment() -> Access:  # when it opens: tests and child processes may point it elsewhere
             allowed.read_variable()
             return read_access(key, base_url, via)
 
@@ -140,9 +139,9 @@ class HindsightSession:
         self.interviews = Interviews(
             executor, allowed=allowed, max_creates=max_creates, max_in_flight=max_in_flight
         )
-        self._offer_all_else(executor)
+        self._offer_the_rest(executor)
 
-    def _offer_all_else(self, executor: Executor) -> None:
+    def _offer_the_rest(self, executor: Executor) -> None:
         self.deals = Deals(executor)
         self.documents = Documents(executor)
         self.responses = Responses(executor)

@@ -507,7 +507,7 @@ def test_a_senseless_fuse_is_refused(wrong):
         (" jane@acme.example ", "jane@acme.example"),
         ("ju\u0308rgen@acme.example", "j\u00fcrgen@acme.example"),
         ("j@b\u00fccher.example", "j@xn--bcher-kva.example"),
-        ("STRASSE@acme.example", "stra\u00dfe@acme.example"),
+        ("STRASSE@acme.example", "strasse@acme.example"),
     ],
 )
 def test_spellings_of_one_address_are_one(address, same):

@@ -348,7 +348,7 @@ def test_a_decode_error_repeats_no_value():
 
 
 @given(
-    name=TEXT | st.none(),
+    name=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1) | st.none(),
     context=TEXT | st.dictionaries(TEXT, st.floats(allow_nan=False, allow_infinity=False) | TEXT),
 )
 @example(name=None, context={"score": 0.00001})

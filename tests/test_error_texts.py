@@ -10,6 +10,7 @@ from hindsight_async import (
     APIError,
     BulkAbortedError,
     Delivery,
+    ExportFailedError,
     HindsightError,
     LedgerError,
     NotSentError,
@@ -77,7 +78,10 @@ def test_no_text_says_that_nothing_was_sent_where_something_was(cls):
     for error in every_error(cls):
         says_nothing = "nothing was sent" in str(error)
         was_sent = error.delivery is not Delivery.NOT_SENT or error.was_refused or error.ended_run
-        about_more = getattr(error, "unrecorded", None) is not None or cls is WaitTimeoutError
+        about_more = getattr(error, "unrecorded", None) is not None or cls in (
+            WaitTimeoutError,
+            ExportFailedError,
+        )
         assert says_nothing is not (was_sent or about_more), str(error)
 
 

@@ -224,8 +224,13 @@ async def test_a_get_need_not_be_told_the_id_again(emulator, hindsight):
     assert {"contact_id": 5, "created_at": "soon"} == interview.extra
 
 
-@pytest.mark.parametrize("how", ["disconnect", 500, 503, "html", "truncated"])
-@pytest.mark.parametrize("route", ["GET /interviews/{id}", "PATCH /interviews/{id}"])
+@pytest.mark.parametrize(
+    ("route", "how"),
+    [
+        *(("GET /interviews/{id}", how) for how in ("disconnect", 500, 503, "html", "truncated")),
+        *(("PATCH /interviews/{id}", how) for how in ("disconnect", 500, 503, "html")),
+    ],
+)
 async def test_what_is_repeatable_survives_passing_faults(emulator, hindsight, route, how):
     """Three failures in a row cost pauses, not the call."""
     await hindsight.interviews.create(REQUEST)

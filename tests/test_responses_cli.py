@@ -32,17 +32,17 @@ def test_an_answer_is_printed_with_its_sources_below(ask, emulator):
     )
     done = ask("Why do we lose?")
     assert (0, "") == (done.returncode, done.stderr)
-    name = "Call\ufffd]0;owned\ufffd with Globex"
+    name = r"Call\x1b]0;owned\x07 with Globex"
     link = "    https://app.usehindsight.com/documents/viewer/doc_1"
     assert f"It is price.\n\tAlways.\n\n[1] {name} (Globex)\n{link}\n\n[2] {name}\n{link}\n" == done.stdout
     assert [{"role": "user", "content": "Why do we lose?"}] == emulator.requests[0].body["messages"]
 
 
-def test_what_a_terminal_would_obey_is_shown_as_unreadable(ask, emulator):
+def test_what_a_terminal_would_obey_is_spelled_out(ask, emulator):
     """Colours, titles, a bell, a carriage return that hides a line, letters that turn the direction."""
     emulator.responses.say("\x1b[31mred\x07 \x9b1m a\rb \u202eevil ü😀")
     done = ask("Why?")
-    assert "\ufffd[31mred\ufffd \ufffd1m a\ufffdb \ufffdevil ü😀\n" == done.stdout
+    assert "\\x1b[31mred\\x07 \\x9b1m a\\rb \\u202eevil ü😀\n" == done.stdout
 
 
 def test_with_json_the_answer_is_one_line(ask, emulator):

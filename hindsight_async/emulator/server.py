@@ -52,8 +52,7 @@ class Emulator:
         clock_skew: Seconds by which that clock is ahead.
 
     Attributes:
-        plan: The tier.
-        api_key: The key to give a client.
+        plan, api_key: The tier, and the key to give a client.
         requests: What arrived, in order; yours to clear.
         deals: The deals that GET /deals and exports have, by id; `deals.add` puts one in.
         exports: The exports by id; `exports.seconds` is how long they take, and `exports.fail_next` has one fail.

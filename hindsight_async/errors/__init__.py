@@ -214,6 +214,9 @@ class ExportFailedError(HindsightError):
         self.export_id = export_id
         self.reason = reason
 
+    def _ending(self) -> str:
+        return Ending.NO_FILE
+
 
 class RecipientNotAllowedError(HindsightError):
     """A create to an address that `allowed_recipients` does not allow."""

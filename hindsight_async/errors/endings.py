@@ -16,6 +16,7 @@ class Ending(enum.StrEnum):
     """The status is known to be a 2xx."""
 
     READ = "a read changes nothing"
+    NO_FILE = "there is no file"
     GOES_ON = "it goes on, and can be waited for again"
     RUN_ENDED = "no more rows were begun, and each outcome says what became of its row"
     RUN_RECORDED = "all that was sent is recorded"
