@@ -2,12 +2,12 @@
 
 import pytest
 
-from hindsight_async.rate.counting import KEPT_AFTER_ANSWER, RESIDUE
+from hindsight_async.rate.counting import KEPT_AFTER_ANSWER
 from hindsight_async.rate.limits import NamedLimit
 from hindsight_async.rate.policy import RatePolicy
 from hindsight_async.rate.server_clock import ServerClock
 
-FREE_AGAIN = KEPT_AFTER_ANSWER + RESIDUE
+FREE_AGAIN = KEPT_AFTER_ANSWER + 0.001
 
 
 def new_policy(limit: int) -> RatePolicy:
