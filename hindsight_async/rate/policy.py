@@ -181,7 +181,7 @@ class RatePolicy:
 
     def room(self, now: float) -> int:
         """Count the requests that may leave now, at once or evenly."""
-        self.admits(now)
+        self._look(now)
         return max(0, self._room)
 
     def next_change(self, now: float) -> float:
