@@ -146,7 +146,6 @@ class RatePolicy:
     def _take_out(self, entry: Entry) -> None:
         if entry.is_counted:
             entry.is_counted = False
-            self._belief.take_out()
             self._own.take_back(entry.sent_at)
 
     def end(self, entry: Entry, now: float) -> None:
@@ -181,7 +180,7 @@ class RatePolicy:
 
     def room(self, now: float) -> int:
         """Count the requests that may leave now, at once or evenly."""
-        self.admits(now)
+        self._look(now)
         return max(0, self._room)
 
     def next_change(self, now: float) -> float:
@@ -193,11 +192,8 @@ class RatePolicy:
         held = self._held
         cycles, ahead = divmod(ahead, self.limit)
         turn = held.taken - self.limit + ahead
-        if turn < held.free_at.until(now):
-            moment = now
-        else:
-            # Of a request under way nobody knows when it ends: as if it ended now.
-            moment = held.free_at.nth(turn) or now + KEPT_AFTER_ANSWER
+        # Of a request under way nobody knows when it ends: as if it ended now.
+        moment = now if turn < held.free_at.until(now) else held.free_at.nth(turn) or now + KEPT_AFTER_ANSWER
         if not self.admits(now) and self._full_until < inf:
             moment = max(moment, self._full_until)
         return moment + cycles * KEPT_AFTER_ANSWER
@@ -213,7 +209,7 @@ class RatePolicy:
         self._room_until, self._full_until = self._clock.next_turn(now), now
         if self._room < 1:
             falls = [way.falls_to(limit - left - 1, now) for way in ways]
-            self._full_until = max(self._held.falls_to(limit - 1, now), *falls)
+            self._full_until = max(now + RESIDUE, self._held.falls_to(limit - 1, now), *falls)
         if left or limit < belief.limit:
             self._room_until = min(self._room_until, now + LOOKED_AT_AGAIN)
             self._full_until = min(self._full_until, now + LOOKED_AT_AGAIN)
@@ -239,7 +235,7 @@ class RatePolicy:
         if entry.is_counted:
             entry.names_window = reset is not None
             self._own.count(entry.sent_at, now, reset)
-            self._belief.raise_ceiling(now)
+            self._belief.count(entry.sent_at, now)
 
     def learn(
         self,
