@@ -97,7 +97,8 @@ class Fixed:
     def learn(self, reset: float) -> bool:
         """Take in what an answer names; tell whether it can be the end of such a window: they do not overlap."""
         apart = abs(reset - self._end)
-        self._end = max(self._end, reset)
+        # An answer may be late by a window; one that names an end before that tells of a clock that was set back.
+        self._end = reset if reset < self._end - 2 * WINDOW_SECONDS else max(self._end, reset)
         return apart <= ROUNDING or apart >= WINDOW_SECONDS - ROUNDING
 
     def use_when_counted(
