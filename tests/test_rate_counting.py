@@ -193,22 +193,21 @@ def test_no_way_of_counting_is_ever_surprised(
 @given(
     offset=offsets,
     step=st.one_of(st.floats(100, 1e8), st.floats(-1e8, -100)),
-    limit=st.integers(2, 12),
     before=st.lists(requests, min_size=5, max_size=15),
     after=st.lists(requests, min_size=5, max_size=15),
 )
 @settings(max_examples=30, phases=[Phase.generate])
 def test_a_server_whose_clock_is_set_is_followed(
-    window: Window, offset: float, step: float, limit: int, before: list[Request], after: list[Request]
+    window: Window, offset: float, step: float, before: list[Request], after: list[Request]
 ) -> None:
     """From the first answer on after its clock was set, forward or back, no way of counting is surprised."""
-    world = World(window, limit, offset)
+    world = World(window, 6, offset)
     for request in before:
         world.pass_until(world.now + request.after)
         world.send(copy.copy(request))
     world.pass_until(world.now + 200.0)
     world.offset += step
-    world.server = rate_limit(window, limit, wall_offset=world.offset)
+    world.server = rate_limit(window, world.limit, wall_offset=world.offset)
     world.send(Request(0.0, 0.1, 0.1, "answered"))
     world.pass_until(world.now + 0.3)
     for request in after:

@@ -387,6 +387,7 @@ def check(policy: RatePolicy, limit: int, now: float) -> None:
 # What it costs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [True, False])
 def test_an_hour_takes_no_more_memory_than_what_is_asked_about(*, names: bool):
     """At 1,000 a minute, each of a dozen lists holds the requests of REMEMBERED seconds, and what is let go of at once."""
