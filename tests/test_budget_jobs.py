@@ -150,7 +150,7 @@ def test_another_program_keeps_its_third(model: str, habit: Habit, theirs: float
     """It never backs off, and hardly anything is refused to it or to us; our part of the limit is used all the same."""
     server = SimulatedServer(300, model)
     neighbour = Neighbour(server, habit)
-    took, job = run_job(server, 3000, neighbour=neighbour, starts=HEAD_START, phase=13 - HEAD_START)
+    took, job = run_job(server, 3000, neighbour=neighbour, starts=HEAD_START, phase=13)
     assert 3000 == job.done
     assert neighbour.refused <= theirs * neighbour.sent
     assert len(server.refused) <= 30
@@ -173,7 +173,7 @@ def test_what_another_program_leaves_when_it_goes_is_used(model: str) -> None:
     """A program that used half of the limit goes after 200 s, and we take over what it used within some minutes."""
     server = SimulatedServer(300, model)
     neighbour = Neighbour(server, "even", share=1 / 2, stays=200)
-    took, _ = run_job(server, 3000, neighbour=neighbour, starts=HEAD_START, phase=13 - HEAD_START)
+    took, _ = run_job(server, 3000, neighbour=neighbour, starts=HEAD_START, phase=13)
     assert took <= 1.4 * 670
 
 

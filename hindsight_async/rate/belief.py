@@ -110,6 +110,8 @@ class Belief:
         self.limit = limit
         # Whether answers name a Remaining, which they do from the first on, or never.
         self.names_remaining = False
+        # Whether the last one that did named a window, without which nothing is known of a fixed one.
+        self._names_window = False
         # Until when requests are to leave evenly although no others are known: of a server that names nothing the next
         # refusal would be no surprise.
         self.evenly_until = -inf
@@ -138,10 +140,6 @@ class Belief:
     def change_limit(self, limit: int) -> None:
         """Take in that the server names another limit."""
         self.limit = self._bucket.limit = limit
-
-    def take_out(self) -> None:
-        """Note that a request that `own` still holds was refused, or not sent after all."""
-        self._bucket.take_out()
 
     # What is believed
 
@@ -177,7 +175,7 @@ class Belief:
         right = [
             way
             for way in self._others
-            if (way is not self._fixed or self._fixed.is_named)
+            if (way is not self._fixed or self._names_window)
             and (way not in self._wrong or self._wrong[way][0] < now - OUT_FOR)
         ]
         return right or [min(self._wrong, key=lambda way: self._wrong[way][1])]
@@ -196,7 +194,10 @@ class Belief:
     ) -> bool:
         """Take in what an answer names, and tell whether that changes anything: see `RatePolicy.learn`."""
         before = self.now(now)
-        self.names_remaining = True
+        if not self.names_remaining:
+            # What a server lets through that refuses without numbers is a guess; this one names them.
+            self.names_remaining, self._ceiling = True, None
+        self._names_window = reset is not None
         if refused and self._own.counted.at_least(now - WINDOW_SECONDS, now):
             self._met_at = now
         if self._is_a_constant(remaining, now, refused=refused):
@@ -255,7 +256,8 @@ class Belief:
                 self._ceiling = let_through
         self._refused_at = now
 
-    def raise_ceiling(self, now: float) -> None:
+    def count(self, sent_at: float, now: float) -> None:
         """Take in that one more was let through."""
+        self._bucket.count(sent_at, now)
         if self._ceiling is not None:
             self._ceiling = max(self._ceiling, self._own.counted.at_least(now - WINDOW_SECONDS, now))

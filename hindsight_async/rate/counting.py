@@ -24,9 +24,6 @@ KEPT_AFTER_ANSWER = WINDOW_SECONDS + CLOCK_MARGIN
 LONGEST_JUDGED = 30.0
 """Seconds; an answer that took longer tells too little of when its request was counted."""
 
-SLOWEST = 1.0
-"""Seconds that another answer may take longer than this one: the bucket remembers levels, not times."""
-
 ROUNDING = 1.5
 """Seconds by which a `Reset` may be off: some servers name whole seconds, and of another second than their `Date`."""
 
@@ -97,15 +94,11 @@ class Fixed:
         # The end of the latest window, on the server's clock.
         self._end = -inf
 
-    @property
-    def is_named(self) -> bool:
-        """Whether an answer has named a window."""
-        return self._end > -inf
-
     def learn(self, reset: float) -> bool:
         """Take in what an answer names; tell whether it can be the end of such a window: they do not overlap."""
         apart = abs(reset - self._end)
-        self._end = max(self._end, reset)
+        # An answer may be late by a window; one that names an end before that tells of a clock that was set back.
+        self._end = reset if reset < self._end - 2 * WINDOW_SECONDS else max(self._end, reset)
         return apart <= ROUNDING or apart >= WINDOW_SECONDS - ROUNDING
 
     def use_when_counted(
@@ -132,12 +125,13 @@ class Fixed:
         """Return when they use no more than this: see WayOfCounting."""
         if self.most(now) <= use:
             return now
-        end = self._clock.moment_of(self._end) + self._clock.slack
-        if now < end:
-            return end + CLOCK_MARGIN
+        # What is under way may open a new window as soon as this one is over.
+        moment = max(now, self._clock.moment_of(self._end) + self._clock.slack + CLOCK_MARGIN)
+        if self.most(moment) <= use:
+            return moment
         undetermined = self._own.undetermined
         ended = undetermined.over.nth(len(undetermined.sent) - floor(use) - 1)
-        return inf if ended is None else max(now, ended + KEPT_AFTER_ANSWER) + CLOCK_MARGIN
+        return inf if ended is None else max(moment, ended + KEPT_AFTER_ANSWER + RESIDUE)
 
 
 class Weighted:
@@ -156,7 +150,7 @@ class Weighted:
     ) -> tuple[float, float]:
         """Bound what our other requests used: see WayOfCounting."""
         if reset is None:
-            return 0, self.most(answered_at) - 1
+            return 0, self._most_between(sent_at, answered_at) - 1
         own, slack = self._own, self._clock.slack
         turn = self._clock.moment_of(reset)
         last, current = own.window(reset - WINDOW_SECONDS), own.window(reset)
@@ -170,17 +164,17 @@ class Weighted:
         most = current.sent.until(answered_at) + unsure + left_at_most * (len(last.sent) + earlier) - 1
         return least, max(0.0, most)
 
-    def _counts(self, now: float) -> tuple[float, int, int]:
-        """Return the moment at which this minute ends, and what is in the last one's count and in its own.
+    def _counts(self, moment: float) -> tuple[float, int, int]:
+        """Return when the minute of a moment ends, and what is in the last one's count and in its own.
 
         What may be in either is in this one's, where it weighs more.
         """
         own, slack = self._own, self._clock.slack
-        reset = self._clock.minute_end(now - slack)
+        reset = self._clock.minute_end(moment - slack)
         turn = self._clock.moment_of(reset)
         begun = turn - WINDOW_SECONDS - slack
-        unsure = own.undetermined.at_most(begun, now)
-        earlier = own.undetermined.at_most(begun - WINDOW_SECONDS, now) - unsure
+        unsure = own.undetermined.at_most(begun, inf)
+        earlier = own.undetermined.at_most(begun - WINDOW_SECONDS, inf) - unsure
         return (
             turn + slack,
             len(own.window(reset - WINDOW_SECONDS).sent) + earlier,
@@ -189,17 +183,22 @@ class Weighted:
 
     def most(self, now: float) -> float:
         """Return the most that our requests may use now."""
-        turn, last, current = self._counts(now)
-        return floor((turn - now) / WINDOW_SECONDS * last) + current
+        return self._most_between(now, now)
+
+    def _most_between(self, since: float, until: float) -> float:
+        """Return the most that they may use at any moment of a stretch of time."""
+        turn, last, current = self._counts(since)
+        use = floor(min(1.0, (turn - since) / WINDOW_SECONDS) * last) + current
+        return use if until <= turn else max(use, self._most_between(turn + CLOCK_MARGIN, until))
 
     def falls_to(self, use: float, now: float) -> float:
         """Return when they use no more than this: see WayOfCounting."""
         moment = now
         # Two turns at most: by then both counts are of minutes in which nothing was sent, or wait for an answer.
         for _ in range(3):
-            turn, last, current = self._counts(moment)
-            if floor((turn - moment) / WINDOW_SECONDS * last) + current <= use:
+            if self.most(moment) <= use:
                 return moment
+            turn, last, current = self._counts(moment)
             if current <= use:
                 return turn - (floor(use) - current + 1) / last * WINDOW_SECONDS + RESIDUE
             moment = turn + CLOCK_MARGIN
@@ -209,58 +208,59 @@ class Weighted:
 class Bucket:
     """A level that each request raises by one and that sinks evenly, by the limit in 60 s.
 
-    Of the past it knows nothing but the level, so it is followed as time goes on: its highest, as if each request had been
-    counted when it was sent, and its lowest, as if each that passed had been when its answer came.
+    Of the past it knows nothing but the level, so it is followed as time goes on. At its highest it is as if each request
+    had been counted when it was over, and all that are under way just now. At its lowest it is as if each that passed had
+    been counted when its answer came, less what sinks in the longest time that one took since the level was last nothing.
     """
 
     def __init__(self, own: OwnRequests, limit: int) -> None:
         self._own = own
         self.limit = limit
-        self._highest = self._lowest = 0.0
-        self._highest_at = self._lowest_at = -inf
+        # The highest without those under way, when it was so, and how many requests that were over are in it.
+        self._highest, self._highest_at, self._over = 0.0, -inf, 0
+        # The level as if each had been counted with its answer, when it was so, and the longest that one took.
+        self._answered, self._answered_at, self._longest = 0.0, -inf, 0.0
         # The lowest after each answer, of late.
         self._levels: deque[tuple[float, float]] = deque()
-        # How many of those sent, and of those surely counted, are in the levels.
-        self._sent = self._counted = 0
 
-    def _sunk(self, level: float, since: float, now: float) -> float:
-        return max(0.0, level - max(0.0, now - since) * self.limit / WINDOW_SECONDS)
+    def _sinks(self, seconds: float) -> float:
+        return max(0.0, seconds) * self.limit / WINDOW_SECONDS
 
-    def _follow(self) -> None:
-        own = self._own
-        for moment in own.all.sent.beyond(self._sent):
-            self._highest = self._sunk(self._highest, self._highest_at, moment) + 1
-            self._highest_at = max(self._highest_at, moment)
-        for moment in own.counted.over.beyond(self._counted):
-            self._lowest = self._sunk(self._lowest, self._lowest_at, moment) + 1
-            self._lowest_at = max(self._lowest_at, moment)
-            self._levels.append((self._lowest_at, self._lowest))
-        self._sent, self._counted = len(own.all.sent), len(own.counted.over)
-        while self._levels and self._levels[0][0] < self._lowest_at - LONGEST_JUDGED:
+    def count(self, sent_at: float, answered_at: float) -> None:
+        """Note that the server has let one through."""
+        level = max(0.0, self._answered - self._sinks(answered_at - self._answered_at))
+        self._longest = max(self._longest if level else 0.0, answered_at - sent_at)
+        self._answered, self._answered_at = level + 1, answered_at
+        self._levels.append((answered_at, level + 1 - self._sinks(self._longest)))
+        while self._levels[0][0] < answered_at - LONGEST_JUDGED:
             self._levels.popleft()
-
-    def take_out(self) -> None:
-        """Note that one of those sent was refused, or not sent after all; `own` must hold it still."""
-        self._follow()
-        self._highest = max(0.0, self._highest - 1)
-        self._sent -= 1
 
     def use_when_counted(
         self, sent_at: float, answered_at: float, reset: float | None
     ) -> tuple[float, float]:
         """Bound what our other requests used: see WayOfCounting."""
         del reset
-        self._follow()
         # Those of which the answer was here before this one left were counted before it.
-        since, level = next((at for at in reversed(self._levels) if at[0] <= sent_at), (sent_at, 0.0))
-        slack = (answered_at - sent_at + SLOWEST) * self.limit / WINDOW_SECONDS
-        return max(0.0, self._sunk(level, since, answered_at) - slack), self.most(answered_at) + slack
+        since, level = next(
+            (known for known in reversed(self._levels) if known[0] <= sent_at), (sent_at, 0.0)
+        )
+        most = self.most(answered_at) - 1 + self._sinks(answered_at - sent_at)
+        return max(0.0, level - self._sinks(answered_at - since)), max(0.0, most)
 
     def most(self, now: float) -> float:
         """Return the most that our requests may use now."""
-        self._follow()
-        return self._sunk(self._highest, self._highest_at, now)
+        over = self._own.all.over
+        for moment in over.beyond(self._over):
+            self._highest = max(0.0, self._highest - self._sinks(moment - self._highest_at)) + 1
+            self._highest_at = moment
+        self._over = len(over)
+        return max(0.0, self._highest - self._sinks(now - self._highest_at)) + self._own.under_way
 
     def falls_to(self, use: float, now: float) -> float:
         """Return when they use no more than this: see WayOfCounting."""
-        return now + max(0.0, self.most(now) - use) * WINDOW_SECONDS / self.limit
+        excess = self.most(now) - use
+        if excess <= 0:
+            return now
+        if self._own.under_way > use:
+            return inf
+        return now + excess * WINDOW_SECONDS / self.limit

@@ -177,9 +177,10 @@ class OwnRequests:
             requests.forget(now - REMEMBERED)
 
     def _forget_windows(self) -> None:
-        # A sliding server names a window of its own with each answer.
+        # A sliding server names a window of its own with each answer. The first named goes, not the one that ends first:
+        # that would be each new one, once the server's clock was set back.
         while len(self.windows) > WINDOWS_REMEMBERED:
-            del self.windows[min(self.windows)]
+            del self.windows[next(iter(self.windows))]
 
 
 _NONE = Requests()

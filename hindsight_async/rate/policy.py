@@ -146,7 +146,6 @@ class RatePolicy:
     def _take_out(self, entry: Entry) -> None:
         if entry.is_counted:
             entry.is_counted = False
-            self._belief.take_out()
             self._own.take_back(entry.sent_at)
 
     def end(self, entry: Entry, now: float) -> None:
@@ -212,7 +211,7 @@ class RatePolicy:
         self._room_until, self._full_until = self._clock.next_turn(now), now
         if self._room < 1:
             falls = [way.falls_to(limit - left - 1, now) for way in ways]
-            self._full_until = max(self._held.falls_to(limit - 1, now), *falls)
+            self._full_until = max(now + RESIDUE, self._held.falls_to(limit - 1, now), *falls)
         if left or limit < belief.limit:
             self._room_until = min(self._room_until, now + LOOKED_AT_AGAIN)
             self._full_until = min(self._full_until, now + LOOKED_AT_AGAIN)
@@ -238,7 +237,7 @@ class RatePolicy:
         if entry.is_counted:
             entry.names_window = reset is not None
             self._own.count(entry.sent_at, now, reset)
-            self._belief.raise_ceiling(now)
+            self._belief.count(entry.sent_at, now)
 
     def learn(
         self,
