@@ -55,6 +55,15 @@ async def send(
     return left
 
 
+async def fail_to_connect(client: BudgetClient, seconds: float = 0.1) -> float:
+    """Try for so many seconds to send one request, none of which leaves; tell when the try began."""
+    permit = await client.acquire(ROUTE)
+    began = asyncio.get_running_loop().time()
+    await asyncio.sleep(seconds)
+    client.put_back(permit)
+    return began
+
+
 async def warm(client: BudgetClient) -> None:
     """Have the first answer behind us."""
     await send(client, 0.0)
@@ -100,6 +109,13 @@ async def test_the_first_request_goes_alone():
     left = await asyncio.gather(*(send(client, 3.0) for _ in range(5)))
     assert 0 == left[0]
     assert [3, 3, 3, 3] == [round(moment, 3) for moment in left[1:]]
+
+
+async def test_a_first_request_that_never_left_holds_nobody_up():
+    """A server that cannot be reached has refused nobody: the rest try at once, and not one after another."""
+    client = make().join(10)
+    began = await asyncio.gather(*(fail_to_connect(client, 5.0) for _ in range(4)))
+    assert [0, 5, 5, 5] == [round(moment, 3) for moment in began]
 
 
 @pytest.mark.parametrize("failure", [OSError, asyncio.CancelledError])
@@ -652,6 +668,67 @@ async def test_a_failed_probe_is_followed_by_another():
     assert [6, 7] == [round(moment, 3) for moment in left]
 
 
+async def test_a_probe_that_never_left_lets_the_next_one_probe():
+    """After a 429 one that could not connect has probed nothing: the next goes in its place, alone, and the rest behind it."""
+    client = make().join(9)
+    await send(client, 0.0, status=429, said=headers(Retry_After=5))
+    lost = [fail_to_connect(client, 2.0), fail_to_connect(client, 2.0)]
+    left = await asyncio.gather(*lost, *(send(client, 1.0) for _ in range(2)))
+    assert [5, 7, 9, 10] == [round(moment, 3) for moment in left]
+
+
+async def test_a_probe_of_months_that_never_left_lets_the_next_one_probe():
+    """Nobody waits some minutes more because a connection was refused."""
+    client = make().join(9)
+    await send(client, 0.0, status=429, said=headers(Retry_After=5184000))
+    await asyncio.sleep(PROBED_EVERY)
+    await fail_to_connect(client, 1.0)
+    assert PROBED_EVERY + 1 == pytest.approx(await send(client), abs=0.01)
+
+
+async def test_what_never_left_uses_nothing_of_the_plan_up():
+    """However many connections were refused, as many requests leave as if there had been none."""
+    budget = make()
+    client = budget.join(100)
+    for _ in range(3):
+        await asyncio.gather(*(fail_to_connect(client) for _ in range(60)))
+    assert (60, 0) == (budget.snapshot().free_now, budget.snapshot().in_flight)
+    left = await asyncio.gather(*(send(client) for _ in range(61)))
+    assert 60 == len([moment for moment in left if moment < 1])
+    assert max(left) > 60
+
+
+async def test_a_full_window_opens_with_what_never_left():
+    """Whoever waits behind requests that turn out never to have left goes at once."""
+    client = make(3).join(9)
+    await warm(client)
+    trying = [asyncio.ensure_future(fail_to_connect(client, 10.0)) for _ in range(2)]
+    await asyncio.sleep(1)
+    assert 10 == round(await send(client), 3)
+    await asyncio.gather(*trying)
+
+
+async def test_a_limit_that_was_lowered_meanwhile_holds_for_what_comes_back():
+    """Forty permits that come back under a limit of 10 are no forty permits."""
+    client = make().join(100)
+    await warm(client)
+    trying = [asyncio.ensure_future(fail_to_connect(client, 5.0)) for _ in range(40)]
+    await send(client, 1.0, said=headers(limit=10))
+    await asyncio.gather(*trying)
+    left = await asyncio.gather(*(send(client) for _ in range(10)))
+    assert 8 == len([moment for moment in left if moment < 60])
+
+
+async def test_what_never_left_does_not_add_up_to_a_burst():
+    """With one request a second, ten that never left make room for one, or with what time brings for two, and not for ten."""
+    client = make(burst=1).join(100)
+    await warm(client)
+    await asyncio.gather(*(fail_to_connect(client, 20.0) for _ in range(10)))
+    began = asyncio.get_running_loop().time()
+    left = await asyncio.gather(*(send(client, 0.0) for _ in range(10)))
+    assert 2 >= len([moment for moment in left if moment < began + 0.9])
+
+
 async def test_a_smaller_limit_is_adopted_at_once_with_one_warning(caplog: pytest.LogCaptureFixture):
     """Configured 60 and named 30: one warning names both, and 30 go in a minute."""
     budget = make(60)
@@ -903,6 +980,22 @@ def test_what_a_dead_loop_left_behind_is_of_no_consequence():
     asyncio.run(go_on())
     loop.run_until_complete(asyncio.gather(waiter, return_exceptions=True))
     loop.close()
+    assert (58, 0) == (budget.snapshot().free_now, budget.snapshot().in_flight)
+
+
+def test_what_comes_back_after_its_loop_is_gone_frees_nothing():
+    """The next loop's count knows nothing of a permit of the last one."""
+    budget = make(60)
+    client = budget.join(2)
+    loop = asyncio.new_event_loop()
+    permit = loop.run_until_complete(client.acquire(ROUTE))
+    loop.close()
+
+    async def go_on() -> None:
+        await send(client, 0.0)
+        client.put_back(permit)
+
+    asyncio.run(go_on())
     assert (58, 0) == (budget.snapshot().free_now, budget.snapshot().in_flight)
 
 

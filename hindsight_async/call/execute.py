@@ -1,6 +1,7 @@
 """The loop of one call: permit, send, judge, then return, raise, or wait and try again."""
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -8,6 +9,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from hindsight_async.call.answer import judge
+from hindsight_async.call.failure import may_have_left
 from hindsight_async.call.request import Call, Reply
 from hindsight_async.call.retry import RetryPolicy, pause_before_next
 from hindsight_async.call.streaming import ReplyStream
@@ -206,7 +208,9 @@ class Executor:
 
 def _release(client: BudgetClient, permit: Permit, reply: Reply | None) -> None:
     """Give the permit back; that of a stream when it is closed, since the request is not over before."""
-    if reply is None or reply.stream is None:
+    if reply is None and not may_have_left(sys.exception()):  # without a reply, one is on its way up
+        client.put_back(permit)
+    elif reply is None or reply.stream is None:
         client.release(permit, reply)
     else:
         reply.stream.when_closed(partial(client.release, permit, reply))

@@ -15,7 +15,14 @@ from attrs import field, frozen, validators
 from hindsight_async.call.access import Access
 from hindsight_async.call.body import WatchedBody, WatchedBytes, WatchedForm, opened
 from hindsight_async.call.connections import Connections
-from hindsight_async.call.failure import NOT_CONNECTED, describe, failure_of, foreign_cause, outcome_unknown
+from hindsight_async.call.failure import (
+    NOT_CONNECTED,
+    describe,
+    failure_of,
+    foreign_cause,
+    note_that_it_may_have_left,
+    outcome_unknown,
+)
 from hindsight_async.call.proxy import Proxy
 from hindsight_async.call.request import JSON, Call, Multipart, Query, Reply
 from hindsight_async.call.retry import delivery_of
@@ -23,7 +30,6 @@ from hindsight_async.call.streaming import ReplyStream
 from hindsight_async.errors import Delivery, HindsightError, OutcomeUnknownError
 
 logger = logging.getLogger("hindsight_async.call")
-
 
 _REPEATED_BY_AIOHTTP = frozenset({"GET"})
 
@@ -183,8 +189,9 @@ class Transport:
             failure = failure_of(what, call, response, left=left)
             # An aiohttp error's repr shows the headers, so none may hang on to what is raised.
             failure.__cause__ = foreign_cause(error)
-        except asyncio.CancelledError:
-            if body is not None and body.left:
+        except asyncio.CancelledError as cancelled:
+            if body is None or body.left:
+                note_that_it_may_have_left(cancelled)
                 self._tell_of_cut_off(call, response, attempt)
             raise
         else:

@@ -136,8 +136,8 @@ class RatePolicy:
     def put_back(self, entry: Entry) -> None:
         """Take out an entry whose request was not sent."""
         self._held.taken -= 1
-        self._room += 1
         self._take_out(entry)
+        self._room, self._changed = 0, True
 
     def refuse(self, entry: Entry) -> None:
         """Note that the server refused a request, and so did not count it; `end` it all the same."""

@@ -124,7 +124,7 @@ class Scheduler:
             if not self.limiter.lapsed(permit, now):
                 return permit
             # The process stood still between the caller's turn and this line for longer than the permit is good for.
-            self._put_back(permit)
+            self.put_back(permit)
 
     async def _turn_in_line(
         self, client: BudgetClient, route: str, lane: Lane, deadline: float | None, now: float
@@ -170,8 +170,8 @@ class Scheduler:
         """Let go of a caller that was cancelled, be it in line or in the turn of the loop that brought its permit."""
         if waiter.turn.cancel() or waiter.turn.cancelled():
             queue.leave(waiter)
-        elif isinstance(permit := waiter.turn.result(), Permit) and permit.era == self._era:
-            self._put_back(permit)
+        elif isinstance(permit := waiter.turn.result(), Permit):
+            self.put_back(permit)
 
     def _counted(self, permit: Permit) -> Permit:
         permit.client.in_flight += 1
@@ -190,7 +190,10 @@ class Scheduler:
         self.limiter.end(permit, now)
         self._uncount(permit)
 
-    def _put_back(self, permit: Permit) -> None:
+    def put_back(self, permit: Permit) -> None:
+        """End a request of which nothing left: its permit is for the next."""
+        if permit.era != self._era:
+            return
         self.limiter.put_back(permit)
         self._uncount(permit)
 
@@ -253,7 +256,7 @@ class Scheduler:
             self._timer = None
 
     def next_permit_at(self, now: float) -> float:
-        """Name the moment, at a guess, at which one caller more than now wait will have a permit."""
+        """Name the moment, at a guess, at which one caller more than now wait will have a permit; inf for unknown."""
         return next_permit_at(self.queue.waiting, self.limiter, now)
 
     # Callers are turned away
