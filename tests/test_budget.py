@@ -904,6 +904,17 @@ async def test_nobody_is_told_of_a_wait_of_no_seconds(caplog: pytest.LogCaptureF
     assert all(text.endswith("nobody knows for how long yet") for text in texts)
 
 
+async def test_the_full_window_of_another_route_is_no_reason_to_wait():
+    """Whoever waits for its own session's answer is not told of the minute that some other route has to wait."""
+    told: list[tuple[float, str]] = []
+    budget = make(300, on_wait=lambda seconds, reason, _: told.append((seconds, reason)))
+    client = budget.join(1)
+    await send(client, route="GET /x", said=headers(limit=300))
+    await send(client, said=headers(limit=2))
+    await asyncio.gather(*(send(client, route="GET /x", said=headers(limit=300)) for _ in range(2)))
+    assert [(inf, "max in flight")] == told
+
+
 async def test_what_is_nearly_over_is_not_said_to_be_over():
     """The rest of a wait is rounded up where it would read as none."""
     client = make().join(1)
