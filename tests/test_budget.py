@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from hindsight_async.errors import DeadlineExceededError, QuotaExceededError, WrongEventLoopError
 from hindsight_async.rate import BudgetClient, BudgetSnapshot, Plan, RateBudget
+from hindsight_async.rate.cooldown import FIRST_PAUSE, PROBED_EVERY
 from hindsight_async.rate.counting import KEPT_AFTER_ANSWER
 from permits import PermitBlock
 from virtual_time import VirtualTimeLoop
@@ -51,6 +53,15 @@ async def send(
         await asyncio.sleep(seconds)
         permit.answered(status, said if said is not None else headers())
     return left
+
+
+async def fail_to_connect(client: BudgetClient, seconds: float = 0.1) -> float:
+    """Try for so many seconds to send one request, none of which leaves; tell when the try began."""
+    permit = await client.acquire(ROUTE)
+    began = asyncio.get_running_loop().time()
+    await asyncio.sleep(seconds)
+    client.put_back(permit)
+    return began
 
 
 async def warm(client: BudgetClient) -> None:
@@ -98,6 +109,13 @@ async def test_the_first_request_goes_alone():
     left = await asyncio.gather(*(send(client, 3.0) for _ in range(5)))
     assert 0 == left[0]
     assert [3, 3, 3, 3] == [round(moment, 3) for moment in left[1:]]
+
+
+async def test_a_first_request_that_never_left_holds_nobody_up():
+    """A server that cannot be reached has refused nobody: the rest try at once, and not one after another."""
+    client = make().join(10)
+    began = await asyncio.gather(*(fail_to_connect(client, 5.0) for _ in range(4)))
+    assert [0, 5, 5, 5] == [round(moment, 3) for moment in began]
 
 
 @pytest.mark.parametrize("failure", [OSError, asyncio.CancelledError])
@@ -382,7 +400,7 @@ async def test_a_used_up_month_raises_at_once_for_all():
     assert 1200 == len([one for one in outcomes if isinstance(one, QuotaExceededError)])
     with pytest.raises(QuotaExceededError, match="until 2026-04-01 00:00:00 UTC"):
         await send(client)
-    assert april == budget.snapshot().closed_until
+    assert NOON + timedelta(seconds=PROBED_EVERY) == budget.snapshot().closed_until
     await refused
 
 
@@ -425,6 +443,96 @@ async def test_a_wait_beyond_the_longest_is_a_quota():
     assert NOON + timedelta(seconds=91) == refusal.value.reset_at
     await asyncio.sleep(1.5)
     assert 91 == round(await send(client), 3)
+
+
+@pytest.mark.parametrize(
+    ("named", "until"),
+    [
+        ({"Retry_After": 5184000}, NOON + timedelta(days=60)),
+        ({"reset": 7200}, NOON + timedelta(hours=2)),
+        ({"reset": 60, "Retry_After": 3600}, NOON + timedelta(hours=1)),
+        (
+            {"X_Usage_Remaining": 0, "X_Usage_Period_End": "2026-04-01T00:00:00Z"},
+            datetime(2026, 4, 1, tzinfo=UTC),
+        ),
+        ({"X_Usage_Remaining": 0, "Retry_After": 3600}, NOON + timedelta(hours=1)),
+    ],
+)
+async def test_a_refusal_for_long_says_what_was_named_and_when_the_next_try_is(
+    named: dict[str, object], until: datetime
+):
+    """Whatever header named the wait, the error has the API's code, the moment, and the seconds to the next try."""
+    client = make().join(1)
+    await send(client, 0.0, status=429, said=headers(**named))
+    await asyncio.sleep(100)
+    with pytest.raises(QuotaExceededError, match=r"until 2026-.* UTC; .* tries again in 200 s") as refusal:
+        await send(client)
+    assert ("rate_limit_exceeded", until) == (refusal.value.code, refusal.value.reset_at)
+    assert PROBED_EVERY - 100 == pytest.approx(refusal.value.retry_after, abs=0.001)
+
+
+async def test_a_refusal_that_names_months_is_probed_every_few_minutes():
+    """One request tries every `PROBED_EVERY` seconds while all others are told no, and the first that passes opens for all."""
+    client = make().join(10)
+    loop = asyncio.get_running_loop()
+    months = headers(Retry_After=5184000)
+    await send(client, 0.0, status=429, said=months)
+    for status in (429, 429, 200):
+        refused_at = loop.time()
+        await asyncio.sleep(PROBED_EVERY - 1)
+        with pytest.raises(QuotaExceededError):
+            await send(client)
+        await asyncio.sleep(1)
+        probe = asyncio.ensure_future(send(client, 2.0, status=status, said=months))
+        await asyncio.sleep(1)
+        for _ in range(5):
+            with pytest.raises(QuotaExceededError) as refusal:
+                await send(client)
+            assert FIRST_PAUSE == refusal.value.retry_after
+        assert PROBED_EVERY == pytest.approx(await probe - refused_at, abs=0.01)
+    passed_at = loop.time()
+    assert passed_at == await send(client)
+
+
+async def test_a_probe_that_is_not_answered_is_a_try_as_well():
+    """After it, too, the next one tries only some minutes later: nobody asks a server again and again that asked for peace."""
+    client = make().join(10)
+    await send(client, 0.0, status=429, said=headers(Retry_After=5184000))
+    await asyncio.sleep(PROBED_EVERY)
+    async with PermitBlock(client, route=ROUTE):
+        await asyncio.sleep(10)
+    with pytest.raises(QuotaExceededError) as refusal:
+        await send(client)
+    assert PROBED_EVERY == pytest.approx(refusal.value.retry_after, abs=0.001)
+    await asyncio.sleep(PROBED_EVERY)
+    assert 2 * PROBED_EVERY + 10 == pytest.approx(await send(client), abs=0.01)
+
+
+async def test_whoever_takes_long_waits_is_not_asked_to_probe_them():
+    """With `max_rate_wait` above what the server named, a call waits that long and nobody tries before."""
+    client = make(max_rate_wait=3600.0).join(1)
+    await send(client, 0.0, status=429, said=headers(Retry_After=1800))
+    assert 1800 == round(await send(client), 3)
+
+
+async def test_a_probe_that_is_refused_for_a_shorter_wait_is_believed():
+    """The server named months and then half a minute: calls wait for that one."""
+    client = make().join(1)
+    await send(client, 0.0, status=429, said=headers(Retry_After=5184000))
+    await asyncio.sleep(PROBED_EVERY)
+    await send(client, 0.0, status=429, said=headers(Retry_After=30))
+    assert PROBED_EVERY + 30 == pytest.approx(await send(client), abs=0.01)
+
+
+async def test_an_unnamed_wait_longer_than_anybody_takes_is_not_said_to_be_asked_for():
+    """Where no server named a wait, no text says that it did, and the seconds to the next try are there all the same."""
+    client = make(max_rate_wait=3.0).join(1)
+    await send(client, 0.0, status=429, said=headers())
+    with pytest.raises(
+        QuotaExceededError, match="the server refuses requests, for an unnamed time"
+    ) as refusal:
+        await send(client)
+    assert (None, FIRST_PAUSE) == (refusal.value.reset_at, refusal.value.retry_after)
 
 
 async def test_a_429_closes_the_cooldown_until_the_named_reset():
@@ -523,6 +631,18 @@ async def test_a_reset_in_the_past_is_a_short_pause():
     assert 5 == round(await send(client, 0.0), 3)
 
 
+async def test_a_reset_in_the_past_with_nothing_left_is_probed_with_growing_pauses():
+    """Refused for `Remaining: 0` of a window that is over, a call tries after 5, 15 and 35 s, or is told at once that it is too late."""
+    client = make().join(10)
+    over = headers(limit=60, remaining=0, reset=int(NOON.timestamp()) - 30)
+    left = [await send(client, 0.0, status=429, said=over, deadline=60.0) for _ in range(4)]
+    assert [0, 5, 15, 35] == [round(moment, 2) for moment in left]
+    with pytest.raises(DeadlineExceededError) as refusal:
+        await send(client, deadline=60.0)
+    assert 35 == round(asyncio.get_running_loop().time(), 2)
+    assert 40 == round(refusal.value.retry_after or 0, 2)
+
+
 async def test_jitter_only_lengthens():
     """With jitter the cooldown opens later than named, by a tenth of the wait and by a second at most."""
     for wait, opens in ((4, 4.4), (50, 51)):
@@ -546,6 +666,67 @@ async def test_a_failed_probe_is_followed_by_another():
         await fail()
     left = await asyncio.gather(send(client, 1.0), send(client, 1.0))
     assert [6, 7] == [round(moment, 3) for moment in left]
+
+
+async def test_a_probe_that_never_left_lets_the_next_one_probe():
+    """After a 429 one that could not connect has probed nothing: the next goes in its place, alone, and the rest behind it."""
+    client = make().join(9)
+    await send(client, 0.0, status=429, said=headers(Retry_After=5))
+    lost = [fail_to_connect(client, 2.0), fail_to_connect(client, 2.0)]
+    left = await asyncio.gather(*lost, *(send(client, 1.0) for _ in range(2)))
+    assert [5, 7, 9, 10] == [round(moment, 3) for moment in left]
+
+
+async def test_a_probe_of_months_that_never_left_lets_the_next_one_probe():
+    """Nobody waits some minutes more because a connection was refused."""
+    client = make().join(9)
+    await send(client, 0.0, status=429, said=headers(Retry_After=5184000))
+    await asyncio.sleep(PROBED_EVERY)
+    await fail_to_connect(client, 1.0)
+    assert PROBED_EVERY + 1 == pytest.approx(await send(client), abs=0.01)
+
+
+async def test_what_never_left_uses_nothing_of_the_plan_up():
+    """However many connections were refused, as many requests leave as if there had been none."""
+    budget = make()
+    client = budget.join(100)
+    for _ in range(3):
+        await asyncio.gather(*(fail_to_connect(client) for _ in range(60)))
+    assert (60, 0) == (budget.snapshot().free_now, budget.snapshot().in_flight)
+    left = await asyncio.gather(*(send(client) for _ in range(61)))
+    assert 60 == len([moment for moment in left if moment < 1])
+    assert max(left) > 60
+
+
+async def test_a_full_window_opens_with_what_never_left():
+    """Whoever waits behind requests that turn out never to have left goes at once."""
+    client = make(3).join(9)
+    await warm(client)
+    trying = [asyncio.ensure_future(fail_to_connect(client, 10.0)) for _ in range(2)]
+    await asyncio.sleep(1)
+    assert 10 == round(await send(client), 3)
+    await asyncio.gather(*trying)
+
+
+async def test_a_limit_that_was_lowered_meanwhile_holds_for_what_comes_back():
+    """Forty permits that come back under a limit of 10 are no forty permits."""
+    client = make().join(100)
+    await warm(client)
+    trying = [asyncio.ensure_future(fail_to_connect(client, 5.0)) for _ in range(40)]
+    await send(client, 1.0, said=headers(limit=10))
+    await asyncio.gather(*trying)
+    left = await asyncio.gather(*(send(client) for _ in range(10)))
+    assert 8 == len([moment for moment in left if moment < 60])
+
+
+async def test_what_never_left_does_not_add_up_to_a_burst():
+    """With one request a second, ten that never left make room for one, or with what time brings for two, and not for ten."""
+    client = make(burst=1).join(100)
+    await warm(client)
+    await asyncio.gather(*(fail_to_connect(client, 20.0) for _ in range(10)))
+    began = asyncio.get_running_loop().time()
+    left = await asyncio.gather(*(send(client, 0.0) for _ in range(10)))
+    assert 2 >= len([moment for moment in left if moment < began + 0.9])
 
 
 async def test_a_smaller_limit_is_adopted_at_once_with_one_warning(caplog: pytest.LogCaptureFixture):
@@ -647,7 +828,7 @@ async def test_whoever_waits_learns_for_how_long_and_why():
     await asyncio.sleep(1.5)
     asking = asyncio.ensure_future(send(client))
     await asyncio.gather(*waiting, asking)
-    assert (0.0, "waiting for one answer", 1) == told[0]
+    assert (inf, "waiting for one answer", 1) == told[0]
     assert ("window full", 2) == told[2][1:]
     assert 59.0 < told[2][0] < 60.6
     await send(client, status=429, said=headers(Retry_After=30))
@@ -698,6 +879,49 @@ async def test_a_long_wait_is_warned_of_once(caplog: pytest.LogCaptureFixture):
     logging.getLogger("hindsight_async.rate").removeHandler(handler)
     assert 2 == len(moments)
     assert "window full" in caplog.records[0].getMessage()
+
+
+async def test_nobody_is_told_of_a_wait_of_no_seconds(caplog: pytest.LogCaptureFixture):
+    """While an answer is in the way, of a probe or of the session's own requests, how long it takes is unknown, and so told."""
+    told: list[tuple[float, str]] = []
+    budget = make(on_wait=lambda seconds, reason, _: told.append((seconds, reason)))
+    client, other = budget.join(1), budget.join(9)
+    probe = asyncio.ensure_future(send(client, 20.0))
+    await asyncio.sleep(0)
+    with pytest.raises(
+        DeadlineExceededError, match=r"passed before .* \(waiting for one answer\)"
+    ) as refusal:
+        await send(other, deadline=10.0)
+    assert refusal.value.retry_after is None
+    assert (inf, 0) == (budget.snapshot().seconds_until_next_permit, budget.snapshot().free_now)
+    await probe
+    await asyncio.gather(send(client, 20.0), send(client))
+    assert [(inf, "waiting for one answer"), (inf, "max in flight")] == told
+    texts = [record.getMessage() for record in caplog.records]
+    assert ["(waiting for one answer)", "(max in flight)"] == [
+        text[text.index("(") : text.index(")") + 1] for text in texts
+    ]
+    assert all(text.endswith("nobody knows for how long yet") for text in texts)
+
+
+async def test_the_full_window_of_another_route_is_no_reason_to_wait():
+    """Whoever waits for its own session's answer is not told of the minute that some other route has to wait."""
+    told: list[tuple[float, str]] = []
+    budget = make(300, on_wait=lambda seconds, reason, _: told.append((seconds, reason)))
+    client = budget.join(1)
+    await send(client, route="GET /x", said=headers(limit=300))
+    await send(client, said=headers(limit=2))
+    await asyncio.gather(*(send(client, route="GET /x", said=headers(limit=300)) for _ in range(2)))
+    assert [(inf, "max in flight")] == told
+
+
+async def test_what_is_nearly_over_is_not_said_to_be_over():
+    """The rest of a wait is rounded up where it would read as none."""
+    client = make().join(1)
+    await send(client, 0.0, status=429, said=headers(Retry_After=10))
+    await asyncio.sleep(9.98)
+    with pytest.raises(DeadlineExceededError, match=r"another 0\.1 s"):
+        await send(client, deadline=9.99)
 
 
 async def test_a_snapshot_shows_who_waits():
@@ -767,6 +991,22 @@ def test_what_a_dead_loop_left_behind_is_of_no_consequence():
     asyncio.run(go_on())
     loop.run_until_complete(asyncio.gather(waiter, return_exceptions=True))
     loop.close()
+    assert (58, 0) == (budget.snapshot().free_now, budget.snapshot().in_flight)
+
+
+def test_what_comes_back_after_its_loop_is_gone_frees_nothing():
+    """The next loop's count knows nothing of a permit of the last one."""
+    budget = make(60)
+    client = budget.join(2)
+    loop = asyncio.new_event_loop()
+    permit = loop.run_until_complete(client.acquire(ROUTE))
+    loop.close()
+
+    async def go_on() -> None:
+        await send(client, 0.0)
+        client.put_back(permit)
+
+    asyncio.run(go_on())
     assert (58, 0) == (budget.snapshot().free_now, budget.snapshot().in_flight)
 
 

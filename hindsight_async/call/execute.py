@@ -1,6 +1,7 @@
 """The loop of one call: permit, send, judge, then return, raise, or wait and try again."""
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -8,6 +9,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from hindsight_async.call.answer import judge
+from hindsight_async.call.failure import may_have_left
 from hindsight_async.call.request import Call, Multipart, Reply
 from hindsight_async.call.retry import RetryPolicy, pause_before_next
 from hindsight_async.call.streaming import ReplyStream, StreamPlaces
@@ -227,7 +229,9 @@ class Executor:
 def _release(client: BudgetClient, permit: Permit, reply: Reply | None) -> None:
     """Give the permit back. That of a stream counts from here on, but stays in flight until it is closed."""
     answer = None if reply is None or reply.elsewhere else reply
-    if reply is None or reply.stream is None:
+    if reply is None and not may_have_left(sys.exception()):  # without a reply, one is on its way up
+        client.put_back(permit)
+    elif reply is None or reply.stream is None:
         client.release(permit, answer)
     else:
         client.answered(permit, answer)

@@ -1,5 +1,6 @@
 """What the network did to a call, in words and as an error."""
 
+import asyncio
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +23,21 @@ NOT_CONNECTED = (
 
 ClientConnectorError is a ClientOSError too, which else means a connection lost: ask for these first.
 """
+
+
+_MAY_HAVE_LEFT = "the request may have left"
+
+
+def note_that_it_may_have_left(cancelled: asyncio.CancelledError) -> None:
+    """Note on a cancellation, which has no field for it, that it may have come after the request left."""
+    cancelled.add_note(_MAY_HAVE_LEFT)
+
+
+def may_have_left(error: BaseException | None) -> bool:
+    """Tell whether a request may have left whose attempt ended in this, and in no answer."""
+    if isinstance(error, asyncio.CancelledError):
+        return _MAY_HAVE_LEFT in getattr(error, "__notes__", ())
+    return isinstance(error, OutcomeUnknownError) or not isinstance(error, Exception)
 
 
 def without_whole_answer(

@@ -19,6 +19,7 @@ from hindsight_async.call.failure import (
     NOT_CONNECTED,
     describe,
     foreign_cause,
+    note_that_it_may_have_left,
     outcome_unknown,
     without_whole_answer,
 )
@@ -191,6 +192,8 @@ class Transport:
             left = body.left if body is not None else not isinstance(error, NOT_CONNECTED)
             outcome = without_whole_answer(what, error, call, response, pieces, left=left, lent=self._is_lent)
         except asyncio.CancelledError as cancelled:
+            if body is None or body.left:
+                note_that_it_may_have_left(cancelled)
             if body is not None and body.left:
                 self._tell_of_cut_off(call, response, pieces, attempt)
             cancelled.__traceback__ = None  # the frames of aiohttp hold the headers, with the key

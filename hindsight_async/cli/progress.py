@@ -6,6 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
+from math import inf
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -60,7 +61,7 @@ class RunProgress:
         parts = [f"{len(self._sent_at)} of {budget.limit} in the last minute"]
         if budget.closed_until is not None:
             parts.append(f"closed by the server until {budget.closed_until.astimezone():%H:%M:%S}")
-        elif budget.seconds_until_next_permit >= 1:
+        elif 1 <= budget.seconds_until_next_permit < inf:
             parts.append(f"window full, {budget.seconds_until_next_permit:.0f} s")
         failed = sum(self.counts[status] for status in _FAILURES)
         return ", ".join([*parts, *([f"{failed} failed"] if failed else [])])

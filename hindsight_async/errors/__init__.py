@@ -99,7 +99,8 @@ class RateLimitExceededError(APIError):
 class QuotaExceededError(RateLimitExceededError):
     """The monthly quota is used up, or the server asks for a longer wait than the session takes.
 
-    Raised at once, without waiting; `reset_at` is when requests are let through again, where that is known.
+    Raised at once. `reset_at` is when the server says that it lets requests through again, None where it named nothing;
+    one request tries every few minutes all the same, the next in `retry_after` seconds. `code` is the API's for a 429.
     """
 
     _usual_delivery = Delivery.NOT_SENT

@@ -26,9 +26,10 @@ class BudgetSnapshot:
         free_now: Requests that may leave at once.
         in_flight: Requests under way, of all sessions of this process.
         queued: Requests that wait, by lane.
-        seconds_until_next_permit: For one that comes now, at a guess; 0.0 where one may leave at once.
-        closed_until: The end of the time for which the server refuses everybody: aware, on the local clock, and
-            None while it does not.
+        seconds_until_next_permit: For one that comes now, at a guess; 0.0 where one may leave at once, and inf where
+            nobody knows, as where an answer is waited for.
+        closed_until: The moment before which nobody may leave since the server has refused, and from which on one
+            request tries: aware, on the local clock. None while nobody is kept back.
 
     """
 
@@ -102,9 +103,11 @@ class RateBudget(Budget):
         share: This process's part of the plan where others have the rest: 1/4 in each of four workers. Limits that
             the server names count times the share as well; it comes to at least one request per minute.
         burst: How many may leave at once; by default as many as the limit.
-        max_rate_wait: Seconds; a wait that the server names beyond it raises QuotaExceededError instead.
-        on_wait: Called with the seconds to wait, the reason and the number queued whenever a caller has to wait; what
-            it raises is logged, and changes nothing.
+        max_rate_wait: Seconds; a wait that the server names beyond it raises QuotaExceededError instead, and one
+            request tries again every few minutes.
+        on_wait: Called with the seconds to wait, at a guess (inf where nobody knows, as where an answer is waited
+            for), the reason and the number queued whenever a caller has to wait; what it raises is logged, and
+            changes nothing.
         random: Returns a number in [0, 1); spreads the return of many programs after a 429.
         wall_clock: Returns the local time, aware.
 

@@ -62,7 +62,7 @@ class BudgetClient:
         deadline: float | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> Permit:
-        """Wait for the right to send one request, to be handed to `release` whatever becomes of it.
+        """Wait for the right to send one request, to be handed to `release` or `put_back` whatever becomes of it.
 
         Args:
             route: Method and path without ids, such as `POST /interviews`.
@@ -108,6 +108,15 @@ class BudgetClient:
 
         """
         self._scheduler.release(permit, answer)
+
+    def put_back(self, permit: Permit) -> None:
+        """Say that no byte of the request left, so that its permit is free at once.
+
+        Args:
+            permit: What `acquire` returned.
+
+        """
+        self._scheduler.put_back(permit)
 
     def close(self) -> None:
         """Turn away with SessionClosedError those of this session who wait, and all who come later."""

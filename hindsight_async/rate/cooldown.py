@@ -2,24 +2,29 @@
 
 A 429 starts a cooldown: it is closed for everyone until the moment the server names. Then one request goes through as
 a probe and the rest follow behind it: at once where the answer's headers say how many may, else one more with each
-answer.
+answer. Where the server names a longer wait than anybody here takes, nobody waits: a probe goes every few minutes all the
+same, and everybody else is turned away.
 Pure: time and randomness are handed in.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from math import inf
-from typing import TYPE_CHECKING
 
 from hindsight_async.rate.headers import RateHeaders
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 FIRST_PAUSE = 5.0
 """Seconds that all is closed after a 429 that names no wait; doubled each time the probe is refused too."""
 
 LONGEST_PAUSE = 60.0
 """Seconds up to which that pause grows: by then every counting window has passed."""
+
+PROBED_EVERY = 300.0
+"""Seconds between probes while the server asks for a longer wait than anybody takes.
+
+A refused request has no effect there, while a single 429 that names months, of a proxy or of a server whose plan was
+raised since, would end all sending for months.
+"""
 
 LARGEST_JITTER = 1.0
 """Seconds, at most, by which it opens later than named, so that not all programs come back at once."""
@@ -36,12 +41,15 @@ class Cooldown:
 
     Args:
         random: Returns a number in [0, 1), for the jitter.
+        max_rate_wait: Seconds; nobody waits where the server asks for more.
 
     """
 
     __slots__ = (
+        "_asked_until",
         "_at_once",
         "_cold",
+        "_max_rate_wait",
         "_pause",
         "_random",
         "_under_way",
@@ -51,12 +59,13 @@ class Cooldown:
         "reset_at",
     )
 
-    def __init__(self, random: Callable[[], float]) -> None:
+    def __init__(self, random: Callable[[], float], max_rate_wait: float) -> None:
         self._random = random
+        self._max_rate_wait = max_rate_wait
         # How many may be under way: 1 for the probe, more with each answer, inf when fully open.
         self._at_once: float = 1
-        # Whether nothing was ever sent. The end of the first request opens fully even without an answer: a server
-        # that cannot be reached has refused nobody.
+        # Whether no request was ever over. The end of the first opens fully even if it never left: a server that
+        # cannot be reached has refused nobody.
         self._cold = True
         # Seconds for the next 429 that names no wait.
         self._pause = FIRST_PAUSE
@@ -67,9 +76,11 @@ class Cooldown:
         self.generation = 0
         # The moment from which on a probe may go.
         self.opens_at = -inf
+        # The moment until which the server asked to wait, which may be long after that; -inf once a probe has passed.
+        self._asked_until = -inf
         # Whether it is the monthly quota that is used up; then nobody waits.
         self.quota = False
-        # When it opens, on the server's clock.
+        # What the server named, on its own clock; None where it named nothing.
         self.reset_at: datetime | None = None
 
     @property
@@ -90,17 +101,35 @@ class Cooldown:
         """Tell whether no request may leave."""
         return now < self.opens_at
 
+    def turns_away(self, now: float) -> bool:
+        """Tell whether nobody is to wait for it to open, nor for the answer to the probe that is under way."""
+        return (self.closed(now) or self.probing) and self._opens_for_nobody(now)
+
+    def next_probe_in(self, now: float) -> float:
+        """Tell in how many seconds one may probe: soon, where the answer to one under way is to tell."""
+        return self.opens_at - now if self.closed(now) else FIRST_PAUSE
+
+    def _opens_for_nobody(self, now: float) -> bool:
+        return self.quota or max(self._asked_until, self.opens_at) - now > self._max_rate_wait
+
     def begin(self) -> int:
         """Note that a request leaves; return the generation, which the other methods ask for."""
         self._under_way += 1
         return self.generation
 
-    def end(self, generation: int, *, sent: bool) -> None:
-        """Note that a request is over, answered or not, or was never sent."""
+    def end(self, generation: int, now: float) -> None:
+        """Note that a request is over, answered or not."""
+        self.put_back(generation)
+        if generation == self.generation and now < self._asked_until:
+            # A probe that was not answered tells no more than one that was refused.
+            self.opens_at = self._next_probe_at(now)
+
+    def put_back(self, generation: int) -> None:
+        """Note that nothing of a request left after all; if it was a probe, the next one may go."""
         if generation != self.generation:
             return
         self._under_way -= 1
-        if self._cold and sent:
+        if self._cold:
             self._cold = False
             self._at_once = inf
 
@@ -114,6 +143,7 @@ class Cooldown:
         if generation != self.generation:
             return
         self._pause = FIRST_PAUSE
+        self._asked_until, self.quota = -inf, False
         self._at_once += 1
         if headers.remaining is not None or self._at_once > AT_ONCE_WHEN_OPEN:
             self._at_once = inf
@@ -122,21 +152,26 @@ class Cooldown:
         """Close after a 429. One to a request of an earlier generation only tells of a later reset."""
         quota = headers.usage_remaining == 0
         wait = named_wait(headers, quota=quota)
+        reset_at = _reset_named(headers, quota=quota) if wait else None
         if generation == self.generation:
             self._begin_generation()
             if not wait:
                 wait = self._pause
                 self._pause = min(2 * self._pause, LONGEST_PAUSE)
             wait += self._random() * min(LARGEST_JITTER, JITTER_SHARE * wait)
-        if now + wait > self.opens_at:
-            self.opens_at = now + wait
-            self.quota = quota
-            self.reset_at = headers.usage_period_end if quota else headers.reset_at
+        elif not wait or now + wait <= max(self._asked_until, self.opens_at):
+            return
+        self._asked_until, self.reset_at, self.quota = now + wait, reset_at, quota
+        self.opens_at = max(self.opens_at, self._next_probe_at(now))
 
-    def close_until(self, opens_at: float, reset_at: "datetime | None", *, quota: bool) -> None:
+    def _next_probe_at(self, now: float) -> float:
+        return min(self._asked_until, now + PROBED_EVERY if self._opens_for_nobody(now) else inf)
+
+    def close_until(self, opens_at: float, reset_at: datetime | None, *, quota: bool) -> None:
         """Close on the word of another process."""
         self._begin_generation()
-        self.opens_at, self.reset_at, self.quota = opens_at, reset_at, quota
+        self.opens_at = self._asked_until = opens_at
+        self.reset_at, self.quota = reset_at, quota
 
     def _begin_generation(self) -> None:
         self.abandon()
@@ -146,5 +181,11 @@ class Cooldown:
 
 def named_wait(headers: RateHeaders, *, quota: bool) -> float:
     """Tell for how many seconds the server asks; 0 where it names none."""
-    named = [headers.reset_in, headers.retry_after, headers.usage_reset_in if quota else None]
+    named = [headers.opens_in, headers.usage_reset_in if quota else None]
     return max((seconds for seconds in named if seconds is not None), default=0.0)
+
+
+def _reset_named(headers: RateHeaders, *, quota: bool) -> datetime | None:
+    """Tell until when that is, on the server's clock."""
+    named = [headers.opens_at, headers.usage_period_end if quota else None]
+    return max((moment for moment in named if moment is not None), default=None)

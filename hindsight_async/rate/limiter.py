@@ -3,12 +3,16 @@
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from math import inf
 from typing import Protocol
 
 from hindsight_async.errors import DeadlineExceededError, HindsightError, QuotaExceededError
 from hindsight_async.rate.client import BudgetClient, Lane, Permit
 
 logger = logging.getLogger("hindsight_async.rate")
+
+RATE_LIMIT_CODE = "rate_limit_exceeded"
+"""What the API calls a 429, for the minute's limit and the month's quota alike (page integrations/api, "Errors")."""
 
 
 class AnswerHead(Protocol):
@@ -36,7 +40,7 @@ class Limiter(Protocol):
 
     @property
     def opens_at(self) -> float:
-        """The moment until which the server refuses everybody; one in the past where it does not."""
+        """The moment before which nobody may leave since the server has refused; one in the past where it has not."""
         ...
 
     def room(self, now: float) -> int:
@@ -64,7 +68,7 @@ class Limiter(Protocol):
         ...
 
     def put_back(self, permit: Permit) -> None:
-        """Put a permit back with which nothing was sent."""
+        """Put a permit back with which nothing was sent: it is free at once."""
         ...
 
     def end(self, permit: Permit, now: float) -> None:
@@ -112,15 +116,42 @@ def warn_of_problems(names: Iterable[str], warned_of: set[str]) -> None:
             logger.warning("the server's %s header makes no sense and is left out of account", name)
 
 
+def whole_seconds(wait: float) -> int:
+    """Round a wait that is not over, and so never to 0."""
+    return max(1, round(wait))
+
+
 def too_late(wait: float, obstacle: str | None = None) -> DeadlineExceededError:
-    """Make the error for a caller who cannot have a permit before its deadline, or had none."""
+    """Make the error for a caller who cannot have a permit before its deadline, or had none.
+
+    Args:
+        wait: Seconds until it could have one; inf where nobody knows.
+        obstacle: What was in its way.
+
+    """
     why = f" ({obstacle})" if obstacle else ""
-    text = f"no request may leave for another {wait:.1f} s, which is past the deadline{why}"
-    return DeadlineExceededError(text, retry_after=wait)
+    if 0 < wait < inf:
+        text = f"no request may leave for another {max(0.1, wait):.1f} s, which is past the deadline{why}"
+    else:
+        text = f"the deadline passed before the request could leave{why}"
+    return DeadlineExceededError(text, retry_after=wait if wait < inf else None)
 
 
-def closed_for_long(reset_at: datetime | None, *, quota: bool) -> QuotaExceededError:
-    """Make the error for a caller whom the server will refuse for longer than anybody waits."""
+def closed_for_long(reset_at: datetime | None, next_try_in: float, *, quota: bool) -> QuotaExceededError:
+    """Make the error for a caller whom the server will refuse for longer than anybody waits.
+
+    Args:
+        reset_at: What the server named, aware; None where it named nothing.
+        next_try_in: Seconds until one request tries again.
+        quota: Whether the month is used up.
+
+    """
     until = f"until {reset_at:%Y-%m-%d %H:%M:%S %Z}" if reset_at else "for an unnamed time"
-    why = "the monthly quota is used up" if quota else "the server asks for a long wait"
-    return QuotaExceededError(f"{why}: nothing is sent {until}", reset_at=reset_at)
+    named = "the server asks for a long wait" if reset_at else "the server refuses requests"
+    why = "the monthly quota is used up" if quota else named
+    return QuotaExceededError(
+        f"{why}, {until}; one request tries again in {whole_seconds(next_try_in)} s",
+        code=RATE_LIMIT_CODE,
+        reset_at=reset_at,
+        retry_after=next_try_in,
+    )

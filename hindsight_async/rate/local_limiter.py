@@ -26,7 +26,7 @@ from hindsight_async.rate.token_bucket import TokenBucket
 _TOO_MANY_REQUESTS = int(HTTPStatus.TOO_MANY_REQUESTS)
 _BAD_REQUEST = int(HTTPStatus.BAD_REQUEST)
 
-LEARNED_EVERY = 0.01
+LEARNED_EVERY = 0.05
 """Seconds within which one answer of many alike is enough to learn from."""
 
 RESET_DIGITS = 3
@@ -51,8 +51,6 @@ class LocalLimiter:
     """Whether the server lets anybody through."""
     burst: int | None
     """How many may leave at once; None for as many as the window has room for."""
-    max_rate_wait: float
-    """Seconds; a caller is turned away where the server asks for a longer wait."""
     token_bucket: TokenBucket
     """How fast they follow each other, where `burst` is less than the limit."""
     share: float
@@ -80,7 +78,8 @@ class LocalLimiter:
     ) -> "LocalLimiter":
         """Start with nothing sent and nothing known."""
         ours = part_of(requests_per_minute, share)
-        return cls(RateLimits(ours), Cooldown(random), burst, max_rate_wait, TokenBucket(ours, burst), share)
+        cooldown = Cooldown(random, max_rate_wait)
+        return cls(RateLimits(ours), cooldown, burst, TokenBucket(ours, burst), share)
 
     @property
     def limit(self) -> int:
@@ -89,7 +88,7 @@ class LocalLimiter:
 
     @property
     def opens_at(self) -> float:
-        """The moment until which the server refuses everybody."""
+        """The moment before which nobody may leave since the server has refused."""
         return self.cooldown.opens_at
 
     def room(self, now: float) -> int:
@@ -148,13 +147,13 @@ class LocalLimiter:
         self.token_bucket.put_back()
         for entry in permit.entries:
             entry.policy.put_back(entry)
-        self.cooldown.end(permit.generation, sent=False)
+        self.cooldown.put_back(permit.generation)
 
     def end(self, permit: Permit, now: float) -> None:
         """Note that a request is over, answered or not: its entries leave once the server's window has passed."""
         for entry in permit.entries:
             entry.policy.end(entry, now)
-        self.cooldown.end(permit.generation, sent=True)
+        self.cooldown.end(permit.generation, now)
 
     def confirm_as_usual(self, permit: Permit, answer: AnswerHead, now: float) -> bool:
         """Count the request as let through, if its answer says what the last one said: of a burst most do, and cost a third.
@@ -174,7 +173,7 @@ class LocalLimiter:
         if remaining is None or 2 * remaining < self.limit:
             return False
         (entry,) = permit.entries
-        entry.policy.confirm(entry, self._window, now)
+        entry.policy.confirm_as_usual(entry, self._window, now)
         return True
 
     def learn(self, permit: Permit, answer: AnswerHead, *, now: float, received_at: datetime) -> None:
@@ -244,8 +243,8 @@ class LocalLimiter:
     def why_in_vain(self, deadline: float | None, earliest: float, now: float) -> HindsightError | None:
         """Make the error for a caller that would wait in vain; None for one that may wait."""
         cooldown = self.cooldown
-        if cooldown.closed(now) and (cooldown.quota or cooldown.opens_at - now > self.max_rate_wait):
-            return closed_for_long(cooldown.reset_at, quota=cooldown.quota)
+        if cooldown.turns_away(now):
+            return closed_for_long(cooldown.reset_at, cooldown.next_probe_in(now), quota=cooldown.quota)
         if deadline is None or earliest <= deadline:
             return None
         return too_late(earliest - now)

@@ -32,10 +32,10 @@ class Moments:
     def add(self, moment: float) -> None:
         """Put one in its place, which is mostly the last."""
         moments = self._moments
-        if moments and moment < moments[-1]:
-            moments.insert(bisect_right(moments, moment), moment)
-        else:
+        if not moments or moment >= moments[-1]:
             moments.append(moment)
+        else:
+            moments.insert(bisect_right(moments, moment), moment)
 
     def remove(self, moment: float) -> None:
         """Take out one that was added."""

@@ -136,8 +136,8 @@ class RatePolicy:
     def put_back(self, entry: Entry) -> None:
         """Take out an entry whose request was not sent."""
         self._held.taken -= 1
-        self._room += 1
         self._take_out(entry)
+        self._room, self._changed = 0, True
 
     def refuse(self, entry: Entry) -> None:
         """Note that the server refused a request, and so did not count it; `end` it all the same."""
@@ -235,9 +235,13 @@ class RatePolicy:
     def confirm(self, entry: Entry, reset: float | None, now: float) -> None:
         """Note that the server has let this request through, and so counted it, and in which window."""
         if entry.is_counted:
-            entry.names_window = reset is not None
-            self._own.count(entry.sent_at, now, reset)
+            self.confirm_as_usual(entry, reset, now)
             self._belief.count(entry.sent_at, now)
+
+    def confirm_as_usual(self, entry: Entry, reset: float | None, now: float) -> None:
+        """Note the same of one of many in a burst, from which nothing more is to be learned."""
+        entry.names_window = reset is not None
+        self._own.count(entry.sent_at, now, reset)
 
     def learn(
         self,

@@ -124,7 +124,7 @@ class Scheduler:
             if not self.limiter.lapsed(permit, now):
                 return permit
             # The process stood still between the caller's turn and this line for longer than the permit is good for.
-            self._put_back(permit)
+            self.put_back(permit)
 
     async def _turn_in_line(
         self, client: BudgetClient, route: str, lane: Lane, deadline: float | None, now: float
@@ -170,15 +170,13 @@ class Scheduler:
         """Let go of a caller that was cancelled, be it in line or in the turn of the loop that brought its permit."""
         if waiter.turn.cancel() or waiter.turn.cancelled():
             queue.leave(waiter)
-        elif isinstance(permit := waiter.turn.result(), Permit) and permit.era == self._era:
-            self._put_back(permit)
+        elif isinstance(permit := waiter.turn.result(), Permit):
+            self.put_back(permit)
 
     def _counted(self, permit: Permit) -> Permit:
         permit.client.in_flight += 1
         self.in_flight += 1
         return permit
-
-    # A request ends
 
     def release(self, permit: Permit, answer: AnswerHead | None) -> None:
         """End a request, answered or not: it is in flight no more, and in the window for another minute."""
@@ -201,7 +199,10 @@ class Scheduler:
             self._learn(permit, answer, now)
         self.limiter.end(permit, now)
 
-    def _put_back(self, permit: Permit) -> None:
+    def put_back(self, permit: Permit) -> None:
+        """End a request of which nothing left: its permit is for the next."""
+        if permit.era != self._era:
+            return
         self.limiter.put_back(permit)
         self._uncount(permit)
 
@@ -215,8 +216,6 @@ class Scheduler:
         permit.client.in_flight -= 1
         self.in_flight -= 1
         self.pump()
-
-    # Callers wait
 
     def pump(self) -> None:
         """Serve those whose turn it is, after something changed."""
@@ -264,7 +263,7 @@ class Scheduler:
             self._timer = None
 
     def next_permit_at(self, now: float) -> float:
-        """Name the moment, at a guess, at which one caller more than now wait will have a permit."""
+        """Name the moment, at a guess, at which one caller more than now wait will have a permit; inf for unknown."""
         return next_permit_at(self.queue.waiting, self.limiter, now)
 
     # Callers are turned away

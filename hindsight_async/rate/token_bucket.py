@@ -56,6 +56,7 @@ class TokenBucket:
 
     def ready(self) -> bool:
         """Tell whether there is a token; a bucket that nobody has used on this event loop is full."""
+        self._forget_returned()
         return not self.spreads or self._returned > 0 or not self._is_in_use() or self._limiter.has_capacity()
 
     def take(self) -> None:
@@ -77,6 +78,11 @@ class TokenBucket:
         """Return a token that was not used."""
         if self.spreads:
             self._returned += 1
+
+    def _forget_returned(self) -> None:
+        """Let go of returned tokens that time has put in again: together they are never more than `burst`, and a part."""
+        while self._returned and self._limiter.has_capacity(self.burst - self._returned + 1):
+            self._returned -= 1
 
     def seconds_until_ready(self) -> float:
         """Tell how long until there is a token."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 INTERACTIVE_IN_A_ROW = 9
 """After so many interactive turns with bulk waiting, one bulk turn follows: bulk keeps a tenth."""
 
+MAX_IN_FLIGHT = "max in flight"
+"""The reason to wait that is a session's own bound, which ends with one of its answers."""
+
 FEW_GONE = 64
 """Waiters that may stay in the lines after they are gone, however short these are."""
 
@@ -49,7 +52,7 @@ class Waiter:
 def obstacle_for(waiter: Waiter, limiter: "Limiter", now: float) -> str | None:
     """Say what keeps this caller back and not all others: its session's own bound, or its route's limit."""
     if waiter.client.in_flight >= waiter.client.max_in_flight:
-        return "max in flight"
+        return MAX_IN_FLIGHT
     return limiter.obstacle_on(waiter.route, now)
 
 

@@ -161,7 +161,7 @@ class FleetLimiter:
         if state.refused is not None and now < state.reconnect_at:
             return RedisRefusedError(state.refused)
         if now < view.opens_at and (view.quota or view.opens_at - now > state.max_rate_wait):
-            return closed_for_long(view.reset_at, quota=view.quota)
+            return closed_for_long(view.reset_at, view.opens_at - now, quota=view.quota)
         return None if deadline is None or earliest <= deadline else too_late(earliest - now)
 
     def change_loop(self, now: float) -> None:
