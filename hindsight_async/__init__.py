@@ -97,12 +97,15 @@ nowhere else. Inside, in reading order:
         redis/                  one budget for a whole fleet; with the proof
             budget.py           the fleet's budget as users see it
             limiter.py          what is in a request's way, by the count in Redis
-            fleet_state.py      what this process has, knows and has yet to say
+            fleet_state.py      what this process has, and what it may send alone
             fleet_permits.py    the permits that it has
+            fleet_view.py       the fleet as this process sees it
+            fleet_log.py        the fleet's log, read by the rules of a process by itself
             fleet_sync.py       what there is to say to Redis, and what the reply changes
             sync_task.py        the one task that speaks to Redis
             messages.py         one round trip, as plain values
-            sync.lua            the script, with the fleet's rules
+            log_entries.py      an entry of the log, as plain values
+            sync.lua            the script: one log for all, and no more permits than may be
             connection.py       the connection: there, away, or saying no
             url.py              what is wrong with a URL
             timing.py           how long things last

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 
 from attrs import define
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -11,7 +12,6 @@ from hindsight_async.rate.redis.timing import Timing
 from permits import PermitBlock
 
 ROUTE = "POST /interviews"
-DATE = "Sun, 01 Mar 2026 12:00:00 GMT"
 QUICK = Timing(
     window=1.0,
     lease=1.0,
@@ -55,7 +55,7 @@ def headers(**named):
     """Name headers as the server does: `limit=60` for X-RateLimit-Limit, `Retry_After=5` for Retry-After."""
     short = {"limit": "X-RateLimit-Limit", "remaining": "X-RateLimit-Remaining", "reset": "X-RateLimit-Reset"}
     found = {short.get(name, name.replace("_", "-")): str(value) for name, value in named.items()}
-    return CIMultiDictProxy(CIMultiDict({"Date": DATE, **found}))
+    return CIMultiDictProxy(CIMultiDict({"Date": formatdate(usegmt=True), **found}))
 
 
 @define

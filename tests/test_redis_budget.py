@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ from redis_fleet import (
     most_counted,
     numbers_in,
     permits_in,
+    quiet,
     run,
     send,
     send_many,
@@ -48,7 +50,7 @@ from redis_server import running
 ROOMY = evolve(QUICK, window=1.5, claim=3.0)
 """A window that does not end, and claims that do not lapse, while a test gets ready on a busy machine."""
 
-FULL = evolve(QUICK, window=0.3, lease=PATIENCE)
+FULL = evolve(QUICK, window=0.3, lease=PATIENCE, call=3.0)
 """What is under way stays so, however busy the machine; once it is over its permits are soon free."""
 
 pytestmark = pytest.mark.servers
@@ -186,19 +188,26 @@ def test_a_higher_limit_is_believed_after_two_answers_that_agree(redis):
     run(main())
 
 
-def test_the_smallest_limit_that_a_route_names_holds_for_all(redis):
-    """Where routes name different limits the fleet keeps to the smallest."""
+def test_a_route_with_a_small_limit_of_its_own_brakes_only_itself(redis):
+    """What one process reads of a route holds for the other, on that route; the rest of the plan is for the others."""
 
     async def main():
-        budget = budget_of(redis)
-        client = budget.join(5)
-        for _ in range(3):
-            await send(client, route="GET /interviews/{id}", said=headers(limit=20))
-            await send(client, route=ROUTE, said=headers(limit=300))
-        await until(lambda: budget.limit == 20)
-        await asyncio.sleep(2 * QUICK.heartbeat)
-        assert 20 == budget.limit
-        await depart(client)
+        budgets = [budget_of(redis, timing=LONG) for _ in range(2)]
+        clients = [budget.join(LIMIT) for budget in budgets]
+        small = "GET /interviews/{id}"
+        for client in clients:
+            await send(client, said=headers(limit=LIMIT))
+        await send(clients[0], route=small, said=headers(limit=10))
+        await asyncio.sleep(5 * LONG.telling)
+        assert [LIMIT, LIMIT] == [budget.limit for budget in budgets]
+        tasks = [asyncio.ensure_future(send(client, route=small)) for client in clients for _ in range(10)]
+        await quiet(tasks)
+        # A limit that was just learned counts what was sent before, on whichever route.
+        assert 10 - 3 == sent_at_once(tasks)
+        others = await start_many(clients[1], LIMIT)
+        assert LIMIT - 10 == sent_at_once(others)
+        await abandon(tasks + others)
+        await depart(*clients)
 
     run(main())
 
@@ -208,7 +217,7 @@ def test_a_429_closes_for_every_process_and_one_probe_opens(redis):
 
     async def main():
         loop = asyncio.get_running_loop()
-        budgets = [budget_of(redis), budget_of(redis)]
+        budgets = [budget_of(redis, timing=LONG), budget_of(redis, timing=LONG)]
         clients = [budget.join(10) for budget in budgets]
         await send(clients[0])
         await send(clients[1])
@@ -231,7 +240,7 @@ def test_a_429_without_a_word_closes_for_a_pause(redis):
     """A refusal that names no wait closes the cooldown for some seconds, for all."""
 
     async def main():
-        budgets = [budget_of(redis), budget_of(redis)]
+        budgets = [budget_of(redis, timing=LONG), budget_of(redis, timing=LONG)]
         clients = [budget.join(10) for budget in budgets]
         await send(clients[0], status=429)
         with pytest.raises(DeadlineExceededError) as refused:
@@ -246,13 +255,16 @@ def test_a_spent_quota_is_told_to_every_process(redis):
     """A refusal for the month raises QuotaExceededError at once, in the other process as well."""
 
     async def main():
-        clients = [budget_of(redis).join(10), budget_of(redis).join(10)]
-        spent = headers(X_Usage_Remaining=0, X_Usage_Period_End="2026-04-01T00:00:00Z")
+        clients = [budget_of(redis, timing=LONG).join(10), budget_of(redis, timing=LONG).join(10)]
+        ends_at = datetime.now(UTC).replace(microsecond=0) + timedelta(days=20)
+        spent = headers(X_Usage_Remaining=0, X_Usage_Period_End=ends_at.isoformat())
         await send(clients[0], status=429, said=spent)
         for client in clients:
-            with pytest.raises(QuotaExceededError, match="quota is used up, until 2026-04-01") as refused:
+            with pytest.raises(
+                QuotaExceededError, match=f"quota is used up, until {ends_at:%Y-%m-%d}"
+            ) as refused:
                 await send(client)
-            assert 4 == refused.value.reset_at.month
+            assert ends_at == refused.value.reset_at
         await depart(*clients)
 
     run(main())
@@ -278,17 +290,39 @@ def test_a_probe_that_dies_blocks_nobody_for_long(redis):
 
 
 def test_programs_outside_the_fleet_are_left_their_part(redis):
-    """What Remaining lacks and the fleet cannot have used is not sent on top of."""
+    """What Remaining lacks and the fleet cannot have used is not sent on top of, nor faster than what is left of it."""
 
     async def main():
-        clients = [budget_of(redis, timing=LONG).join(LIMIT) for _ in range(2)]
+        budgets = [budget_of(redis, timing=LONG) for _ in range(2)]
+        clients = [budget.join(LIMIT) for budget in budgets]
         await send(clients[1])
         await send(clients[0], said=headers(limit=LIMIT, remaining=LIMIT - 2 - 40))
         await send(clients[0], said=headers(limit=LIMIT, remaining=LIMIT - 3 - 40))
-        tasks = await start_many(clients[1], LIMIT)
-        assert LIMIT - 3 - 40 == sent_at_once(tasks)
-        await abandon(tasks)
+        tasks = [await start_many(client, LIMIT) for client in clients]
+        # One that is due, and one ahead of time, of both processes together: they leave at the others' pace.
+        assert 1 <= sent_at_once(tasks[0] + tasks[1]) <= 2
+        assert max(budget.snapshot().free_now for budget in budgets) < LIMIT - 3 - 40
+        await abandon(tasks[0] + tasks[1])
         await depart(*clients)
+
+    run(main())
+
+
+def test_a_single_interactive_call_need_not_keep_the_pace(redis):
+    """Beside other programs rows follow each other evenly, and somebody who waits for this very call goes at once."""
+
+    async def main():
+        bulk, interactive = (budget_of(redis, timing=LONG).join(LIMIT) for _ in range(2))
+        for used in range(1, 4):
+            await send(bulk, said=headers(limit=LIMIT, remaining=LIMIT - used - 20))
+        await until(lambda: permits_in(redis) == 3)
+        rows = [asyncio.ensure_future(send(bulk, lane="bulk")) for _ in range(10)]
+        await quiet(rows)
+        assert sent_at_once(rows) <= 2
+        async with asyncio.timeout(1):
+            await send(interactive)
+        await abandon(rows)
+        await depart(bulk, interactive)
 
     run(main())
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from hindsight_async import (
     RetryPolicy,
     UpdateInterview,
 )
+from hindsight_async.rate.redis.messages import CLOCK_TOLERANCE
 from hindsight_async.rate.redis.timing import Timing
 from permits import PermitBlock
 from raw_server import raw_server
@@ -43,7 +45,7 @@ from redis_fleet import (
     start_many,
     until,
 )
-from redis_server import redis_proxy
+from redis_server import LOST, redis_proxy
 
 pytestmark = pytest.mark.servers
 
@@ -67,20 +69,18 @@ def test_what_was_learned_before_a_loss_is_not_held_against_the_fleet(redis):
     """An answer from before the loss, told after it, makes nobody believe in programs outside the fleet."""
 
     async def main():
-        budget = budget_of(redis)
+        budget = budget_of(redis, timing=LONG)
         client = budget.join(LIMIT)
-        for _ in range(2):
-            await send_many(client, LIMIT)
-        # Its answer comes at a time when Redis has counted many permits as given back.
+        await send(client)
+        await send_many(client, 20)
         permit = PermitBlock(client, route="GET /interviews/{id}")
         async with permit:
             redis.kill()
-            permit.answered(200, headers(limit=LIMIT, remaining=LIMIT - 3))
             redis.start()
+            permit.answered(200, headers(limit=LIMIT, remaining=LIMIT - 22))
         # Which limit the answer named is told together with how much was used.
-        await until(lambda: is_told(redis, "named", "GET /interviews/{id}"))
-        state = key_of(redis, "state")
-        assert redis.command("HGET", state, "foreign") in (b"$-1\r\n", b"$5\r\n0.000\r\n")
+        await until(lambda: is_told(redis, "state", "limits"))
+        assert LIMIT - 22 == budget.snapshot().free_now
         await depart(client)
 
     run(main())
@@ -172,7 +172,7 @@ def test_a_cooldown_stays_closed_in_an_outage(redis):
         budget = budget_of(redis, timing=LONG)
         client = budget.join(5)
         await send(client, status=429, said=headers(Retry_After="40"))
-        await until(lambda: is_told(redis, "state", "opens_at"))
+        await until(lambda: is_told(redis, "state", "closed_until"))
         redis.kill()
         await until(away(budget))
         with pytest.raises(DeadlineExceededError) as refused:
@@ -544,10 +544,11 @@ def test_an_answer_that_makes_no_sense_hangs_nobody(redis, caplog):
         budget = budget_of(redis)
         client = budget.join(5)
         await send(client)
-        redis.command("HSET", key_of(redis, "state"), "reset_at", "no moment")
-        with pytest.raises(RedisRefusedError, match="failed: ValueError"):
+        state = key_of(redis, "state")
+        redis.command("HSET", state, "closed_until", str(10**15), "closed", "no reason")
+        with pytest.raises(RedisRefusedError, match="failed: JSONDecodeError"):
             await send(client)
-        redis.command("HDEL", key_of(redis, "state"), "reset_at")
+        redis.command("HDEL", state, "closed_until", "closed")
         await asyncio.sleep(2 * LONG.retry)
         await send(client)
         await depart(client)
@@ -777,21 +778,99 @@ def test_a_redis_that_lacks_only_the_latest_is_told_again(redis):
     run(main())
 
 
-def test_a_clock_that_was_set_is_made_up_for(redis):
-    """Where Redis's clock jumps, the moments at which permits come free are told again."""
+@pytest.mark.parametrize("part", ["permits", "log", "state", "call:*"])
+def test_a_part_of_the_keys_that_is_lost_is_noticed_before_the_next_grant(redis, part):
+    """Whichever of them is gone, each process tells again what it has, and nobody is issued what others have."""
+
+    async def main():
+        budgets = [budget_of(redis, timing=LONG) for _ in range(2)]
+        clients = [budget.join(LIMIT) for budget in budgets]
+        await send(clients[0])
+        await send_many(clients[0], LIMIT // 2 - 1)
+        await send_many(clients[1], LIMIT // 2)
+        await until(lambda: knows_all_are_over(redis, LONG.window))
+        before = redis.command("HGET", key_of(redis, "state"), "epoch")
+        redis.command("DEL", key_of(redis, part))
+        late = [asyncio.ensure_future(send(client)) for client in clients]
+        await until(lambda: permits_in(redis) == LIMIT)
+        await asyncio.sleep(2 * LONG.recovery)
+        assert before != redis.command("HGET", key_of(redis, "state"), "epoch")
+        assert 0 == sent_at_once(late)
+        assert LIMIT == permits_in(redis)
+        await abandon(late)
+        await depart(*clients)
+
+    run(main())
+
+
+def test_a_clock_that_was_set_back_is_made_up_for(redis):
+    """Where Redis's clock jumps, the moments at which permits come free are told again before the next grant."""
 
     async def main():
         budget = budget_of(redis, timing=LONG)
         client = budget.join(5)
         await send_many(client, 3)
         await until(lambda: knows_all_are_over(redis, LONG.window))
-        # An hour back, as far as this process can see.
-        budget._scheduler.limiter.state.view.clock += 3600
-        permits = key_of(redis, "permits")
+        permits, state = key_of(redis, "permits"), key_of(redis, "state")
+        before = redis.command("HGET", state, "epoch")
+        # As it would be if its clock had shown an hour more until now.
+        redis.command("HINCRBY", state, "at", "3600000")
         for member in redis.command("ZRANGE", permits, "0", "-1").split(b"\r\n")[2::2]:
-            redis.command("ZINCRBY", permits, "-3600000", member.decode())
-        await until(lambda: [True] * 3 == [left > 0 for left in seconds_left(redis)])
+            redis.command("ZINCRBY", permits, "3600000", member.decode())
+        await send(client)
+        assert before != redis.command("HGET", state, "epoch")
+        await until(lambda: [True] * 4 == [left < LONG.window + 1 for left in seconds_left(redis)])
         await depart(client)
+
+    run(main())
+
+
+def test_a_process_that_stood_still_does_not_take_its_late_look_for_a_set_clock(redis):
+    """What Redis's clock showed when it answered is old by the time that the answer is read: nothing begins anew."""
+
+    async def main():
+        budget = budget_of(redis, timing=evolve(LONG, call=5.0))
+        client = budget.join(5)
+        await send(client)
+        state = key_of(redis, "state")
+        before = redis.command("HGET", state, "epoch")
+        calls = count_calls(redis)
+        late = asyncio.ensure_future(send(client))
+        while count_calls(redis) == calls:
+            await asyncio.sleep(0)
+        time.sleep(CLOCK_TOLERANCE + 0.5)  # noqa: ASYNC251  nothing else may run meanwhile
+        await late
+        await send_many(client, 3)
+        assert before == redis.command("HGET", state, "epoch")
+        assert not budget.redis_is_away
+        await depart(client)
+
+    run(main())
+
+
+def count_calls(redis):
+    """Count the calls of the script so far."""
+    stats = redis.command("INFO", "commandstats").decode()
+    return int(stats.split("cmdstat_evalsha:calls=")[1].split(",")[0])
+
+
+def test_one_lost_answer_is_no_outage(redis):
+    """What Redis did and nobody heard of is asked again at once, and nothing of the fleet begins anew."""
+
+    async def main():
+        async with redis_proxy(redis) as proxy:
+            budget = budget_of(proxy, timing=LONG)
+            client = budget.join(5)
+            await send(client)
+            state = key_of(redis, "state")
+            before = redis.command("HGET", state, "epoch")
+            proxy.answers.append(LOST)
+            await send(client)
+            assert not budget.redis_is_away
+            assert before == redis.command("HGET", state, "epoch")
+            assert redis.command("HGET", state, "recovers_at") in (b"$-1\r\n", b"$1\r\n0\r\n")
+            await until(lambda: permits_in(redis) == 2)
+            await depart(client)
 
     run(main())
 

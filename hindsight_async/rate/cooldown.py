@@ -89,6 +89,11 @@ class Cooldown:
         return self._under_way >= self._at_once
 
     @property
+    def may_begin(self) -> float:
+        """How many more may leave while it is not closed; inf where it is fully open."""
+        return max(0, self._at_once - self._under_way)
+
+    @property
     def fully_open(self) -> bool:
         """Whether one more answer that lets a request through would change nothing."""
         return self._at_once == inf and self._pause == FIRST_PAUSE

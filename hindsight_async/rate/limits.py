@@ -60,6 +60,10 @@ class RateLimits:
         """List all, the organisation's first."""
         return [self.whole, *self.of_routes.values()]
 
+    def named(self) -> dict[str, int]:
+        """Return what each route that was answered with a limit says it is, in requests per minute."""
+        return {route: each.limit for route, each in self._named.items()}
+
     def learn(self, route: str, limit: int, *, sent_at: float, now: float) -> None:
         """Adopt the limit that an answer on this route names."""
         named = self._named.get(route)

@@ -57,6 +57,8 @@ class LocalLimiter:
     """This process's part of the organisation's limit."""
     _warned_of: set[str] = field(factory=set[str])
     """Headers that made no sense, of which the log was told."""
+    _keeps_pace: bool = False
+    """Whether it was last the pace that was in everybody's way."""
     _pace: float | None = None
     """Requests per minute that the token bucket is sized to in company; None where it is sized to the limit."""
     _usual: tuple[str, str | None, str | None] | None = None
@@ -107,12 +109,14 @@ class LocalLimiter:
 
     def obstacle(self, now: float) -> str | None:
         """Say what is in everybody's way."""
+        self._keeps_pace = False
         if not self.cooldown.admits(now):
             return "closed by the server" if self.cooldown.closed(now) else "waiting for one answer"
         if not self.limits.whole.admits(now):
             return "window full"
         self._fit_bucket()
-        return None if self.token_bucket.ready() else "pacing"
+        self._keeps_pace = not self.token_bucket.ready()
+        return "pacing" if self._keeps_pace else None
 
     def obstacle_on(self, route: str, now: float) -> str | None:
         """Say what is in the way of requests on this route."""
@@ -229,7 +233,8 @@ class LocalLimiter:
             return self.cooldown.opens_at
         moment = min(policy.next_change(now) for policy in self.limits.policies())
         pause = self.token_bucket.seconds_until_ready()
-        return min(moment, now + pause) if pause else moment
+        # The token may have come since it was missed: the bucket reads the clock by itself.
+        return min(moment, now + pause) if pause or self._keeps_pace else moment
 
     def earliest(self, ahead: int, now: float) -> float:
         """Name the earliest moment at which a newcomer with so many ahead can leave."""

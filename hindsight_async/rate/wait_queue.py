@@ -5,7 +5,7 @@ keeps one line back (its session has enough in flight, its route is at its own l
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -103,15 +103,30 @@ class WaitQueue:
         waiter.turn.set_result(why)
         self.leave(waiter)
 
-    def demand(self) -> tuple[int, int]:
-        """Count the interactive and bulk waiters whose sessions may have that many more in flight."""
-        interactive = bulk = 0
+    def demand(self, apart: Collection[str] = ()) -> dict[str, tuple[int, int]]:
+        """Count the interactive and bulk waiters whose sessions may have that many more in flight.
+
+        Args:
+            apart: Routes to be counted by themselves.
+
+        Returns:
+            The two numbers for each of these routes, and under "" for all others.
+
+        """
+        counts = {route: [0, 0] for route in ("", *apart)}
         for client in {client for lines in self._lines.values() for client, _ in lines}:
             may_leave = max(0, client.max_in_flight - client.in_flight)
-            at_once = min(may_leave, client.queued["interactive"])
-            interactive += at_once
-            bulk += min(may_leave - at_once, client.queued["bulk"])
-        return interactive, bulk
+            for place, lane in enumerate(LANES):
+                rest = client.queued[lane]
+                for route in apart:
+                    line = self._lines[lane].get((client, route), ())
+                    waiting = sum(not waiter.turn.done() for waiter in line)
+                    counts[route][place] += min(may_leave, waiting)
+                    rest -= waiting
+                at_once = min(may_leave, rest)
+                counts[""][place] += at_once
+                may_leave -= at_once
+        return {route: (interactive, bulk) for route, (interactive, bulk) in counts.items()}
 
     def oldest(self) -> Waiter | None:
         """Find who has waited longest."""

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from redis.asyncio import Redis, RedisCluster
 
 from hindsight_async.rate.budget import DEFAULT_MAX_RATE_WAIT, Budget
+from hindsight_async.rate.client import BudgetClient
 from hindsight_async.rate.plan import Plan, plan_or_default
 from hindsight_async.rate.redis.connection import connector, keys_of
 from hindsight_async.rate.redis.fleet_permits import FleetPermits
-from hindsight_async.rate.redis.fleet_state import FleetState, FleetView
+from hindsight_async.rate.redis.fleet_state import FleetState
 from hindsight_async.rate.redis.fleet_sync import FleetSync, OnOutage
+from hindsight_async.rate.redis.fleet_view import FleetView
 from hindsight_async.rate.redis.limiter import FleetLimiter
 from hindsight_async.rate.redis.timing import Timing
 from hindsight_async.rate.scheduler import Scheduler
@@ -81,14 +83,13 @@ class RedisBudget(Budget):
             state = FleetState(
                 scheduler,
                 FleetPermits(timing),
-                FleetView(timing, limit=requests_per_minute, free=requests_per_minute),
+                FleetView(BudgetClient(scheduler, 1), requests_per_minute, timing, max_rate_wait),
                 timing,
                 max_rate_wait=max_rate_wait,
                 random=random.random,
             )
             sync = FleetSync(
                 state,
-                plan=requests_per_minute,
                 process=process,
                 connection=connect(),
                 keys=keys_of(organisation, process),

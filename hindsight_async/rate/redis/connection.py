@@ -51,7 +51,7 @@ CANNOT_SERVE_NOW_CODE = re.compile(
 CALLED_BEFORE = ("late", b"late")
 """What the script says to a call number that it has seen."""
 
-PARTS = ("permits", "state", "named", "probes", "processes", "interactive", "bulk")
+PARTS = ("permits", "log", "state", "processes", "interactive", "bulk")
 
 
 class RedisAwayError(Exception):
@@ -79,7 +79,7 @@ class Connection:
         # The event loop on which the client was first used; None until then.
         self._home: asyncio.AbstractEventLoop | None = None
 
-    async def call(self, keys: Sequence[str], document: str) -> Sequence[Any]:
+    async def call(self, keys: Sequence[str], arguments: Sequence[str]) -> Sequence[Any]:
         """Run the script.
 
         A client may have its own way to repeat a call after a lost connection or answer. That takes effect once: the
@@ -88,7 +88,7 @@ class Connection:
 
         Args:
             keys: As the script names them.
-            document: Its one argument.
+            arguments: Its arguments.
 
         Returns:
             What the script returned.
@@ -100,17 +100,17 @@ class Connection:
         """
         self._stay_at_home()
         try:
-            answer = await self._evaluate_in_time(keys, document)
+            answer = await self._evaluate_in_time(keys, arguments)
         except (RedisError, RedisClusterException, TimeoutError, OSError) as error:
             raise _judged(error) from None
         if answer[0] in CALLED_BEFORE:
             raise RedisAwayError("its answer was lost, and the client asked again")
         return answer
 
-    async def _evaluate_in_time(self, keys: Sequence[str], document: str) -> Sequence[Any]:
+    async def _evaluate_in_time(self, keys: Sequence[str], arguments: Sequence[str]) -> Sequence[Any]:
         # In a task of its own, since the client may lose a cancellation, and asyncio.timeout's with it: Python 3.11's
         # wait_for does, with which it sends, and a cluster's client then goes on with its retries.
-        call = asyncio.ensure_future(self._evaluate(keys, document))
+        call = asyncio.ensure_future(self._evaluate(keys, arguments))
         try:
             await asyncio.wait([call], timeout=self._timing.call * SLOWEST_CONNECT)
             if not call.done():
@@ -124,12 +124,12 @@ class Connection:
                 # Told to nobody where it came too late.
                 call.exception()
 
-    async def _evaluate(self, keys: Sequence[str], document: str) -> Sequence[Any]:
+    async def _evaluate(self, keys: Sequence[str], arguments: Sequence[str]) -> Sequence[Any]:
         answer: Sequence[Any]
         with suppress(NoScriptError):
-            answer = await self._client.execute_command("EVALSHA", DIGEST, len(keys), *keys, document)
+            answer = await self._client.execute_command("EVALSHA", DIGEST, len(keys), *keys, *arguments)
             return answer
-        answer = await self._client.execute_command("EVAL", SCRIPT, len(keys), *keys, document)
+        answer = await self._client.execute_command("EVAL", SCRIPT, len(keys), *keys, *arguments)
         return answer
 
     def _stay_at_home(self) -> None:

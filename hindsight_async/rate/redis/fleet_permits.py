@@ -9,6 +9,7 @@ from math import inf
 
 from attrs import define, field
 
+from hindsight_async.rate.redis.log_entries import ToldAnswer, ToldRequest
 from hindsight_async.rate.redis.messages import Renewal
 from hindsight_async.rate.redis.timing import Timing
 
@@ -23,10 +24,16 @@ class FleetPermit:
     """Before the request for it left, so that its lease is sure to run longer in Redis than here."""
     covered_until: float = inf
     """Redis is sure to keep it for a whole window beyond this, even if it never hears of it again."""
-    freed: int | None = None
-    """How many permits the fleet had freed when Redis issued it; None where this process took it by itself."""
-    generation: int | None = None
-    """Of the fleet's cooldown, then, a new one from each 429 on; the same."""
+    group: str = ""
+    """The route for which Redis issued it; "" where it is for any without a limit of its own."""
+    route: str = ""
+    """Of the request that was sent with it; "" before that."""
+    answer: ToldAnswer | None = None
+    """What the server answered."""
+    alarms: bool = False
+    """Whether that changes things for all: a 429, or another limit."""
+    is_logged: bool = False
+    """Whether the log of the fleet has its beginning."""
     over_at: float = inf
     """When its request was over."""
     synced: bool = False
@@ -66,10 +73,10 @@ class FleetPermits:
         self.next_number += wanted
         return first
 
-    def take_issued(self, number: int, asked_at: float, *, freed: int, generation: int) -> FleetPermit:
+    def take_issued(self, number: int, asked_at: float, group: str) -> FleetPermit:
         """Note a permit that Redis issued; its lease runs from before it was asked for."""
         covered_until = asked_at + self.timing.lease
-        permit = FleetPermit(number, asked_at, covered_until, freed, generation, synced=True)
+        permit = FleetPermit(number, asked_at, covered_until, group, is_logged=True, synced=True)
         self._under_way[number] = permit
         return permit
 
@@ -96,18 +103,11 @@ class FleetPermits:
         for permit in list(self._under_way.values()):
             self.end(permit, now)
 
-    def resend(self) -> None:
-        """Have Redis told of all permits again."""
+    def forgotten(self) -> None:
+        """Note that Redis knows nothing of any permit: it is to be told of all again."""
         self._unsynced = {permit.number: permit for permit in self._over}
         for permit in self._under_way.values():
-            permit.synced = False
-
-    def forgotten(self) -> None:
-        """Note that Redis knows nothing of any permit."""
-        self.unsent.clear()
-        self.resend()
-        for permit in self._under_way.values():
-            permit.freed = permit.generation = None
+            permit.synced = permit.is_logged = False
 
     def renewals(self, now: float) -> list[Renewal]:
         """List what Redis does not know yet, and what is about to lapse there."""
@@ -115,12 +115,17 @@ class FleetPermits:
         timing = self.timing
         renewed = now + timing.lease - timing.heartbeat
         under_way = [
-            Renewal(permit.number, timing.lease + timing.kept_after_answer, over=False)
+            Renewal(
+                permit.number,
+                timing.lease + timing.kept_after_answer,
+                over=False,
+                told=None if permit.is_logged else _told(permit, now),
+            )
             for permit in self._under_way.values()
             if not permit.synced or permit.covered_until <= renewed
         ]
         over = [
-            Renewal(permit.number, self._free_at(permit) - now, over=True)
+            Renewal(permit.number, self._free_at(permit) - now, over=True, told=_told(permit, now))
             for permit in self._unsynced.values()
             if self._free_at(permit) > now
         ]
@@ -134,7 +139,17 @@ class FleetPermits:
             if renewal.over:
                 self._unsynced.pop(renewal.number, None)
             elif permit is not None:
-                permit.synced, permit.covered_until = True, told_at + self.timing.lease
+                permit.synced = permit.is_logged = True
+                permit.covered_until = told_at + self.timing.lease
+
+    def alarms(self) -> bool:
+        """Tell whether Redis does not know of an answer that changes things for all."""
+        return any(permit.alarms for permit in self._unsynced.values())
+
+    @property
+    def untold(self) -> bool:
+        """Whether Redis does not know of some that their requests are over."""
+        return bool(self._unsynced)
 
     def _free_at(self, permit: FleetPermit) -> float:
         return permit.over_at + self.timing.kept_after_answer
@@ -142,3 +157,8 @@ class FleetPermits:
     def _forget_lapsed(self, now: float) -> None:
         while self._over and self._free_at(self._over[0]) <= now:
             self._unsynced.pop(self._over.popleft().number, None)
+
+
+def _told(permit: FleetPermit, now: float) -> ToldRequest:
+    over_ago = None if permit.over_at == inf else now - permit.over_at
+    return ToldRequest(permit.number, now - permit.taken_at, over_ago, permit.route, permit.answer)

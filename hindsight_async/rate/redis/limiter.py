@@ -4,18 +4,19 @@ from datetime import datetime
 from http import HTTPStatus
 from math import inf
 
-from attrs import define, field
+from attrs import define
 
 from hindsight_async.errors import HindsightError, RedisRefusedError
 from hindsight_async.rate.client import BudgetClient, Lane, Permit
-from hindsight_async.rate.cooldown import named_wait
-from hindsight_async.rate.headers import RateHeaders, parse_rate_headers
-from hindsight_async.rate.limiter import AnswerHead, closed_for_long, too_late, warn_of_problems
-from hindsight_async.rate.redis.fleet_permits import FleetPermit
+from hindsight_async.rate.headers import LIMIT, count_in
+from hindsight_async.rate.limiter import AnswerHead, too_late
 from hindsight_async.rate.redis.fleet_state import FleetState
 from hindsight_async.rate.redis.fleet_sync import FleetSync
-from hindsight_async.rate.redis.messages import Observation
+from hindsight_async.rate.redis.log_entries import ToldAnswer
 from hindsight_async.rate.redis.sync_task import SyncTask
+
+# An enum's member is looked up anew on each use.
+_TOO_MANY_REQUESTS = int(HTTPStatus.TOO_MANY_REQUESTS)
 
 
 @define(eq=False)
@@ -26,8 +27,6 @@ class FleetLimiter:
     sync: FleetSync
     _sync_task: SyncTask | None = None
     """Runs while there are sessions; None before the first request, and once it has ended."""
-    _warned_of: set[str] = field(factory=set[str])
-    """Headers that made no sense, of which the log was told."""
 
     @property
     def limit(self) -> int:
@@ -46,23 +45,27 @@ class FleetLimiter:
         view, alone = self.state.view, self.state.alone
         if alone is not None:
             return alone.room(now)
-        return 0 if now < view.opens_at or view.opening else max(0, view.free)
+        return view.free(now) if view.room(now) and now >= view.full_until else 0
 
     def obstacle(self, now: float) -> str | None:
         """Say what is in everybody's way."""
         state = self.state
         if state.alone is not None:
             return state.alone.obstacle(now)
-        while state.unused and state.unused[0].covered_until < now:
-            state.permits.put_back(state.unused.popleft())
-        if state.unused:
+        state.put_back_lapsed(now)
+        if any(state.unused.values()):
             return None
         return "Redis is away" if state.away else state.view.obstacle(now)
 
     def obstacle_on(self, route: str, now: float) -> str | None:
         """Say what is in the way of requests on this route."""
-        alone = self.state.alone
-        return None if alone is None else alone.obstacle_on(route, now)
+        state = self.state
+        if state.alone is not None:
+            return state.alone.obstacle_on(route, now)
+        group = state.view.group_of(route)
+        if state.unused[group]:
+            return None
+        return "window of the route full" if group and state.view.room_on(route, now) < 1 else "asking Redis"
 
     def take_at_once(self, client: BudgetClient, route: str, lane: Lane, now: float) -> Permit | None:
         """Take a permit unless there is an obstacle."""
@@ -76,7 +79,11 @@ class FleetLimiter:
         if state.alone is not None:
             permit, fleet_permit = state.alone.take(client, route, now), state.permits.take_alone(now)
         else:
-            permit, fleet_permit = Permit(client, route, (), 0, client.era), state.unused.popleft()
+            permit, fleet_permit = (
+                Permit(client, route, (), 0, client.era),
+                state.unused[state.view.group_of(route)].popleft(),
+            )
+        fleet_permit.route = route
         state.in_use[permit] = fleet_permit
         return permit
 
@@ -95,7 +102,7 @@ class FleetLimiter:
             state.alone.put_back(permit)
             state.permits.put_back(fleet_permit)
         else:
-            state.unused.append(fleet_permit)
+            state.unused[fleet_permit.group].append(fleet_permit)
 
     def end(self, permit: Permit, now: float) -> None:
         """Note that a request is over, answered or not."""
@@ -119,21 +126,14 @@ class FleetLimiter:
         fleet_permit = state.in_use.get(permit)
         if fleet_permit is None:
             return
-        headers = parse_rate_headers(answer.headers, received_at=received_at)
-        observation = _observation(
-            permit.route, fleet_permit, answer.status, headers, now=now, jitter=state.random()
-        )
-        state.note(observation)
+        view, limit = state.view, count_in(answer.headers.get(LIMIT, ""))
+        refused = answer.status == _TOO_MANY_REQUESTS
+        fleet_permit.answer = ToldAnswer.of(answer.status, answer.headers, state.random())
+        fleet_permit.alarms = refused or limit not in (None, view.limit_on(permit.route))
         if state.alone is not None:
             state.alone.learn(permit, answer, now=now, received_at=received_at)
-            return
-        warn_of_problems(headers.problems, self._warned_of)
-        view = state.view
-        if observation.refused and observation.wait:
-            view.close(now + observation.wait, observation.reset_at, quota=observation.quota)
-        if observation.refused or view.opening or (observation.limit or view.limit) != view.limit:
+        elif fleet_permit.alarms or view.opening:
             state.urgent = True
-            self._wake()
 
     def rebalance(self) -> None:
         """Give back the permits that nobody here wants, and ask for those that somebody does."""
@@ -160,15 +160,16 @@ class FleetLimiter:
             return state.alone.why_in_vain(deadline, earliest, now)
         if state.refused is not None and now < state.reconnect_at:
             return RedisRefusedError(state.refused)
-        if now < view.opens_at and (view.quota or view.opens_at - now > state.max_rate_wait):
-            return closed_for_long(view.reset_at, view.opens_at - now, quota=view.quota)
+        in_vain = view.refuses_for_long(now)
+        if in_vain is not None:
+            return in_vain
         return None if deadline is None or earliest <= deadline else too_late(earliest - now)
 
     def change_loop(self, now: float) -> None:
         """Go on with what is known on another event loop; what was under way there is over."""
         state = self.state
         state.permits.end_all(now)
-        state.unused.clear()
+        state.put_back_unused()
         state.in_use.clear()
         state.claimed = (False, False)
         if state.alone is not None:
@@ -190,25 +191,3 @@ class FleetLimiter:
         self._sync_task = None
         if self.state.scheduler.queue.waiting:
             self._wake()
-
-
-def _observation(
-    route: str, permit: FleetPermit, status: int, headers: RateHeaders, *, now: float, jitter: float
-) -> Observation:
-    quota = headers.usage_remaining == 0
-    refused = status == HTTPStatus.TOO_MANY_REQUESTS
-    return Observation(
-        route=route,
-        sent_at=permit.taken_at,
-        got_at=now,
-        status=status,
-        refused=refused,
-        limit=headers.limit,
-        remaining=headers.remaining,
-        generation=permit.generation,
-        freed=permit.freed,
-        wait=named_wait(headers, quota=quota) or None if refused else None,
-        quota=quota,
-        reset_at=headers.usage_period_end if quota else headers.reset_at,
-        jitter=jitter,
-    )

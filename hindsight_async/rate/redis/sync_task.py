@@ -7,7 +7,10 @@ from hindsight_async.errors import RedisRefusedError
 from hindsight_async.rate.limiter import logger
 from hindsight_async.rate.redis.connection import RedisAwayError
 from hindsight_async.rate.redis.fleet_sync import FleetSync
-from hindsight_async.rate.redis.messages import SyncRequest, decoded
+from hindsight_async.rate.redis.messages import decoded
+
+LAST_WORDS = 3
+"""Round trips, at most, to tell Redis what it does not know yet."""
 
 
 class SyncTask:
@@ -52,10 +55,10 @@ class SyncTask:
                 if moment > now:
                     await self._sleep_until(moment)
                 else:
-                    await self._sync_once(sync.next_request(now))
-            # Twice, because the first may only bring the news that Redis has lost its data.
-            for _ in range(2):
-                if await self._sync_once(sync.next_request(self._loop.time(), leaving=True)):
+                    await self._sync_once()
+            # Again, because the first may only bring the news that Redis's clock was set, or that it has lost its data.
+            for _ in range(LAST_WORDS):
+                if await self._sync_once(leaving=True):
                     break
         finally:
             await sync.connection.close()
@@ -67,22 +70,34 @@ class SyncTask:
         except TimeoutError:
             return
 
-    async def _sync_once(self, request: SyncRequest) -> bool:
-        """Make one round trip; tell whether Redis took in what it was told."""
-        sync, reply = self._sync, None
+    async def _sync_once(self, *, leaving: bool = False) -> bool:
+        """Make one round trip; tell whether Redis took in what it was told.
+
+        One answer may get lost, on a connection that broke: that is no outage before a second one is.
+        """
+        sync = self._sync
+        for tries_left in (1, 0):
+            try:
+                return await self._call(leaving=leaving)
+            except RedisAwayError as error:
+                if sync.state.away or not tries_left:
+                    sync.lose_redis(str(error), self._loop.time())
+                    break
+            except RedisRefusedError as error:
+                sync.refused_by_redis(error, self._loop.time())
+                break
+        return False
+
+    async def _call(self, *, leaving: bool) -> bool:
+        sync = self._sync
+        request = sync.next_request(self._loop.time(), leaving=leaving)
         try:
             reply = decoded(await sync.connection.call(sync.keys, request.encoded(sync.timing)))
-        except RedisAwayError as error:
-            sync.lose_redis(str(error), self._loop.time())
-        except RedisRefusedError as error:
-            sync.refused_by_redis(error, self._loop.time())
-        finally:
-            if reply is None:
-                sync.lose_reply(request)
-        if reply is None:
-            return False
+        except BaseException:
+            sync.lose_reply(request)
+            raise
         sync.apply(request, reply, self._loop.time())
-        return not reply.moved
+        return reply.kind == "ok"
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():

@@ -24,6 +24,12 @@ class Timing:
     impatience: float = 1.0
     """Between two requests of a process whose callers wait, at most."""
 
+    telling: float = 0.1
+    """From when an answer comes until the others are told of it, at most."""
+
+    poll: float = 0.02
+    """Between two requests of a process that has to wait for what another one does."""
+
     claim: float = 3.0
     """For which callers of a process count as waiting without another request from it."""
 
@@ -41,6 +47,11 @@ class Timing:
 
     leave: float = 2.0
     """For the last request of a process that has nothing more to do."""
+
+    @property
+    def scale(self) -> float:
+        """How many seconds of the policy, which knows windows of a minute, one second is."""
+        return WINDOW_SECONDS / self.window
 
     @property
     def kept_after_answer(self) -> float:
