@@ -100,6 +100,8 @@ class FleetLimiter:
             return
         if state.alone is not None:
             state.alone.put_back(permit)
+        if state.alone is not None or fleet_permit.covered_until == inf:
+            # Taken while Redis was away, so that nobody but this process knows of it.
             state.permits.put_back(fleet_permit)
         else:
             state.unused[fleet_permit.group].append(fleet_permit)
