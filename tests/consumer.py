@@ -35,7 +35,9 @@ from hindsight_async import (
     OutcomeUnknownError,
     Plan,
     RedisBudget,
+    RetryPolicy,
     SelectedDeal,
+    Timeouts,
     UnknownEvent,
     UpdatedInterview,
     UpdateInterview,
@@ -85,9 +87,12 @@ async def enroll_once(requests: list[CreateInterview], lane: Lane) -> list[bool 
     budget = RedisBudget("redis://localhost:6379/0", organisation="acme", plan=Plan.GROWTH)
     async with HindsightSession(budget=budget) as hindsight, Ledger("deals.db").run() as ledger:
         assert_type(ledger, LedgerRun)
+        view = hindsight.with_options(
+            lane=lane, deadline=None, timeouts=Timeouts(read=60), retry=RetryPolicy()
+        )
+        assert_type(view, HindsightSession)
         return [
-            (await hindsight.interviews.create_once(request, ledger=ledger, lane=lane)).created_now
-            for request in requests
+            (await view.interviews.create_once(request, ledger=ledger)).created_now for request in requests
         ]
 
 
