@@ -49,7 +49,7 @@ class HindsightSession:
 
     Args:
         api_key: From the dashboard; else the variable HINDSIGHT_API_KEY.
-        plan: The organisation's tier; else HINDSIGHT_PLAN (essentials, growth or enterprise), else `DEFAULT_PLAN`.
+        plan: The organisation's tier, or its name (essentials, growth or enterprise); else HINDSIGHT_PLAN, else `DEFAULT_PLAN`.
         base_url: Else HINDSIGHT_BASE_URL, else `access.DEFAULT_BASE_URL`. Plain http is taken for this machine only.
         max_in_flight: How many requests may be under way at a time, at least 1; no more than a borrowed `http` takes.
         deadline: Seconds for one call with all its waiting; None for no end. Of a create, those until it leaves.
@@ -92,7 +92,7 @@ class HindsightSession:
         self,
         api_key: str | None = None,
         *,
-        plan: Plan | None = None,
+        plan: Plan | str | None = None,
         base_url: str | None = None,
         max_in_flight: int = DEFAULT_MAX_IN_FLIGHT,
         deadline: float | None = DEFAULT_DEADLINE,
@@ -286,7 +286,7 @@ def _check_connections(http: object, proxy: Secret | None, ssl: object) -> None:
         )
 
 
-def _check_budget(budget: object, plan: Plan | None) -> None:
+def _check_budget(budget: object, plan: Plan | str | None) -> None:
     if budget is None:
         return
     if not isinstance(budget, Budget):
