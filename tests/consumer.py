@@ -77,6 +77,12 @@ async def enrich(
         interview.interview_request_id, UpdateInterview(contact_context=context)
     )
     assert updated.interview_request_id == interview_request_id
+    assert_type(await hindsight.interviews.update(4821, objective="Why not us?"), UpdatedInterview)
+    by_fields = await hindsight.interviews.create(contact_email="a@b.example", sequence_id="seq_abc123")
+    assert_type(by_fields, CreatedInterview)
+    # Each of these is refused: mypy reports an ignored line without an error.
+    await hindsight.interviews.create(sequence_id="seq_1")  # type: ignore[call-overload]
+    await hindsight.interviews.update(1, sequence_id="a")  # type: ignore[call-overload]
     if interview.status is InterviewStatus.COMPLETED and interview.transcript is not None:
         return interview.transcript.created_at, interview.transcript.content
     return interview.created_at, None

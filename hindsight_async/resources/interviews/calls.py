@@ -1,7 +1,7 @@
 """The interviews resource: typed arguments to calls."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from hindsight_async.call.codec import encode
 from hindsight_async.call.execute import Executor, SendHooks
@@ -12,13 +12,22 @@ from hindsight_async.rate import Lane
 from hindsight_async.resources.interviews.models import (
     CreatedInterview,
     CreateInterview,
+    CreateInterviewFields,
     Interview,
     UpdatedInterview,
     UpdateInterview,
+    UpdateInterviewFields,
 )
 from hindsight_async.resources.interviews.poll_schedule import Pace
 from hindsight_async.resources.interviews.recipients import CreateGuard
-from hindsight_async.resources.interviews.rows import CREATES, UPDATES, Update, checked_id, of_type
+from hindsight_async.resources.interviews.rows import (
+    CREATES,
+    UPDATES,
+    Update,
+    checked_id,
+    of_type,
+    request_of,
+)
 from hindsight_async.resources.interviews.waiting import InterviewWaits
 
 if TYPE_CHECKING:
@@ -58,7 +67,11 @@ class Interviews(InterviewWaits):
         super().__init__(executor, max_in_flight=max_in_flight, pace=pace)
         self._guard = guard
 
-    async def create(self, request: CreateInterview) -> CreatedInterview:
+    @overload
+    async def create(self, request: CreateInterview) -> CreatedInterview: ...
+    @overload
+    async def create(self, **fields: Unpack[CreateInterviewFields]) -> CreatedInterview: ...
+    async def create(self, request: CreateInterview | None = None, **fields: Any) -> CreatedInterview:
         """Create an interview; with a sequence this emails the contact (page create-interview).
 
         It is sent again only where it provably was not processed. Not for a job queue that repeats jobs (arq, Celery
@@ -67,17 +80,20 @@ class Interviews(InterviewWaits):
 
         Args:
             request: The interview to create.
+            **fields: In its place, what CreateInterview takes: `create(contact_email=..., sequence_id=...)`.
 
         Returns:
             What was created.
 
         Raises:
-            TypeError: `request` is of another type.
+            TypeError: `request` or a field is of another type, or both are given.
+            ValueError: A field has a value that the API would refuse.
             RecipientNotAllowedError: The contact may not be emailed.
             CreateLimitReachedError: The session has made `max_creates`.
             HindsightError: Anything else; where `delivery` is UNKNOWN the contact may have been emailed.
 
         """
+        request = request_of(CreateInterview, request, fields)
         return await self._create(request, "interactive", self._executor.deadline)
 
     async def create_once(self, request: CreateInterview, *, ledger: "LedgerRun") -> CreatedInterview:
@@ -138,23 +154,33 @@ class Interviews(InterviewWaits):
         call = Call(_GET, _item_path(interview_request_id), known=known)
         return await self._executor.run(call, lane="interactive", deadline=self._executor.deadline)
 
-    async def update(self, interview_request_id: int, request: UpdateInterview) -> UpdatedInterview:
+    @overload
+    async def update(self, interview_request_id: int, request: UpdateInterview) -> UpdatedInterview: ...
+    @overload
+    async def update(
+        self, interview_request_id: int, **fields: Unpack[UpdateInterviewFields]
+    ) -> UpdatedInterview: ...
+    async def update(
+        self, interview_request_id: int, request: UpdateInterview | None = None, **fields: Any
+    ) -> UpdatedInterview:
         """Replace the contact's notes or name, or this interview's objective (page update-interview).
 
         Args:
             interview_request_id: From 0.
             request: What to change.
+            **fields: In its place, what UpdateInterview takes: `update(4821, objective=...)`.
 
         Returns:
             What was updated.
 
         Raises:
-            TypeError: An argument is of another type.
-            ValueError: The id is negative.
+            TypeError: An argument is of another type, or a request and fields are given.
+            ValueError: The id is negative, or a field has a value that the API would refuse.
             HindsightError: It was not updated; where `delivery` is UNKNOWN it may have been, and doing it again does no
                 harm.
 
         """
+        request = request_of(UpdateInterview, request, fields)
         return await self._update((interview_request_id, request), "interactive", self._executor.deadline)
 
     def create_many(
