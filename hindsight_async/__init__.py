@@ -59,6 +59,7 @@ nowhere else. Inside, in reading order:
             leases.py           `PostgresRunLock`: one of several runs, which leases its rows
     call/                       the way of one call
         request.py              a call and a reply, as plain values
+        options.py              what can be said of calls
         streaming.py            an answer that is read piece by piece
         execute.py              the loop of a call: permit, send, judge, then wait or return
         retry.py                whether to send again, and after how long
@@ -204,8 +205,8 @@ Five questions, and where each is answered:
 
 from typing import TYPE_CHECKING, Any
 
+from hindsight_async.call.options import Timeouts
 from hindsight_async.call.retry import RetryPolicy
-from hindsight_async.call.transport import Timeouts
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus

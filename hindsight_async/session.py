@@ -4,7 +4,9 @@ import asyncio
 import random
 import warnings
 from collections.abc import Callable, Iterable
+from copy import copy
 from datetime import UTC, datetime
+from functools import partial
 from ssl import SSLContext
 from types import NoneType, TracebackType
 from typing import Any, Self
@@ -14,17 +16,20 @@ import aiohttp
 from hindsight_async.call.access import Access, check_given, read_access, read_base_url
 from hindsight_async.call.connections import limits_of
 from hindsight_async.call.execute import Executor
+from hindsight_async.call.options import UNCHANGED, Timeouts
 from hindsight_async.call.proxy import parse_proxy
 from hindsight_async.call.retry import RetryPolicy
-from hindsight_async.call.transport import Timeouts, Transport
+from hindsight_async.call.transport import Transport
 from hindsight_async.errors import OutcomeUnknownError
 from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
+from hindsight_async.rate.client import Lane, check_deadline, check_lane
 from hindsight_async.redaction import Secret
 from hindsight_async.resources.anything import Anything
 from hindsight_async.resources.deals.calls import Deals
 from hindsight_async.resources.documents.calls import Documents
 from hindsight_async.resources.interviews.calls import Interviews
-from hindsight_async.resources.interviews.recipients import allowed_here
+from hindsight_async.resources.interviews.poll_schedule import Pace
+from hindsight_async.resources.interviews.recipients import CreateGuard, allowed_here
 from hindsight_async.resources.responses.calls import Responses
 from hindsight_async.resources.tools.calls import Tools
 from hindsight_async.shielding import to_the_end
@@ -44,7 +49,7 @@ class HindsightSession:
 
     Args:
         api_key: From the dashboard; else the variable HINDSIGHT_API_KEY.
-        plan: The organisation's tier; else HINDSIGHT_PLAN (essentials, growth or enterprise), else `DEFAULT_PLAN`.
+        plan: The organisation's tier, or its name (essentials, growth or enterprise); else HINDSIGHT_PLAN, else `DEFAULT_PLAN`.
         base_url: Else HINDSIGHT_BASE_URL, else `access.DEFAULT_BASE_URL`. Plain http is taken for this machine only.
         max_in_flight: How many requests may be under way at a time, at least 1; no more than a borrowed `http` takes.
         deadline: Seconds for one call with all its waiting; None for no end. Of a create, those until it leaves.
@@ -81,11 +86,13 @@ class HindsightSession:
 
     """
 
+    _viewed: Self | None = None
+
     def __init__(
         self,
         api_key: str | None = None,
         *,
-        plan: Plan | None = None,
+        plan: Plan | str | None = None,
         base_url: str | None = None,
         max_in_flight: int = DEFAULT_MAX_IN_FLIGHT,
         deadline: float | None = DEFAULT_DEADLINE,
@@ -104,7 +111,7 @@ class HindsightSession:
         del api_key, proxy
         _check_whole_number("max_in_flight", max_in_flight, least=1)
         _check_whole_number("max_creates", 0 if max_creates is None else max_creates, least=0)
-        _check_deadline(deadline)
+        check_deadline(deadline)
         _check_type("timeouts", timeouts, Timeouts)
         _check_type("retry", retry, RetryPolicy)
         _check_type("base_url", base_url, (str, NoneType))
@@ -136,19 +143,72 @@ class HindsightSession:
             self._transport, self._client, policy=retry, deadline=deadline,
             random=random.random, wall_clock=lambda: datetime.now(UTC),
         )  # fmt: skip
-        self.interviews = Interviews(
-            executor, allowed=allowed, max_creates=max_creates, max_in_flight=max_in_flight
+        self._interviews_over = partial(
+            Interviews, guard=CreateGuard(allowed, max_creates), pace=Pace(), max_in_flight=max_in_flight
         )
-        self._offer_the_rest(executor)
+        self._offer(executor)
 
-    def _offer_the_rest(self, executor: Executor) -> None:
+    def _offer(self, executor: Executor) -> None:
+        self._executor = executor
+        self.interviews = self._interviews_over(executor)
         self.deals = Deals(executor)
         self.documents = Documents(executor)
         self.responses = Responses(executor)
         self.tools = Tools(executor)
         self.request = Anything(executor).request
 
+    def with_options(
+        self,
+        *,
+        deadline: float | None = UNCHANGED,
+        lane: Lane = UNCHANGED,
+        timeouts: Timeouts = UNCHANGED,
+        retry: RetryPolicy = UNCHANGED,
+    ) -> Self:
+        """Return a view of this session for calls with other options; what is not given stays as it is here.
+
+        A view has the pool, the budget, the fuse and the hooks of the session, and is open as long as that is. It costs
+        no more than a few objects, so that one may be made for a single call.
+
+        Args:
+            deadline: Seconds for one call with all its waiting, as for the session; None for no end.
+            lane: "interactive" goes before "bulk". Without it single calls go in the first, and bulk runs, walks over
+                pages and repeated reads while waiting in the second.
+            timeouts: Seconds that the network may take.
+            retry: How often and how patiently a call is sent again.
+
+        Returns:
+            The view. It has views of its own, and cannot be entered or closed.
+
+        Raises:
+            TypeError: An argument is of the wrong type; the text names it.
+            ValueError: An argument has a wrong value; the text names it.
+
+        """
+        if deadline is not UNCHANGED:
+            check_deadline(deadline)
+        if lane is not UNCHANGED:
+            check_lane(lane)
+        if timeouts is not UNCHANGED:
+            _check_type("timeouts", timeouts, Timeouts)
+        if retry is not UNCHANGED:
+            _check_type("retry", retry, RetryPolicy)
+        executor = copy(self._executor)
+        executor.keep_to(deadline=deadline, lane=lane, timeouts=timeouts, retry=retry)
+        view = copy(self)
+        view._become_view_of(self, executor)  # noqa: SLF001  of the same class
+        return view
+
+    def _become_view_of(self, viewed: Self, executor: Executor) -> None:
+        self._viewed = viewed  # which lives as long, and warns where nobody closes it
+        self._offer(executor)
+
+    def _refuse_on_a_view(self, what: str) -> None:
+        if self._viewed is not None:
+            raise TypeError(f"this is a view (with_options): {what} the session that it is of")
+
     async def __aenter__(self) -> Self:
+        self._refuse_on_a_view("enter")
         self._transport.open(asyncio.get_running_loop())
         return self
 
@@ -171,8 +231,10 @@ class HindsightSession:
         Raises:
             CancelledError: The caller was cancelled: no call in flight is waited for then, and all is closed.
             WrongEventLoopError: It is open on another event loop that lives, and stays so.
+            TypeError: It is a view: close the session.
 
         """
+        self._refuse_on_a_view("close")
         self._transport.follow(asyncio.get_running_loop())
         self._client.close()
         try:
@@ -187,11 +249,12 @@ class HindsightSession:
             where = self._transport.base_url or read_base_url(self._base_url)
         except ValueError:
             where = "to no usable address"
-        return f"<HindsightSession {where} {self.budget.limit} requests per minute>"
+        kind = "HindsightSession" if self._viewed is None else "view of HindsightSession"
+        return f"<{kind} {where} {self.budget.limit} requests per minute>"
 
     def __del__(self, warn: Any = warnings.warn) -> None:
         transport: Transport | None = getattr(self, "_transport", None)
-        if transport is not None and transport.is_open:
+        if transport is not None and transport.is_open and self._viewed is None:
             warn(f"{self!r} was not closed: use 'async with' or await close()", ResourceWarning, source=self)
 
 
@@ -212,12 +275,6 @@ def _check_callable(name: str, value: object) -> None:
         raise TypeError(f"{name} must be callable, not {type(value).__name__}")
 
 
-def _check_deadline(deadline: object) -> None:
-    _check_type("deadline", deadline, (int, float, NoneType))
-    if isinstance(deadline, int | float) and not deadline > 0:
-        raise ValueError("deadline must be more than 0 seconds, or None for no end")
-
-
 def _check_connections(http: object, proxy: Secret | None, ssl: object) -> None:
     _check_type("http", http, (aiohttp.ClientSession, NoneType))
     if proxy is not None and not isinstance(proxy.value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -229,7 +286,7 @@ def _check_connections(http: object, proxy: Secret | None, ssl: object) -> None:
         )
 
 
-def _check_budget(budget: object, plan: Plan | None) -> None:
+def _check_budget(budget: object, plan: Plan | str | None) -> None:
     if budget is None:
         return
     if not isinstance(budget, Budget):

@@ -35,7 +35,9 @@ from hindsight_async import (
     OutcomeUnknownError,
     Plan,
     RedisBudget,
+    RetryPolicy,
     SelectedDeal,
+    Timeouts,
     UnknownEvent,
     UpdatedInterview,
     UpdateInterview,
@@ -75,6 +77,12 @@ async def enrich(
         interview.interview_request_id, UpdateInterview(contact_context=context)
     )
     assert updated.interview_request_id == interview_request_id
+    assert_type(await hindsight.interviews.update(4821, objective="Why not us?"), UpdatedInterview)
+    by_fields = await hindsight.interviews.create(contact_email="a@b.example", sequence_id="seq_abc123")
+    assert_type(by_fields, CreatedInterview)
+    # Each of these is refused: mypy reports an ignored line without an error.
+    await hindsight.interviews.create(sequence_id="seq_1")  # type: ignore[call-overload]
+    await hindsight.interviews.update(1, sequence_id="a")  # type: ignore[call-overload]
     if interview.status is InterviewStatus.COMPLETED and interview.transcript is not None:
         return interview.transcript.created_at, interview.transcript.content
     return interview.created_at, None
@@ -85,9 +93,12 @@ async def enroll_once(requests: list[CreateInterview], lane: Lane) -> list[bool 
     budget = RedisBudget("redis://localhost:6379/0", organisation="acme", plan=Plan.GROWTH)
     async with HindsightSession(budget=budget) as hindsight, Ledger("deals.db").run() as ledger:
         assert_type(ledger, LedgerRun)
+        view = hindsight.with_options(
+            lane=lane, deadline=None, timeouts=Timeouts(read=60), retry=RetryPolicy()
+        )
+        assert_type(view, HindsightSession)
         return [
-            (await hindsight.interviews.create_once(request, ledger=ledger, lane=lane)).created_now
-            for request in requests
+            (await view.interviews.create_once(request, ledger=ledger)).created_now for request in requests
         ]
 
 

@@ -6,7 +6,8 @@ from hindsight_async.call.execute import Executor
 from hindsight_async.call.request import Reply
 from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.resources.interviews.calls import Interviews
-from hindsight_async.resources.interviews.recipients import AllowedRecipients
+from hindsight_async.resources.interviews.poll_schedule import Pace
+from hindsight_async.resources.interviews.recipients import AllowedRecipients, CreateGuard
 
 
 class StubTransport:
@@ -29,8 +30,8 @@ def stubbed_interviews(budget, *, max_in_flight=16):
     """Return interviews over a stub, and the stub."""
     transport = StubTransport()
     executor = executor_over(transport, budget, max_in_flight=max_in_flight)
-    allowed = AllowedRecipients({})
-    return Interviews(executor, allowed=allowed, max_creates=None, max_in_flight=max_in_flight), transport
+    guard = CreateGuard(AllowedRecipients({}), None)
+    return Interviews(executor, guard=guard, pace=Pace(), max_in_flight=max_in_flight), transport
 
 
 def executor_over(transport, budget, *, max_in_flight=16):

@@ -194,7 +194,8 @@ def test_the_signature_is_the_contract():
 @pytest.mark.parametrize(
     ("options", "error", "named"),
     [
-        ({"plan": "growth"}, TypeError, "plan must be a Plan such as Plan.GROWTH, not str"),
+        ({"plan": 2}, TypeError, 'plan must be a Plan or its name, such as Plan.GROWTH or "growth", not int'),
+        ({"plan": "gold"}, ValueError, "plan must be one of essentials, growth, enterprise"),
         ({"max_in_flight": 0}, ValueError, "max_in_flight"),
         ({"max_in_flight": 2.5}, ValueError, "max_in_flight"),
         ({"deadline": 0}, ValueError, "deadline"),

@@ -18,11 +18,12 @@ from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.poll_schedule import (
     DAY,
     SLOWER_WITH_AGE,
+    Pace,
     age_class,
     most_requests,
     reads_within,
 )
-from hindsight_async.resources.interviews.recipients import AllowedRecipients
+from hindsight_async.resources.interviews.recipients import AllowedRecipients, CreateGuard
 from simulated_server import simulate
 
 CREATED_AT = datetime(2026, 7, 24, 12, 0, tzinfo=UTC)
@@ -64,7 +65,8 @@ def interviews_on(server):
         server, client, policy=RetryPolicy(), deadline=None,
         random=lambda: 0.5, wall_clock=lambda: datetime.now(UTC),
     )  # fmt: skip
-    return Interviews(executor, allowed=AllowedRecipients({}), max_creates=None, max_in_flight=MAX_IN_FLIGHT)
+    guard = CreateGuard(AllowedRecipients({}), None)
+    return Interviews(executor, guard=guard, pace=Pace(), max_in_flight=MAX_IN_FLIGHT)
 
 
 def answered_in_time(number, draw):

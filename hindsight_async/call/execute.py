@@ -4,12 +4,14 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from copy import copy
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from hindsight_async.call.answer import judge
 from hindsight_async.call.failure import may_have_left
+from hindsight_async.call.options import UNCHANGED, Timeouts
 from hindsight_async.call.request import Call, Multipart, Reply
 from hindsight_async.call.retry import RetryPolicy, pause_before_next
 from hindsight_async.call.streaming import ReplyStream, StreamPlaces
@@ -77,12 +79,22 @@ class Executor:
         wall_clock: Callable[[], datetime],
     ) -> None:
         self.deadline = deadline
+        self._lane: Lane | None = None
         self._stream_places = StreamPlaces(client.max_in_flight)
         self._transport = transport
         self._client = client
         self._policy = policy
         self._random = random
         self._wall_clock = wall_clock
+
+    def keep_to(self, *, deadline: float | None, lane: Lane, timeouts: Timeouts, retry: RetryPolicy) -> None:
+        """Change what is not UNCHANGED; copies of this executor keep to what they had."""
+        self.deadline = self.deadline if deadline is UNCHANGED else deadline
+        self._lane = self._lane if lane is UNCHANGED else lane
+        self._policy = self._policy if retry is UNCHANGED else retry
+        if timeouts is not UNCHANGED:
+            self._transport = copy(self._transport)
+            self._transport.keep_to(timeouts)
 
     @property
     def base_url(self) -> str | None:
@@ -123,7 +135,7 @@ class Executor:
 
         Args:
             call: What to send.
-            lane: "interactive" goes before "bulk".
+            lane: For a call of its kind, unless options name one; "interactive" goes before "bulk".
             deadline: Seconds from now, None for no end; what is not repeatable and has left by then is waited for.
             hooks: Told before each attempt and between two where the first came to nothing; what they raise
                 ends the call.
@@ -146,7 +158,7 @@ class Executor:
             try:
                 if sent:
                     self._transport.open(loop)  # the session may have been closed in a pause
-                permit = await client.acquire(call.endpoint.route, lane, ends_at, loop)
+                permit = await client.acquire(call.endpoint.route, self._lane or lane, ends_at, loop)
                 try:
                     if hooks is not None:
                         await hooks.about_to_send()
@@ -188,7 +200,7 @@ class Executor:
 
         Args:
             call: What to send; its endpoint's `reply_type` is `ReplyStream`.
-            lane: "interactive" goes before "bulk".
+            lane: For a call of its kind, unless options name one; "interactive" goes before "bulk".
             deadline: Seconds from now until the head is here, None for no end.
 
         Yields:

@@ -10,7 +10,6 @@ from ssl import SSLContext
 from typing import Any
 
 import aiohttp
-from attrs import field, frozen, validators
 
 from hindsight_async.call.access import Access
 from hindsight_async.call.body import WatchedBody, WatchedBytes, WatchedForm, opened
@@ -24,6 +23,7 @@ from hindsight_async.call.failure import (
     without_whole_answer,
 )
 from hindsight_async.call.middlewares import address_of, is_of, middlewares_for
+from hindsight_async.call.options import Timeouts
 from hindsight_async.call.proxy import Proxy
 from hindsight_async.call.reading import LONGEST_HEADER, MOST_HEADERS, read_pieces, reply_of
 from hindsight_async.call.request import JSON, Call, Multipart, Reply, spelled
@@ -32,25 +32,6 @@ from hindsight_async.call.streaming import ReplyStream
 from hindsight_async.errors import Delivery, HindsightError, OutcomeUnknownError
 
 logger = logging.getLogger("hindsight_async.call")
-
-
-@frozen(kw_only=True)
-class Timeouts:
-    """How long the network may take.
-
-    Args:
-        connect: Seconds to look up the name and connect; through a proxy, until the connection behind it stands, and on
-            a lent session with the wait for one of its connections.
-        read: Seconds from then until the whole answer is there. Of a create they count from the moment when it leaves,
-            and nothing else ends the wait for its answer.
-
-    Raises:
-        ValueError: A number is not above 0; the text names the argument.
-
-    """
-
-    connect: float = field(default=5.0, validator=validators.gt(0))
-    read: float = field(default=30.0, validator=validators.gt(0))
 
 
 class Transport:
@@ -82,6 +63,14 @@ class Transport:
         # A pool of our own has the headers prepared, which saves merging them into each request; but see `Connections.open`.
         self._has_prepared_headers = http is None and proxy is None
         self._is_lent = http is not None
+        self.keep_to(timeouts)
+        self._on_outcome_unknown = on_outcome_unknown
+        self._connections = Connections(
+            size=max_in_flight, read_access=read_access, borrowed=http, proxy=proxy, ssl=ssl
+        )
+
+    def keep_to(self, timeouts: Timeouts) -> None:
+        """Let the network take so long from the next call on; copies of this transport share its connections alone."""
         # `connect` ends looking up the name, waiting for a proxy and for a connection of a borrowed pool, too. What comes
         # after it is ended by one timer for all requests; `sock_read` begins anew with each byte, and takes many timers.
         self._timeout = aiohttp.ClientTimeout(
@@ -89,10 +78,6 @@ class Transport:
         )
         self._read_seconds = timeouts.read
         self._longest = timeouts.connect + timeouts.read
-        self._on_outcome_unknown = on_outcome_unknown
-        self._connections = Connections(
-            size=max_in_flight, read_access=read_access, borrowed=http, proxy=proxy, ssl=ssl
-        )
 
     @property
     def is_open(self) -> bool:

@@ -17,7 +17,7 @@ from hindsight_async.emulator.quota import Clock, Quota
 from hindsight_async.emulator.routes import ROOT, Route, true_answer
 from hindsight_async.emulator.state import DEFAULT_TRANSCRIPT, Email, InterviewRecord, Organisation
 from hindsight_async.emulator.validation import DeclaredIds
-from hindsight_async.rate import Plan
+from hindsight_async.rate import Plan, plan_of
 
 ResetUnit = Literal["milliseconds", "seconds"]
 """The unit of X-RateLimit-Reset."""
@@ -29,7 +29,7 @@ class Emulator:
     """A local Hindsight over real HTTP on a loopback address; use `async with`, or `start` and `close`.
 
     Args:
-        plan: The tier whose requests per minute are enforced, over all routes together.
+        plan: The tier, or its name, whose requests per minute are enforced, over all routes together.
         requests_per_minute: Another number of them, at least 1; None for the plan's.
         window: How they are counted: "weighted" (this minute of the wall clock, and the one before by what is left of this
             one), "sliding", "fixed" (a minute from the first request), "bucket" (refilled evenly), or "aligned" (to the
@@ -62,7 +62,7 @@ class Emulator:
         contacts: The contacts by email address, trimmed and in lower case.
 
     Raises:
-        ValueError: A host that is not loopback, an unknown window or reset unit, cached refusals in another than a weighted
+        ValueError: A plan that there is not, a host that is not loopback, an unknown window or reset unit, cached refusals in another than a weighted
             window, or a limit below 1.
 
     """
@@ -70,7 +70,7 @@ class Emulator:
     def __init__(
         self,
         *,
-        plan: Plan = Plan.ESSENTIALS,
+        plan: Plan | str = Plan.ESSENTIALS,
         requests_per_minute: int | None = None,
         window: Window = "weighted",
         refusals_cached: bool = False,
@@ -93,13 +93,13 @@ class Emulator:
             raise ValueError(f"host must be a loopback address such as 127.0.0.1, not {host!r}")
         if reset_unit not in _RESETS_PER_SECOND:
             raise ValueError(f"reset_unit must be milliseconds or seconds, not {reset_unit!r}")
-        self.plan = plan
+        self.plan = plan_of(plan)
         self.api_key = api_key or f"test-key-{secrets.token_hex(12)}"
         self.requests: list[ReceivedRequest] = []
         self._new_limit = partial(
             rate_limit,
             window,
-            plan.requests_per_minute if requests_per_minute is None else requests_per_minute,
+            self.plan.requests_per_minute if requests_per_minute is None else requests_per_minute,
             refusals_cached=refusals_cached,
         )
         self._new_limit()  # which raises where the three do not go together

@@ -27,6 +27,15 @@ What happens after a 429? `cooldown` closes for all, and the call that met it st
 
 from hindsight_async.rate.budget import Budget, BudgetSnapshot, RateBudget
 from hindsight_async.rate.client import BudgetClient, Lane
-from hindsight_async.rate.plan import Plan, plan_or_default
+from hindsight_async.rate.plan import Plan, plan_of, plan_or_default
 
-__all__ = ["Budget", "BudgetClient", "BudgetSnapshot", "Lane", "Plan", "RateBudget", "plan_or_default"]
+__all__ = [
+    "Budget",
+    "BudgetClient",
+    "BudgetSnapshot",
+    "Lane",
+    "Plan",
+    "RateBudget",
+    "plan_of",
+    "plan_or_default",
+]

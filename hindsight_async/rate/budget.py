@@ -9,7 +9,7 @@ from attrs import frozen
 
 from hindsight_async.rate.client import BudgetClient, Lane
 from hindsight_async.rate.local_limiter import LocalLimiter
-from hindsight_async.rate.plan import Plan
+from hindsight_async.rate.plan import Plan, plan_of
 from hindsight_async.rate.scheduler import Scheduler
 from hindsight_async.rate.wait_reports import OnWait
 
@@ -144,7 +144,7 @@ class RateBudget(Budget):
     @classmethod
     def for_plan(
         cls,
-        plan: Plan,
+        plan: Plan | str,
         *,
         share: float = 1.0,
         burst: int | None = None,
@@ -154,7 +154,7 @@ class RateBudget(Budget):
         """Make the budget of a plan, or of a share of it.
 
         Args:
-            plan: The organisation's tier.
+            plan: The organisation's tier, or its name such as "growth".
             share: As for the class.
             burst: As for the class.
             max_rate_wait: As for the class, in seconds.
@@ -164,9 +164,11 @@ class RateBudget(Budget):
             The budget.
 
         Raises:
-            ValueError: As for the class.
+            TypeError: `plan` is neither a Plan nor text.
+            ValueError: As for the class, or no plan has this name.
 
         """
         return cls(
-            plan.requests_per_minute, share=share, burst=burst, max_rate_wait=max_rate_wait, on_wait=on_wait
-        )
+            plan_of(plan).requests_per_minute, share=share, burst=burst,
+            max_rate_wait=max_rate_wait, on_wait=on_wait,
+        )  # fmt: skip

@@ -16,6 +16,27 @@ Lane = Literal["interactive", "bulk"]
 LANES: tuple[Lane, Lane] = ("interactive", "bulk")
 
 
+def check_lane(lane: object) -> None:
+    """Raise where that is no lane."""
+    if not isinstance(lane, str):
+        raise TypeError(f"lane must be {_LANE_NAMES}, not {type(lane).__name__}")
+    if lane not in LANES:
+        raise ValueError(f"lane must be {_LANE_NAMES}, not {lane!r}")
+
+
+_LANE_NAMES = " or ".join(map(repr, LANES))
+
+
+def check_deadline(deadline: object) -> None:
+    """Raise where that is neither a number of seconds nor None."""
+    if deadline is None:
+        return
+    if not isinstance(deadline, int | float) or isinstance(deadline, bool):
+        raise TypeError(f"deadline must be int or float or None, not {type(deadline).__name__}")
+    if not deadline > 0:
+        raise ValueError("deadline must be more than 0 seconds, or None for no end")
+
+
 def no_one_queued() -> dict[Lane, int]:
     """Return a count of waiting callers for each lane, all zero."""
     return dict.fromkeys(LANES, 0)

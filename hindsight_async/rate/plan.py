@@ -27,7 +27,30 @@ _REQUESTS_PER_MINUTE = {Plan.ESSENTIALS: 60, Plan.GROWTH: 300, Plan.ENTERPRISE: 
 DEFAULT_PLAN = Plan.ESSENTIALS
 
 
-def plan_or_default(given: Plan | None) -> Plan:
+def plan_of(given: Plan | str) -> Plan:
+    """Return the plan that is given, or named as in the environment, in small letters or large.
+
+    Args:
+        given: A Plan, or essentials, growth or enterprise.
+
+    Returns:
+        The plan.
+
+    Raises:
+        TypeError: That is neither a Plan nor text.
+        ValueError: No plan has this name; the text says which there are.
+
+    """
+    if isinstance(given, Plan):
+        return given
+    if not isinstance(given, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f'plan must be a Plan or its name, such as Plan.GROWTH or "growth", not {type(given).__name__}'
+        )
+    return _named(given, "plan")
+
+
+def plan_or_default(given: Plan | str | None) -> Plan:
     """Take the given plan, else the one that the environment names, else `DEFAULT_PLAN`.
 
     Args:
@@ -37,19 +60,19 @@ def plan_or_default(given: Plan | None) -> Plan:
         The plan to keep to.
 
     Raises:
-        TypeError: `given` is anything but a Plan.
-        ValueError: The variable names none.
+        TypeError: As from `plan_of`.
+        ValueError: As from `plan_of`; or the variable names none.
 
     """
-    if given is None:
-        name = os.environ.get(PLAN_VARIABLE)
-        if not name:
-            return DEFAULT_PLAN
-        try:
-            return Plan(name.strip().lower())
-        except ValueError:
-            names = ", ".join(plan.value for plan in Plan)
-            raise ValueError(f"the variable {PLAN_VARIABLE} must be one of {names}") from None
-    if not isinstance(given, Plan):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"plan must be a Plan such as Plan.GROWTH, not {type(given).__name__}")
-    return given
+    if given is not None:
+        return plan_of(given)
+    name = os.environ.get(PLAN_VARIABLE)
+    return _named(name, f"the variable {PLAN_VARIABLE}") if name else DEFAULT_PLAN
+
+
+def _named(name: str, where: str) -> Plan:
+    try:
+        return Plan(name.strip().lower())
+    except ValueError:
+        names = ", ".join(plan.value for plan in Plan)
+        raise ValueError(f"{where} must be one of {names}") from None

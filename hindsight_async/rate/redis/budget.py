@@ -34,7 +34,7 @@ class RedisBudget(Budget):
             and process in which it is first used; and its own retries do no harm, since a call that comes twice
             takes effect once. However long its own timeouts, it counts as away after some seconds without an answer.
         organisation: Any name for the organisation at Hindsight; only a hash of it is stored, and never an API key.
-        plan: Its tier; else HINDSIGHT_PLAN, else Essentials. A limit that the server names instead is for all
+        plan: Its tier, or the name of that; else HINDSIGHT_PLAN, else Essentials. A limit that the server names instead is for all
             processes.
         expected_processes: How many processes there are; else as many as were seen in the last minute. Where it is
             given, each process also keeps to its part for the first minute of a Redis that began with nothing, since
@@ -50,7 +50,7 @@ class RedisBudget(Budget):
 
     Raises:
         TypeError: An argument is of the wrong kind; its name is in the text.
-        ValueError: An argument is out of bounds; the same. Or HINDSIGHT_PLAN names no plan.
+        ValueError: An argument is out of bounds; the same. Or no plan has this name, or that in HINDSIGHT_PLAN.
 
     """
 
@@ -59,7 +59,7 @@ class RedisBudget(Budget):
         redis: str | Redis | RedisCluster,
         organisation: str,
         *,
-        plan: Plan | None = None,
+        plan: Plan | str | None = None,
         expected_processes: int | None = None,
         on_outage: OnOutage = "share",
         max_rate_wait: float = DEFAULT_MAX_RATE_WAIT,

@@ -1,24 +1,33 @@
 """The interviews resource: typed arguments to calls."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from hindsight_async.call.codec import encode
 from hindsight_async.call.execute import Executor, SendHooks
 from hindsight_async.call.request import Call, Endpoint, Reply
 from hindsight_async.delivery.bulk import DEFAULT_ABORT_AFTER_FAILURES, BulkRun
 from hindsight_async.delivery.row import deliver_once
-from hindsight_async.errors import CreateLimitReachedError
 from hindsight_async.rate import Lane
 from hindsight_async.resources.interviews.models import (
     CreatedInterview,
     CreateInterview,
+    CreateInterviewFields,
     Interview,
     UpdatedInterview,
     UpdateInterview,
+    UpdateInterviewFields,
 )
-from hindsight_async.resources.interviews.recipients import AllowedRecipients
-from hindsight_async.resources.interviews.rows import CREATES, UPDATES, Update, checked_id, of_type
+from hindsight_async.resources.interviews.poll_schedule import Pace
+from hindsight_async.resources.interviews.recipients import CreateGuard
+from hindsight_async.resources.interviews.rows import (
+    CREATES,
+    UPDATES,
+    Update,
+    checked_id,
+    of_type,
+    request_of,
+)
 from hindsight_async.resources.interviews.waiting import InterviewWaits
 
 if TYPE_CHECKING:
@@ -48,22 +57,21 @@ class Interviews(InterviewWaits):
 
     Args:
         executor: Takes calls to their answers.
-        allowed: Who may be emailed.
-        max_creates: How many creates may be made; None for any number.
+        guard: What creates have to pass.
+        pace: Of all waiting of the session.
         max_in_flight: How many requests of a bulk run may be under way at a time.
 
     """
 
-    def __init__(
-        self, executor: Executor, *, allowed: AllowedRecipients, max_creates: int | None, max_in_flight: int
-    ) -> None:
-        super().__init__(executor, max_in_flight)
-        self._allowed = allowed
-        self._max_creates = max_creates
-        self._creates = 0
-        """How many were made so far, whatever became of them."""
+    def __init__(self, executor: Executor, *, guard: CreateGuard, pace: Pace, max_in_flight: int) -> None:
+        super().__init__(executor, max_in_flight=max_in_flight, pace=pace)
+        self._guard = guard
 
-    async def create(self, request: CreateInterview, *, lane: Lane = "interactive") -> CreatedInterview:
+    @overload
+    async def create(self, request: CreateInterview) -> CreatedInterview: ...
+    @overload
+    async def create(self, **fields: Unpack[CreateInterviewFields]) -> CreatedInterview: ...
+    async def create(self, request: CreateInterview | None = None, **fields: Any) -> CreatedInterview:
         """Create an interview; with a sequence this emails the contact (page create-interview).
 
         It is sent again only where it provably was not processed. Not for a job queue that repeats jobs (arq, Celery
@@ -72,23 +80,23 @@ class Interviews(InterviewWaits):
 
         Args:
             request: The interview to create.
-            lane: "interactive" goes before "bulk".
+            **fields: In its place, what CreateInterview takes: `create(contact_email=..., sequence_id=...)`.
 
         Returns:
             What was created.
 
         Raises:
-            TypeError: `request` is of another type.
+            TypeError: `request` or a field is of another type, or both are given.
+            ValueError: A field has a value that the API would refuse.
             RecipientNotAllowedError: The contact may not be emailed.
             CreateLimitReachedError: The session has made `max_creates`.
             HindsightError: Anything else; where `delivery` is UNKNOWN the contact may have been emailed.
 
         """
-        return await self._create(request, lane, self._executor.deadline)
+        request = request_of(CreateInterview, request, fields)
+        return await self._create(request, "interactive", self._executor.deadline)
 
-    async def create_once(
-        self, request: CreateInterview, *, ledger: "LedgerRun", lane: Lane = "interactive"
-    ) -> CreatedInterview:
+    async def create_once(self, request: CreateInterview, *, ledger: "LedgerRun") -> CreatedInterview:
         """Create an interview unless the ledger has it already, for events that may be delivered twice.
 
         The same contact with and without `deal_id` is two interviews and two emails, and the ledger knows nothing of
@@ -97,7 +105,6 @@ class Interviews(InterviewWaits):
         Args:
             request: The interview to create; its contact, sequence or interview type and deal tell it from others.
             ledger: What `Ledger.run()` opens (extra `bulk`), once for all calls.
-            lane: "interactive" goes before "bulk".
 
         Returns:
             What was created, now or by an earlier call: `created_now` tells which. Of an earlier one the ledger has
@@ -122,17 +129,17 @@ class Interviews(InterviewWaits):
             )
         deadline = self._executor.deadline
         return await deliver_once(
-            CREATES, request, ledger, lambda request, hooks: self._create(request, lane, deadline, hooks)
-        )
+            CREATES, request, ledger,
+            lambda request, hooks: self._create(request, "interactive", deadline, hooks),
+        )  # fmt: skip
 
-    async def get(self, interview_request_id: int, *, lane: Lane = "interactive") -> Interview:
+    async def get(self, interview_request_id: int) -> Interview:
         """Read an interview; its transcript is there once it is completed (page get-interview).
 
         Interviews take hours: poll every 5 to 15 minutes.
 
         Args:
             interview_request_id: From 0.
-            lane: "interactive" goes before "bulk".
 
         Returns:
             The interview.
@@ -145,29 +152,36 @@ class Interviews(InterviewWaits):
         """
         known = {"interview_request_id": interview_request_id}
         call = Call(_GET, _item_path(interview_request_id), known=known)
-        return await self._executor.run(call, lane=lane, deadline=self._executor.deadline)
+        return await self._executor.run(call, lane="interactive", deadline=self._executor.deadline)
 
+    @overload
+    async def update(self, interview_request_id: int, request: UpdateInterview) -> UpdatedInterview: ...
+    @overload
     async def update(
-        self, interview_request_id: int, request: UpdateInterview, *, lane: Lane = "interactive"
+        self, interview_request_id: int, **fields: Unpack[UpdateInterviewFields]
+    ) -> UpdatedInterview: ...
+    async def update(
+        self, interview_request_id: int, request: UpdateInterview | None = None, **fields: Any
     ) -> UpdatedInterview:
         """Replace the contact's notes or name, or this interview's objective (page update-interview).
 
         Args:
             interview_request_id: From 0.
             request: What to change.
-            lane: "interactive" goes before "bulk".
+            **fields: In its place, what UpdateInterview takes: `update(4821, objective=...)`.
 
         Returns:
             What was updated.
 
         Raises:
-            TypeError: An argument is of another type.
-            ValueError: The id is negative.
+            TypeError: An argument is of another type, or a request and fields are given.
+            ValueError: The id is negative, or a field has a value that the API would refuse.
             HindsightError: It was not updated; where `delivery` is UNKNOWN it may have been, and doing it again does no
                 harm.
 
         """
-        return await self._update((interview_request_id, request), lane, self._executor.deadline)
+        request = request_of(UpdateInterview, request, fields)
+        return await self._update((interview_request_id, request), "interactive", self._executor.deadline)
 
     def create_many(
         self,
@@ -258,15 +272,7 @@ class Interviews(InterviewWaits):
         hooks: SendHooks | None = None,
     ) -> Awaitable[CreatedInterview]:
         call = Call(_CREATE, _COLLECTION, encode(of_type(request, CreateInterview)), request)
-        self._allowed.check(request.contact_email)
-        if self._max_creates is not None:
-            if self._creates >= self._max_creates:
-                raise CreateLimitReachedError(
-                    f"this session may make {self._max_creates} creates (max_creates), and has",
-                    method=_CREATE.method,
-                    path=call.path,
-                )
-            self._creates += 1
+        self._guard.check(request.contact_email, _CREATE.method, call.path)
         return self._executor.run(call, lane=lane, deadline=deadline, hooks=hooks)
 
     def _update(

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Required, TypedDict, cast
 
 from attrs import Attribute, field, frozen
 
@@ -164,6 +164,18 @@ class CreateInterview:
             )
 
 
+class CreateInterviewFields(TypedDict, total=False):
+    """The fields of CreateInterview as keywords."""
+
+    contact_email: Required[str]
+    sequence_id: str | None
+    interview_type_id: str | None
+    contact_name: str | None
+    contact_context: ContactContext | None
+    deal_id: str | None
+    objective: str | None
+
+
 @frozen(kw_only=True)
 class UpdateInterview:
     """The body of PATCH /interviews/{id} (page update-interview); what is None stays as it is.
@@ -188,6 +200,14 @@ class UpdateInterview:
             raise ValueError(
                 "contact_context, contact_name or objective must be given: there is nothing to update"
             )
+
+
+class UpdateInterviewFields(TypedDict, total=False):
+    """The fields of UpdateInterview as keywords."""
+
+    contact_context: ContactContext | None
+    contact_name: str | None
+    objective: str | None
 
 
 def _without_query(url: str | None) -> str:

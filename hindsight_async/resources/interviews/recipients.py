@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 import idna
 
-from hindsight_async.errors import RecipientNotAllowedError
+from hindsight_async.errors import CreateLimitReachedError, RecipientNotAllowedError
 from hindsight_async.resources.interviews.models import CreateInterview
 
 ALLOWED_RECIPIENTS_VARIABLE = "HINDSIGHT_ALLOWED_RECIPIENTS"
@@ -98,6 +98,32 @@ def _in_normal_form(lists: Mapping[str, Iterable[str] | None]) -> dict[str, tupl
     return {
         name: tuple(map(normalised, patterns)) for name, patterns in lists.items() if patterns is not None
     }
+
+
+class CreateGuard:
+    """What a create has to pass, of a session and of all its views together.
+
+    Args:
+        allowed: Who may be emailed.
+        max_creates: How many creates may be made; None for any number.
+
+    """
+
+    def __init__(self, allowed: AllowedRecipients, max_creates: int | None) -> None:
+        self._allowed = allowed
+        self._max_creates = max_creates
+        self._creates = 0
+        """How many were made so far, whatever became of them."""
+
+    def check(self, address: str, method: str, path: str) -> None:
+        """Count a create; RecipientNotAllowedError or CreateLimitReachedError where it may not be made."""
+        self._allowed.check(address)
+        if self._max_creates is None:
+            return
+        if self._creates >= self._max_creates:
+            what = f"this session may make {self._max_creates} creates (max_creates), and has"
+            raise CreateLimitReachedError(what, method=method, path=path)
+        self._creates += 1
 
 
 def allowed_here(given: Iterable[str] | None = None) -> AllowedRecipients:

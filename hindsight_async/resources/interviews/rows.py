@@ -1,6 +1,9 @@
 """Creates and updates as rows: when two are the same, what the ledger keeps of one, and what it tells of an earlier one."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar, cast
+
+from attrs import fields_dict
 
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow
 from hindsight_async.delivery.outcomes import OutcomeStatus
@@ -25,6 +28,26 @@ def of_type(request: T, expected: type[T]) -> T:
     if not isinstance(request, expected):
         raise TypeError(f"request must be {expected.__name__}, not {type(request).__name__}")
     return request
+
+
+def request_of(expected: type[T], request: T | None, fields: Mapping[str, Any]) -> T:
+    """Return the request that is given, or the one that its fields make.
+
+    Raises:
+        TypeError: Both are given or none, the request is another thing, or there is no such field.
+        ValueError: As from `expected`.
+
+    """
+    if not fields:
+        if request is None:
+            raise TypeError(f"give a {expected.__name__}, or its fields as keywords")
+        return of_type(request, expected)
+    if request is not None:
+        raise TypeError(f"give a {expected.__name__} or its fields as keywords, not both")
+    names = fields_dict(cast("Any", expected))
+    if unknown := fields.keys() - names.keys():
+        raise TypeError(f"{min(unknown)} is no field of {expected.__name__}, which has {', '.join(names)}")
+    return expected(**fields)
 
 
 def _create_key(request: CreateInterview) -> str:

@@ -31,13 +31,14 @@ class InterviewWaits(ABC):
     Args:
         executor: Takes calls to their answers.
         max_in_flight: How many requests of the session may be under way; waiting takes half of them.
+        pace: Of all waiting of the session.
 
     """
 
-    def __init__(self, executor: Executor, max_in_flight: int) -> None:
+    def __init__(self, executor: Executor, *, max_in_flight: int, pace: Pace) -> None:
         self._executor = executor
         self._max_in_flight = max_in_flight
-        self._pace = Pace()
+        self._pace = pace
 
     @abstractmethod
     def _poll(
