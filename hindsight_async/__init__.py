@@ -110,6 +110,7 @@ nowhere else. Inside, in reading order:
     shielding.py                work that is finished also where its caller is cancelled
     errors/                     the error tree
         root.py                 its root, and whether a request may have taken effect
+        http_info.py            the answer that a value or an error came of
         endings.py              the sentences that an error's text can end with
     redaction.py                what stays out of error texts, logs and files
     extras.py                   the public names that are loaded on first use
@@ -218,6 +219,7 @@ from hindsight_async.errors import (
     ExportFailedError,
     ForbiddenError,
     HindsightError,
+    HTTPInfo,
     InternalServerError,
     LedgerError,
     LedgerInUseError,
@@ -338,6 +340,7 @@ __all__ = [
     "ExportStatus",
     "FilterType",
     "ForbiddenError",
+    "HTTPInfo",
     "HindsightError",
     "HindsightSession",
     "InternalServerError",

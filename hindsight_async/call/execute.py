@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from hindsight_async.call.answer import judge
+from hindsight_async.call.converter import with_http
 from hindsight_async.call.request import Call, Multipart, Reply
 from hindsight_async.call.retry import RetryPolicy, pause_before_next
 from hindsight_async.call.streaming import ReplyStream, StreamPlaces
@@ -16,6 +17,7 @@ from hindsight_async.errors import (
     DeadlineExceededError,
     Delivery,
     HindsightError,
+    HTTPInfo,
     NotSentError,
     OutcomeUnknownError,
     QuotaExceededError,
@@ -145,12 +147,14 @@ class Executor:
                 if sent:
                     self._transport.open(loop)  # the session may have been closed in a pause
                 permit = await client.acquire(call.endpoint.route, lane, ends_at, loop)
+                call.waited += permit.waited
                 try:
                     if hooks is not None:
                         await hooks.about_to_send()
                     sent += 1
                     reply = await self._transport.send(call, loop=loop, deadline=ends_at, attempt=sent)
                     verdict = judge(call, reply, self._wall_clock)
+                    with_http(verdict, HTTPInfo(reply.status, reply.headers, sent, call.waited))
                 finally:
                     _release(client, permit, reply)
                 if not isinstance(verdict, HindsightError):
@@ -170,10 +174,7 @@ class Executor:
             last = _after(last, error)
             self._transport.hide_key(last)
             failed += not isinstance(last, RateLimitExceededError)
-            pause = self._pause(call, last, failed, ends_at)
-            if hooks is not None and last.delivery is not Delivery.UNKNOWN:
-                await _tell_of_nothing(hooks, call, last)
-            await asyncio.sleep(pause)
+            await self._rest(call, last, failed, ends_at, hooks)
 
     @asynccontextmanager
     async def stream(
@@ -205,6 +206,20 @@ class Executor:
                 yield stream
             finally:
                 stream.close()
+
+    async def _rest(
+        self,
+        call: Call[Any],
+        last: HindsightError,
+        failed: int,
+        ends_at: float | None,
+        hooks: SendHooks | None,
+    ) -> None:
+        """Wait until the next attempt is due; raise where there is to be none."""
+        pause = self._pause(call, last, failed, ends_at)
+        if hooks is not None and last.delivery is not Delivery.UNKNOWN:
+            await _tell_of_nothing(hooks, call, last)
+        await asyncio.sleep(pause)
 
     def _pause(self, call: Call[Any], error: HindsightError, failed: int, ends_at: float | None) -> float:
         """Return how many seconds to wait until the next attempt; raise where there is to be none."""
@@ -277,4 +292,6 @@ def _on_behalf_of(
     refusal.method, refusal.path = call.endpoint.method, call.path
     refusal.attempts = sent
     refusal.delivery = Delivery.NOT_SENT if last is None else last.delivery
+    if last is not None and isinstance(refusal, QuotaExceededError):
+        refusal.http = last.http
     return _after(last, refusal)

@@ -138,6 +138,8 @@ class Call(Generic[T]):
     known: Mapping[str, object] = NOTHING_KNOWN
     query: Query = field(default=NO_QUERY, repr=False)
     url: str | None = field(default=None, repr=False)
+    waited: float = field(default=0.0, init=False)
+    """Seconds for the rate budget so far, over all attempts."""
     on_reply: "Callable[[Reply], object] | None" = field(default=None, repr=False)
 
 

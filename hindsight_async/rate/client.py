@@ -35,6 +35,8 @@ class Permit:
     """Of the scheduler, a new one with each event loop: a late release of an earlier one has nothing to free."""
     answered: bool = False
     """Whether its answer has begun, from when on the minute counts in which it stays in the window."""
+    waited: float = 0.0
+    """Seconds that were waited for it."""
 
 
 @define(eq=False)
@@ -87,6 +89,7 @@ class BudgetClient:
         permit = scheduler.acquire_at_once(self, route, lane, deadline, now)
         if permit is None:
             permit = await scheduler.wait_in_line(self, route, lane, deadline, now)
+            permit.waited = scheduler.latest() - now
         return permit
 
     def answered(self, permit: Permit, answer: "AnswerHead | None") -> None:
