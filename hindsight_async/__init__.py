@@ -61,6 +61,9 @@ nowhere else. Inside, in reading order:
         request.py              a call and a reply, as plain values
         streaming.py            an answer that is read piece by piece
         execute.py              the loop of a call: permit, send, judge, then wait or return
+        events.py               what happens to a call, as small values
+        trace.py                follows a call and tells what happens to it
+        event_log.py            what the log says of it
         retry.py                whether to send again, and after how long
         transport.py            sends at most once, and knows whether the bytes left
         middlewares.py          no request sent again by aiohttp, no key for other origins
@@ -202,6 +205,15 @@ Five questions, and where each is answered:
 
 from typing import TYPE_CHECKING, Any
 
+from hindsight_async.call.events import (
+    AttemptEnded,
+    AttemptSent,
+    CallEnded,
+    CallStarted,
+    OutcomeUnknown,
+    Paused,
+    WaitingForBudget,
+)
 from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.call.transport import Timeouts
 from hindsight_async.delivery.bulk import BulkRun
@@ -301,12 +313,16 @@ if TYPE_CHECKING:
 __all__ = [
     "APIError",
     "AssistantMessage",
+    "AttemptEnded",
+    "AttemptSent",
     "BadRequestError",
     "BudgetSnapshot",
     "BulkAbortedError",
     "BulkRun",
     "CRMFilter",
     "CRMOperator",
+    "CallEnded",
+    "CallStarted",
     "Citation",
     "CitationEvent",
     "CompetitorPositioning",
@@ -362,7 +378,9 @@ __all__ = [
     "NumberRange",
     "Outcome",
     "OutcomeStatus",
+    "OutcomeUnknown",
     "OutcomeUnknownError",
+    "Paused",
     "Plan",
     "QuotaExceededError",
     "RateBudget",
@@ -387,6 +405,7 @@ __all__ = [
     "UpdatedInterview",
     "UploadedDocument",
     "WaitTimeoutError",
+    "WaitingForBudget",
     "WrongEventLoopError",
     "merge_context",
 ]

@@ -1,7 +1,7 @@
 """The loop of one call: permit, send, judge, then return, raise, or wait and try again."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -12,6 +12,7 @@ from hindsight_async.call.converter import with_http
 from hindsight_async.call.request import Call, Multipart, Reply
 from hindsight_async.call.retry import RetryPolicy, pause_before_next
 from hindsight_async.call.streaming import ReplyStream, StreamPlaces
+from hindsight_async.call.trace import Observer, OnEvent
 from hindsight_async.call.transport import Transport
 from hindsight_async.errors import (
     DeadlineExceededError,
@@ -63,6 +64,7 @@ class Executor:
         deadline: What the session was given: seconds from the start of a call, None for none. Kept for who makes calls.
         random: Returns a number in [0, 1).
         wall_clock: Returns the local time, aware.
+        on_event: Told of what happens to each call; None for nobody.
 
     """
 
@@ -75,6 +77,7 @@ class Executor:
         deadline: float | None,
         random: Callable[[], float],
         wall_clock: Callable[[], datetime],
+        on_event: OnEvent | None = None,
     ) -> None:
         self.deadline = deadline
         self._stream_places = StreamPlaces(client.max_in_flight)
@@ -83,6 +86,7 @@ class Executor:
         self._policy = policy
         self._random = random
         self._wall_clock = wall_clock
+        self._observer = Observer(on_event)
 
     @property
     def base_url(self) -> str | None:
@@ -111,15 +115,10 @@ class Executor:
         except _NO_PERMIT as refusal:
             raise refusal if call is None else _on_behalf_of(call, refusal, 0, None) from None
 
-    async def run(
-        self,
-        call: Call[T],
-        *,
-        lane: Lane,
-        deadline: float | None,
-        hooks: SendHooks | None = None,
-    ) -> T:
-        """Return what the call's answer carries.
+    def run(
+        self, call: Call[T], *, lane: Lane, deadline: float | None, hooks: SendHooks | None = None
+    ) -> Coroutine[Any, Any, T]:
+        """Return, to be awaited, what the call's answer carries.
 
         Args:
             call: What to send.
@@ -136,6 +135,11 @@ class Executor:
             ValueError: As from `open`.
 
         """
+        call.waited, call.trace = 0.0, self._observer.trace_of(call, lane)
+        running = self._run(call, lane, deadline, hooks)
+        return running if call.trace is None else call.trace.through(running)
+
+    async def _run(self, call: Call[T], lane: Lane, deadline: float | None, hooks: SendHooks | None) -> T:
         loop, client = asyncio.get_running_loop(), self._client
         ends_at = None if deadline is None else loop.time() + deadline
         sent, failed = 0, 0
@@ -146,7 +150,7 @@ class Executor:
             try:
                 if sent:
                     self._transport.open(loop)  # the session may have been closed in a pause
-                permit = await client.acquire(call.endpoint.route, lane, ends_at, loop)
+                permit = await client.acquire(call.endpoint.route, lane, ends_at, loop, call.on_wait)
                 call.waited += permit.waited
                 try:
                     if hooks is not None:
@@ -174,7 +178,7 @@ class Executor:
             last = _after(last, error)
             self._transport.hide_key(last)
             failed += not isinstance(last, RateLimitExceededError)
-            await self._rest(call, last, failed, ends_at, hooks)
+            await self._pause(call, last, failed, ends_at, hooks)
 
     @asynccontextmanager
     async def stream(
@@ -207,22 +211,15 @@ class Executor:
             finally:
                 stream.close()
 
-    async def _rest(
+    async def _pause(
         self,
         call: Call[Any],
-        last: HindsightError,
+        error: HindsightError,
         failed: int,
         ends_at: float | None,
         hooks: SendHooks | None,
     ) -> None:
         """Wait until the next attempt is due; raise where there is to be none."""
-        pause = self._pause(call, last, failed, ends_at)
-        if hooks is not None and last.delivery is not Delivery.UNKNOWN:
-            await _tell_of_nothing(hooks, call, last)
-        await asyncio.sleep(pause)
-
-    def _pause(self, call: Call[Any], error: HindsightError, failed: int, ends_at: float | None) -> float:
-        """Return how many seconds to wait until the next attempt; raise where there is to be none."""
         repeatable = call.endpoint.repeatable
         pause = pause_before_next(
             self._policy, error, repeatable=repeatable, attempt=failed, random=self._random()
@@ -236,7 +233,11 @@ class Executor:
         in_line = isinstance(error, RateLimitExceededError)
         if ends_at is not None and not in_line and asyncio.get_running_loop().time() + pause >= ends_at:
             raise _on_behalf_of(call, _too_late(error, pause), error.attempts, error) from error
-        return pause
+        if call.trace is not None:
+            call.trace.pauses(pause, error.delivery)
+        if hooks is not None and error.delivery is not Delivery.UNKNOWN:
+            await _tell_of_nothing(hooks, call, error)
+        await asyncio.sleep(pause)
 
 
 def _release(client: BudgetClient, permit: Permit, reply: Reply | None) -> None:
