@@ -62,6 +62,9 @@ nowhere else. Inside, in reading order:
         options.py              what can be said of calls
         streaming.py            an answer that is read piece by piece
         execute.py              the loop of a call: permit, send, judge, then wait or return
+        events.py               what happens to a call, as small values
+        trace.py                follows a call and tells what happens to it
+        event_log.py            what the log says of it
         retry.py                whether to send again, and after how long
         transport.py            sends at most once, and knows whether the bytes left
         middlewares.py          no request sent again by aiohttp, no key for other origins
@@ -114,6 +117,7 @@ nowhere else. Inside, in reading order:
     shielding.py                work that is finished also where its caller is cancelled
     errors/                     the error tree
         root.py                 its root, and whether a request may have taken effect
+        http_info.py            the answer that a value or an error came of
         endings.py              the sentences that an error's text can end with
     redaction.py                what stays out of error texts, logs and files
     extras.py                   the public names that are loaded on first use
@@ -205,6 +209,15 @@ Five questions, and where each is answered:
 
 from typing import TYPE_CHECKING, Any
 
+from hindsight_async.call.events import (
+    AttemptEnded,
+    AttemptSent,
+    CallEnded,
+    CallStarted,
+    OutcomeUnknown,
+    Paused,
+    WaitingForBudget,
+)
 from hindsight_async.call.options import Timeouts
 from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.delivery.bulk import BulkRun
@@ -222,6 +235,7 @@ from hindsight_async.errors import (
     ExportFailedError,
     ForbiddenError,
     HindsightError,
+    HTTPInfo,
     InternalServerError,
     LedgerError,
     LedgerInUseError,
@@ -303,12 +317,16 @@ if TYPE_CHECKING:
 __all__ = [
     "APIError",
     "AssistantMessage",
+    "AttemptEnded",
+    "AttemptSent",
     "BadRequestError",
     "BudgetSnapshot",
     "BulkAbortedError",
     "BulkRun",
     "CRMFilter",
     "CRMOperator",
+    "CallEnded",
+    "CallStarted",
     "Citation",
     "CitationEvent",
     "CompetitorPositioning",
@@ -342,6 +360,7 @@ __all__ = [
     "ExportStatus",
     "FilterType",
     "ForbiddenError",
+    "HTTPInfo",
     "HindsightError",
     "HindsightSession",
     "InternalServerError",
@@ -363,7 +382,9 @@ __all__ = [
     "NumberRange",
     "Outcome",
     "OutcomeStatus",
+    "OutcomeUnknown",
     "OutcomeUnknownError",
+    "Paused",
     "Plan",
     "QuotaExceededError",
     "RateBudget",
@@ -388,6 +409,7 @@ __all__ = [
     "UpdatedInterview",
     "UploadedDocument",
     "WaitTimeoutError",
+    "WaitingForBudget",
     "WrongEventLoopError",
     "merge_context",
 ]

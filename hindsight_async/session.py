@@ -15,6 +15,8 @@ import aiohttp
 
 from hindsight_async.call.access import Access, check_given, read_access, read_base_url
 from hindsight_async.call.connections import limits_of
+from hindsight_async.call.event_log import turn_on_logging
+from hindsight_async.call.events import CallEvent
 from hindsight_async.call.execute import Executor
 from hindsight_async.call.options import UNCHANGED, Timeouts
 from hindsight_async.call.proxy import parse_proxy
@@ -69,6 +71,8 @@ class HindsightSession:
             status is known. Its tracing is called, but for `on_response_chunk_received`.
         on_outcome_unknown: Called with an OutcomeUnknownError when a create is cancelled after it left, since its
             caller hears nothing then; without it a warning is logged.
+        on_event: Called, within the event loop, with what happens to each call, as small values (`CallStarted` and its
+            like) without body, address or key. What it raises is logged, the first time.
 
     Attributes:
         budget: The rate budget, as passed or made.
@@ -105,6 +109,7 @@ class HindsightSession:
         ssl: SSLContext | None = None,
         http: aiohttp.ClientSession | None = None,
         on_outcome_unknown: Callable[[OutcomeUnknownError], object] | None = None,
+        on_event: Callable[[CallEvent], object] | None = None,
     ) -> None:
         # A traceback that shows local variables, as that of an error below may, has neither key nor password in it.
         key, proxy_url = (None if given is None else Secret(given) for given in (api_key, proxy))
@@ -117,6 +122,7 @@ class HindsightSession:
         _check_type("base_url", base_url, (str, NoneType))
         _check_connections(http, proxy_url, ssl)
         _check_callable("on_outcome_unknown", on_outcome_unknown)
+        _check_callable("on_event", on_event)
         _check_budget(budget, plan)
         self._base_url = base_url
         max_in_flight = min([max_in_flight, *limits_of(http)])
@@ -126,22 +132,18 @@ class HindsightSession:
         allowed = allowed_here(allowed_recipients)
 
         def read_environment() -> Access:  # when it opens: tests and child processes may point it elsewhere
+            turn_on_logging()
             allowed.read_variable()
             return read_access(key, base_url, via)
 
         self._transport = Transport(
-            read_access=read_environment,
-            timeouts=timeouts,
-            max_in_flight=max_in_flight,
-            http=http,
-            proxy=via,
-            ssl=ssl,
-            on_outcome_unknown=on_outcome_unknown,
-        )
+            read_access=read_environment, timeouts=timeouts, max_in_flight=max_in_flight,
+            http=http, proxy=via, ssl=ssl, on_outcome_unknown=on_outcome_unknown,
+        )  # fmt: skip
         self._client = self.budget.join(max_in_flight)
         executor = Executor(
             self._transport, self._client, policy=retry, deadline=deadline,
-            random=random.random, wall_clock=lambda: datetime.now(UTC),
+            random=random.random, wall_clock=lambda: datetime.now(UTC), on_event=on_event,
         )  # fmt: skip
         self._interviews_over = partial(
             Interviews, guard=CreateGuard(allowed, max_creates), pace=Pace(), max_in_flight=max_in_flight

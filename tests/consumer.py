@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any, assert_type
 
 from hindsight_async import (
+    AttemptEnded,
+    AttemptSent,
+    CallEnded,
+    CallStarted,
     CitationEvent,
     ContentDelta,
     CreatedInterview,
@@ -21,6 +25,7 @@ from hindsight_async import (
     ExportFilters,
     HindsightError,
     HindsightSession,
+    HTTPInfo,
     Interview,
     InterviewPoller,
     InterviewStatus,
@@ -32,7 +37,9 @@ from hindsight_async import (
     Message,
     Outcome,
     OutcomeStatus,
+    OutcomeUnknown,
     OutcomeUnknownError,
+    Paused,
     Plan,
     RedisBudget,
     RetryPolicy,
@@ -42,6 +49,7 @@ from hindsight_async import (
     UpdatedInterview,
     UpdateInterview,
     UploadedDocument,
+    WaitingForBudget,
     WaitTimeoutError,
     merge_context,
 )
@@ -166,3 +174,24 @@ async def look_up(hindsight: HindsightSession) -> DealDetails:
     assert_type(found, list[SelectedDeal])
     assert_type(await hindsight.tools.call("pull-schema", {"sample_size": 5}), dict[str, Any])
     return await hindsight.tools.get_deal(deal.deal_id for deal in found if deal.deal_id is not None)
+
+
+def told(
+    event: CallStarted | WaitingForBudget | AttemptSent | AttemptEnded | Paused | OutcomeUnknown | CallEnded,
+) -> None:
+    """Hear of calls."""
+    match event:
+        case CallEnded(route=route, delivery=delivery, total=total):
+            assert_type(delivery, Delivery | None)
+            print(route, total)
+        case _:
+            print(event.call)
+
+
+async def watched() -> HTTPInfo | None:
+    """Listen to a session, and look at the answer that brought a model."""
+    async with HindsightSession(on_event=told) as hindsight:
+        interview = await hindsight.interviews.get(1)
+    if interview.http is not None:
+        assert_type(interview.http.request_id, str | None)
+    return interview.http

@@ -34,8 +34,38 @@ from hindsight_async.call.values import (
     read_text_or_nothing,
     wrong_kind,
 )
+from hindsight_async.errors import HindsightError, HTTPInfo
 
 T = TypeVar("T")
+
+
+class Answered:
+    """What an answer of the API holds, together with that answer.
+
+    The answer is no field, and so stays out of equality, hashing, repr and what is made of the fields, as by `attrs.asdict`;
+    a copy has None.
+    """
+
+    __slots__ = ("_http",)
+
+    @property
+    def http(self) -> HTTPInfo | None:
+        """The HTTP answer that it came in; None of what did not come from the API."""
+        return getattr(self, "_http", None)
+
+
+def with_http(value: T, http: HTTPInfo | None) -> T:
+    """Return the value after noting the answer that brought it, where it is a model, a list of models or an error."""
+    noted: object = value
+    if isinstance(noted, Answered):
+        object.__setattr__(noted, "_http", http)  # models are frozen
+    elif isinstance(noted, HindsightError):
+        noted.http = http
+    elif type(noted) is list:
+        for one in cast("list[object]", noted):
+            with_http(one, http)
+    return value
+
 
 EXTRA = "extra"
 """The field of a response for what the others do not know or cannot hold."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from copy import copy
 from datetime import datetime
@@ -10,16 +10,19 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from hindsight_async.call.answer import judge
-from hindsight_async.call.failure import may_have_left
+from hindsight_async.call.converter import with_http
+from hindsight_async.call.failure import after, may_have_left, on_behalf_of, too_late_for_another, unexpected
 from hindsight_async.call.options import UNCHANGED, Timeouts
 from hindsight_async.call.request import Call, Multipart, Reply
 from hindsight_async.call.retry import RetryPolicy, pause_before_next
 from hindsight_async.call.streaming import ReplyStream, StreamPlaces
+from hindsight_async.call.trace import Observer, OnEvent
 from hindsight_async.call.transport import Transport
 from hindsight_async.errors import (
     DeadlineExceededError,
     Delivery,
     HindsightError,
+    HTTPInfo,
     NotSentError,
     OutcomeUnknownError,
     QuotaExceededError,
@@ -65,6 +68,7 @@ class Executor:
         deadline: What the session was given: seconds from the start of a call, None for none. Kept for who makes calls.
         random: Returns a number in [0, 1).
         wall_clock: Returns the local time, aware.
+        on_event: Told of what happens to each call; None for nobody.
 
     """
 
@@ -77,6 +81,7 @@ class Executor:
         deadline: float | None,
         random: Callable[[], float],
         wall_clock: Callable[[], datetime],
+        on_event: OnEvent | None = None,
     ) -> None:
         self.deadline = deadline
         self._lane: Lane | None = None
@@ -86,6 +91,7 @@ class Executor:
         self._policy = policy
         self._random = random
         self._wall_clock = wall_clock
+        self._observer = Observer(on_event)
 
     def keep_to(self, *, deadline: float | None, lane: Lane, timeouts: Timeouts, retry: RetryPolicy) -> None:
         """Change what is not UNCHANGED; copies of this executor keep to what they had."""
@@ -121,17 +127,12 @@ class Executor:
         try:
             self._transport.open(asyncio.get_running_loop())
         except _NO_PERMIT as refusal:
-            raise refusal if call is None else _on_behalf_of(call, refusal, 0, None) from None
+            raise refusal if call is None else on_behalf_of(call, refusal, 0, None) from None
 
-    async def run(
-        self,
-        call: Call[T],
-        *,
-        lane: Lane,
-        deadline: float | None,
-        hooks: SendHooks | None = None,
-    ) -> T:
-        """Return what the call's answer carries.
+    def run(
+        self, call: Call[T], *, lane: Lane, deadline: float | None, hooks: SendHooks | None = None
+    ) -> Coroutine[Any, Any, T]:
+        """Return, to be awaited, what the call's answer carries.
 
         Args:
             call: What to send.
@@ -148,6 +149,11 @@ class Executor:
             ValueError: As from `open`.
 
         """
+        call.waited, call.trace = 0.0, self._observer.trace_of(call, lane)
+        running = self._run(call, lane, deadline, hooks)
+        return running if call.trace is None else call.trace.through(running)
+
+    async def _run(self, call: Call[T], lane: Lane, deadline: float | None, hooks: SendHooks | None) -> T:
         loop, client = asyncio.get_running_loop(), self._client
         ends_at = None if deadline is None else loop.time() + deadline
         sent, failed = 0, 0
@@ -158,13 +164,17 @@ class Executor:
             try:
                 if sent:
                     self._transport.open(loop)  # the session may have been closed in a pause
-                permit = await client.acquire(call.endpoint.route, self._lane or lane, ends_at, loop)
+                permit = await client.acquire(
+                    call.endpoint.route, self._lane or lane, ends_at, loop, call.on_wait
+                )
+                call.waited += permit.waited
                 try:
                     if hooks is not None:
                         await hooks.about_to_send()
                     sent += 1
                     reply = await self._transport.send(call, loop=loop, deadline=ends_at, attempt=sent)
                     verdict = judge(call, reply, self._wall_clock)
+                    with_http(verdict, HTTPInfo(reply.status, reply.headers, sent, call.waited))
                 finally:
                     _release(client, permit, reply)
                 if not isinstance(verdict, HindsightError):
@@ -173,21 +183,18 @@ class Executor:
             except (NotSentError, OutcomeUnknownError) as not_answered:
                 error = not_answered
             except _NO_PERMIT as refusal:
-                raise _on_behalf_of(call, refusal, sent, last) from last
+                raise on_behalf_of(call, refusal, sent, last) from last
             except HindsightError as kept_back:  # by a hook, such as a LedgerError
-                _on_behalf_of(call, kept_back, sent, last)
+                on_behalf_of(call, kept_back, sent, last)
                 raise
             except Exception as surprise:
                 left = reply is not None or (last is not None and last.delivery is Delivery.UNKNOWN)
-                raise _after(last, unexpected(surprise, sent, left=left, call=call)) from surprise
+                raise after(last, unexpected(surprise, sent, left=left, call=call)) from surprise
             error.attempts = sent
-            last = _after(last, error)
+            last = after(last, error)
             self._transport.hide_key(last)
             failed += not isinstance(last, RateLimitExceededError)
-            pause = self._pause(call, last, failed, ends_at)
-            if hooks is not None and last.delivery is not Delivery.UNKNOWN:
-                await _tell_of_nothing(hooks, call, last)
-            await asyncio.sleep(pause)
+            await self._pause(call, last, failed, ends_at, hooks)
 
     @asynccontextmanager
     async def stream(
@@ -220,8 +227,15 @@ class Executor:
             finally:
                 stream.close()
 
-    def _pause(self, call: Call[Any], error: HindsightError, failed: int, ends_at: float | None) -> float:
-        """Return how many seconds to wait until the next attempt; raise where there is to be none."""
+    async def _pause(
+        self,
+        call: Call[Any],
+        error: HindsightError,
+        failed: int,
+        ends_at: float | None,
+        hooks: SendHooks | None,
+    ) -> None:
+        """Wait until the next attempt is due; raise where there is to be none."""
         repeatable = call.endpoint.repeatable
         pause = pause_before_next(
             self._policy, error, repeatable=repeatable, attempt=failed, random=self._random()
@@ -234,8 +248,12 @@ class Executor:
         # After a 429 the call stands at the end of its line again, and the budget knows best for how long.
         in_line = isinstance(error, RateLimitExceededError)
         if ends_at is not None and not in_line and asyncio.get_running_loop().time() + pause >= ends_at:
-            raise _on_behalf_of(call, _too_late(error, pause), error.attempts, error) from error
-        return pause
+            raise on_behalf_of(call, too_late_for_another(error, pause), error.attempts, error) from error
+        if call.trace is not None:
+            call.trace.pauses(pause, error.delivery)
+        if hooks is not None and error.delivery is not Delivery.UNKNOWN:
+            await _tell_of_nothing(hooks, call, error)
+        await asyncio.sleep(pause)
 
 
 def _release(client: BudgetClient, permit: Permit, reply: Reply | None) -> None:
@@ -250,47 +268,9 @@ def _release(client: BudgetClient, permit: Permit, reply: Reply | None) -> None:
         reply.stream.when_closed(partial(client.release, permit))
 
 
-def unexpected(
-    surprise: Exception, sent: int, *, left: bool, call: Call[Any] | None = None
-) -> HindsightError:
-    """Return what an exception that nobody foresaw means for a request: whether that had left by then decides."""
-    what = f"{type(surprise).__name__} came up around the request: {surprise}"
-    failure: HindsightError = (
-        OutcomeUnknownError(what, request=call and call.request) if left else NotSentError(what)
-    )
-    failure.attempts, failure.__cause__ = sent, surprise
-    if call is not None:
-        failure.method, failure.path = call.endpoint.method, call.path
-    return failure
-
-
-def _too_late(last: HindsightError, pause: float) -> DeadlineExceededError:
-    what = f"the next attempt is due in {pause:.1f} s, which is past the deadline ({last.summary})"
-    return DeadlineExceededError(what, retry_after=pause)
-
-
-def _after(last: HindsightError | None, error: HindsightError) -> HindsightError:
-    """Say in an attempt's error what those before it may have done, which it cannot undo."""
-    if last is not None:
-        error.was_refused = last.was_refused or last.delivery is Delivery.REJECTED
-        if last.delivery is Delivery.UNKNOWN:
-            error.delivery = Delivery.UNKNOWN
-    return error
-
-
 async def _tell_of_nothing(hooks: SendHooks, call: Call[Any], last: HindsightError) -> None:
     try:
         await hooks.not_processed()
     except HindsightError as refusal:
-        _on_behalf_of(call, refusal, last.attempts, last)
+        on_behalf_of(call, refusal, last.attempts, last)
         raise
-
-
-def _on_behalf_of(
-    call: Call[T], refusal: HindsightError, sent: int, last: HindsightError | None
-) -> HindsightError:
-    """Say on which call and after how many attempts the refusal came, and what the last attempt may have done."""
-    refusal.method, refusal.path = call.endpoint.method, call.path
-    refusal.attempts = sent
-    refusal.delivery = Delivery.NOT_SENT if last is None else last.delivery
-    return _after(last, refusal)

@@ -10,7 +10,14 @@ from hindsight_async.call.codec import fields_of
 from hindsight_async.call.proxy import advice_on_refusal
 from hindsight_async.call.reading import reply_of
 from hindsight_async.call.request import Call, Reply
-from hindsight_async.errors import NotSentError, OutcomeUnknownError
+from hindsight_async.errors import (
+    DeadlineExceededError,
+    Delivery,
+    HindsightError,
+    NotSentError,
+    OutcomeUnknownError,
+    QuotaExceededError,
+)
 
 NOT_CONNECTED = (
     aiohttp.ClientConnectorError,
@@ -155,3 +162,44 @@ def describe(error: Exception, where: str, *, rang_at: float, deadline: float | 
         case _:
             what = f"code that aiohttp runs for the request raised {type(error).__name__}: {error}"
     return what
+
+
+def unexpected(
+    surprise: Exception, sent: int, *, left: bool, call: Call[Any] | None = None
+) -> HindsightError:
+    """Return what an exception that nobody foresaw means for a request: whether that had left by then decides."""
+    what = f"{type(surprise).__name__} came up around the request: {surprise}"
+    failure: HindsightError = (
+        OutcomeUnknownError(what, request=call and call.request) if left else NotSentError(what)
+    )
+    failure.attempts, failure.__cause__ = sent, surprise
+    if call is not None:
+        failure.method, failure.path = call.endpoint.method, call.path
+    return failure
+
+
+def too_late_for_another(last: HindsightError, pause: float) -> DeadlineExceededError:
+    """Return the error of a call whose next attempt would come after its deadline."""
+    what = f"the next attempt is due in {pause:.1f} s, which is past the deadline ({last.summary})"
+    return DeadlineExceededError(what, retry_after=pause)
+
+
+def after(last: HindsightError | None, error: HindsightError) -> HindsightError:
+    """Say in an attempt's error what those before it may have done, which it cannot undo."""
+    if last is not None:
+        error.was_refused = last.was_refused or last.delivery is Delivery.REJECTED
+        if last.delivery is Delivery.UNKNOWN:
+            error.delivery = Delivery.UNKNOWN
+    return error
+
+
+def on_behalf_of(
+    call: Call[Any], refusal: HindsightError, sent: int, last: HindsightError | None
+) -> HindsightError:
+    """Say on which call and after how many attempts the refusal came, and what the last attempt may have done."""
+    refusal.method, refusal.path = call.endpoint.method, call.path
+    refusal.attempts = sent
+    refusal.delivery = Delivery.NOT_SENT if last is None else last.delivery
+    if last is not None and isinstance(refusal, QuotaExceededError):
+        refusal.http = last.http
+    return after(last, refusal)

@@ -11,6 +11,7 @@ from hindsight_async.call.converter import NOTHING_KNOWN
 
 if TYPE_CHECKING:
     from hindsight_async.call.streaming import ReplyStream
+    from hindsight_async.call.trace import CallTrace
     from hindsight_async.errors import DecodeError, OutcomeUnknownError
 
 T = TypeVar("T")
@@ -138,7 +139,16 @@ class Call(Generic[T]):
     known: Mapping[str, object] = NOTHING_KNOWN
     query: Query = field(default=NO_QUERY, repr=False)
     url: str | None = field(default=None, repr=False)
+    trace: "CallTrace | None" = field(default=None, init=False, repr=False)
+    """Follows this call; None while nobody listens."""
+    waited: float = field(default=0.0, init=False)
+    """Seconds for the rate budget so far, over all attempts."""
     on_reply: "Callable[[Reply], object] | None" = field(default=None, repr=False)
+
+    @property
+    def on_wait(self) -> Callable[[float], object] | None:
+        """What is to be told that it has to wait for the rate budget."""
+        return None if self.trace is None else self.trace.waits
 
 
 @define(eq=False)

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from hindsight_async.call.converter import Answered
 from hindsight_async.call.deadline_timer import DeadlineTimer
 from hindsight_async.call.request import Call
 from hindsight_async.errors import DeadlineExceededError, OutcomeUnknownError
@@ -15,7 +16,7 @@ STREAM_SHARE = 1 / 2
 """How much of a session's requests in flight may be streams, which last as long as they like; one at least."""
 
 
-class ReplyStream:
+class ReplyStream(Answered):
     """The bytes of an answer as they come; `async for` gives them, and the end is that of the answer.
 
     It is open, and holds its permit and its connection, until `close`. Once its head is here nothing is sent again.

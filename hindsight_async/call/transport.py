@@ -132,9 +132,11 @@ class Transport:
         """
         # One coroutine for each call of the usual kind: each more would be entered and left at every step of the answer.
         if isinstance(call.body, Multipart):
-            return self._send_form(call, call.body, loop, deadline, attempt)
-        body = None if call.body is None else WatchedBytes(call.body)
-        return self._exchange(call, body, loop, deadline, attempt)
+            exchange = self._send_form(call, call.body, loop, deadline, attempt)
+        else:
+            body = None if call.body is None else WatchedBytes(call.body)
+            exchange = self._exchange(call, body, loop, deadline, attempt)
+        return exchange if call.trace is None else call.trace.of_attempt(exchange, attempt)
 
     async def _send_form(
         self,
@@ -177,10 +179,10 @@ class Transport:
             left = body.left if body is not None else not isinstance(error, NOT_CONNECTED)
             outcome = without_whole_answer(what, error, call, response, pieces, left=left, lent=self._is_lent)
         except asyncio.CancelledError as cancelled:
+            delivery = _delivery_of_cut_off(body, response)
             if body is None or body.left:
                 note_that_it_may_have_left(cancelled)
-            if body is not None and body.left:
-                self._tell_of_cut_off(call, response, pieces, attempt)
+            self._tell_of_cut_off(call, response, pieces, attempt, delivery)
             cancelled.__traceback__ = None  # the frames of aiohttp hold the headers, with the key
             raise
         else:
@@ -246,9 +248,16 @@ class Transport:
         return where if self._proxy is None else f"{where} through the proxy {self._proxy.url}"
 
     def _tell_of_cut_off(
-        self, call: Call[Any], response: aiohttp.ClientResponse | None, pieces: list[bytes], attempt: int
+        self,
+        call: Call[Any],
+        response: aiohttp.ClientResponse | None,
+        pieces: list[bytes],
+        attempt: int,
+        delivery: Delivery,
     ) -> None:
-        if call.endpoint.repeatable or _had_no_effect(response):
+        if call.trace is not None:
+            call.trace.cut_off(delivery)
+        if call.endpoint.repeatable or call.body is None or delivery is not Delivery.UNKNOWN:
             return
         what = "the call was cancelled before the answer was there"
         if response is None:
@@ -271,9 +280,7 @@ class Transport:
             logger.exception("on_outcome_unknown failed on: %s", error)
 
 
-def _had_no_effect(response: aiohttp.ClientResponse | None) -> bool:
-    return (
-        response is not None
-        and response.status >= HTTPStatus.MULTIPLE_CHOICES
-        and delivery_of(response.status) is Delivery.REJECTED
-    )
+def _delivery_of_cut_off(body: WatchedBody | None, response: aiohttp.ClientResponse | None) -> Delivery:
+    if response is not None and response.status >= HTTPStatus.MULTIPLE_CHOICES:
+        return delivery_of(response.status)
+    return Delivery.NOT_SENT if body is not None and not body.left else Delivery.UNKNOWN

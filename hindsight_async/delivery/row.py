@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 
 from attrs import define, field, frozen
 
-from hindsight_async.call.execute import SendHooks, unexpected
+from hindsight_async.call.execute import SendHooks
+from hindsight_async.call.failure import unexpected
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.delivery.ledger.kept_errors import error_of, kept_of
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus, status_of

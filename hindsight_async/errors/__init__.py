@@ -33,6 +33,7 @@ from datetime import datetime
 from typing import Any
 
 from hindsight_async.errors.endings import Ending
+from hindsight_async.errors.http_info import HTTPInfo as HTTPInfo
 from hindsight_async.errors.root import Delivery as Delivery
 from hindsight_async.errors.root import HindsightError as HindsightError
 

@@ -4,6 +4,7 @@ import enum
 from typing import Any, ClassVar
 
 from hindsight_async.errors.endings import Ending
+from hindsight_async.errors.http_info import HTTPInfo
 from hindsight_async.redaction import harmless, without_secret
 
 
@@ -26,11 +27,14 @@ class HindsightError(Exception):
     `method` and `path` name the call (None where there was none), `attempts` says how many
     times it was tried, and `delivery` whether it may have taken effect. `is_earlier` says that not this
     call was sent but an earlier one, of which the ledger tells; `was_refused` that the server refused an attempt before
-    the last; `ended_run` that it is about a bulk run, which it ended, and not about the one row that met it.
+    the last; `ended_run` that it is about a bulk run, which it ended, and not about the one row that met it. `http` is the
+    answer that it came of, None where there was none.
     """
 
     _usual_delivery: ClassVar[Delivery] = Delivery.NOT_SENT
     _if_not_sent: ClassVar[Ending] = Ending.NOTHING_SENT
+
+    http: HTTPInfo | None = None
 
     def __init__(
         self,
@@ -70,6 +74,8 @@ class HindsightError(Exception):
         """Put a word for a secret wherever it stands in this error; what nests too deep to be copied is left out."""
         self.args = without_secret(self.args, secret, word)
         self.__dict__.update(without_secret(self.__dict__, secret, word))
+        if self.http is not None:
+            self.http = self.http.without(secret, word)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are rebuilt by calling the class with `args`, which keyword-only fields break.

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 from attrs import define, field
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hindsight_async.rate.limiter import AnswerHead
     from hindsight_async.rate.policy import Entry
     from hindsight_async.rate.scheduler import Scheduler
@@ -56,6 +58,8 @@ class Permit:
     """Of the scheduler, a new one with each event loop: a late release of an earlier one has nothing to free."""
     answered: bool = False
     """Whether its answer has begun, from when on the minute counts in which it stays in the window."""
+    waited: float = 0.0
+    """Seconds that were waited for it."""
 
 
 @define(eq=False)
@@ -82,6 +86,7 @@ class BudgetClient:
         lane: Lane = "interactive",
         deadline: float | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
+        on_wait: "Callable[[float], object] | None" = None,
     ) -> Permit:
         """Wait for the right to send one request, to be handed to `release` or `put_back` whatever becomes of it.
 
@@ -90,6 +95,7 @@ class BudgetClient:
             lane: The line to wait in; "interactive" goes first.
             deadline: The moment, in seconds of the event loop's clock, at which waiting ends; None for never.
             loop: The event loop that runs, where it is at hand: looking it up costs a call.
+            on_wait: Called with the seconds, at a guess, where it cannot leave at once; it may raise nothing.
 
         Returns:
             The permit.
@@ -107,7 +113,10 @@ class BudgetClient:
         now = scheduler.now(loop)
         permit = scheduler.acquire_at_once(self, route, lane, deadline, now)
         if permit is None:
+            if on_wait is not None:
+                on_wait(max(0.0, scheduler.next_permit_at(now) - now))
             permit = await scheduler.wait_in_line(self, route, lane, deadline, now)
+            permit.waited = scheduler.latest() - now
         return permit
 
     def answered(self, permit: Permit, answer: "AnswerHead | None") -> None:

@@ -42,7 +42,7 @@ def is_expired(error: APIError, expires_at: datetime | None, now: datetime) -> b
 
 def expired(error: APIError) -> ExportExpiredError:
     """Return what such an answer is raised as."""
-    return ExportExpiredError(
+    gone = ExportExpiredError(
         error.message,
         status=error.status,
         code=error.code,
@@ -51,6 +51,8 @@ def expired(error: APIError) -> ExportExpiredError:
         path=error.path,
         attempts=error.attempts,
     )
+    gone.http = error.http
+    return gone
 
 
 def hide_link(error: HindsightError, link: str) -> None:

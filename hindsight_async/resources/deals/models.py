@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import Factory, field, frozen
 
-from hindsight_async.call.converter import extra_field
+from hindsight_async.call.converter import Answered, extra_field
 from hindsight_async.call.values import OpenEnum
 
 
@@ -91,7 +91,7 @@ class CustomAnswer:
 
 
 @frozen(kw_only=True)
-class Deal:
+class Deal(Answered):
     """One deal (pages get-deals and deal-schema).
 
     None stands for what is not set, was not asked for (`columns=`), or cannot be read; the last is in `extra` as it
@@ -217,7 +217,7 @@ class ExportStatus(OpenEnum):
 
 
 @frozen(kw_only=True)
-class Export:
+class Export(Answered):
     """An export of deals as the API tells of it (page export-deals).
 
     `download_url` opens the file without a login, so it is in no repr; keep it secret. Times are aware. What is not

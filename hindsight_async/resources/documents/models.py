@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from hindsight_async.call.converter import extra_field
+from hindsight_async.call.converter import Answered, extra_field
 
 DealDocumentSource = Literal[
     "gong", "clari", "fathom", "fireflies", "avoma", "outreach", "gmail", "Salesforce", "Hubspot", "api"
@@ -42,7 +42,7 @@ class Document:
 
 
 @frozen(kw_only=True)
-class UploadedDocument:
+class UploadedDocument(Answered):
     """The answer to an upload; `run_id` names the processing that it began."""
 
     document: Document

@@ -8,7 +8,7 @@ from typing import Any, Required, TypedDict, cast
 
 from attrs import Attribute, field, frozen
 
-from hindsight_async.call.converter import NOT_ON_THE_WIRE, extra_field
+from hindsight_async.call.converter import NOT_ON_THE_WIRE, Answered, extra_field
 from hindsight_async.call.values import OpenEnum
 from hindsight_async.resources.interviews.context import ContactContext, json_ready, sendable_text
 
@@ -216,7 +216,7 @@ def _without_query(url: str | None) -> str:
 
 
 @frozen(kw_only=True)
-class CreatedInterview:
+class CreatedInterview(Answered):
     """The answer to a create (page create-interview).
 
     `survey_url` and `survey_token` open the interview without a login, so keep them secret.
@@ -237,7 +237,7 @@ class CreatedInterview:
 
 
 @frozen(kw_only=True)
-class UpdatedInterview:
+class UpdatedInterview(Answered):
     """The answer to an update (page update-interview); the id is the one asked for where the answer has none."""
 
     interview_request_id: int
@@ -255,7 +255,7 @@ class Transcript:
 
 
 @frozen(kw_only=True)
-class Interview:
+class Interview(Answered):
     """One interview (page get-interview); `transcript` is None until `status` is completed.
 
     What cannot be read is None and stands in `extra`, as in CreatedInterview; so does a transcript without text.

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 from attrs import Attribute, field, frozen
 
-from hindsight_async.call.converter import extra_field
+from hindsight_async.call.converter import Answered, extra_field
 from hindsight_async.resources.interviews.context import sendable_text
 
 Role = Literal["user", "assistant", "system"]
@@ -64,7 +64,7 @@ class AssistantMessage:
 
 
 @frozen(kw_only=True)
-class Response:
+class Response(Answered):
     """An answer (page responses); `tool_calls` names what was searched, and is empty in one that came as a stream."""
 
     message: AssistantMessage

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Self, cast
 
-from hindsight_async.call.converter import readers
+from hindsight_async.call.converter import readers, with_http
 from hindsight_async.call.request import Call
 from hindsight_async.call.streaming import ReplyStream
 from hindsight_async.call.values import UnreadableError
@@ -75,7 +75,7 @@ class ResponseStream:
         async for _ in self:
             pass
         message = AssistantMessage(content="".join(self._content), citations=list(self._citations))
-        return Response(message=message)
+        return with_http(Response(message=message), self._reply.http)
 
     def close(self) -> None:
         """Note that the block is left."""
@@ -125,6 +125,7 @@ class ResponseStream:
                 "citations": [_plain(citation) for citation in self._citations],
             }
         }
+        cut.http = self._reply.http
         self._state = cut
         self._here.clear()
         return cut

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any, TypeVar
 
 from hindsight_async.call.codec import json_of
+from hindsight_async.call.converter import with_http
 from hindsight_async.call.execute import Executor
 from hindsight_async.call.request import Call, Endpoint
 from hindsight_async.errors import DecodeError
@@ -152,7 +153,8 @@ class Tools:
         results: list[DetailedDeal] = []
         for first in range(0, len(ids), MOST_DEAL_IDS):
             some = checked("get-deal", {"deal_ids": ids[first : first + MOST_DEAL_IDS]})
-            results += (await self._run(_GET_DEAL, "get-deal", some)).results
+            answer = await self._run(_GET_DEAL, "get-deal", some)
+            results += with_http(answer.results, answer.http)
         found = {known_as for deal in results for known_as in (deal.deal_id, deal.id)}
         return DealDetails(results=results, missing=[deal_id for deal_id in ids if deal_id not in found])
 
@@ -192,7 +194,7 @@ class Tools:
             here = {deal.deal_id or deal.id for deal in answer.results} - {None}
             if here and here == before:
                 raise _in_a_circle(arguments["page"])
-            for deal in answer.results:
+            for deal in with_http(answer.results, answer.http):
                 if (deal.deal_id or deal.id) not in before:
                     yield deal
             if not answer.has_more or not answer.results:

@@ -5,11 +5,11 @@ from typing import Any
 
 from attrs import field, frozen
 
-from hindsight_async.call.converter import extra_field
+from hindsight_async.call.converter import Answered, extra_field
 
 
 @frozen(kw_only=True)
-class SelectedDeal:
+class SelectedDeal(Answered):
     """A deal as select-deal lists it (page select-deal).
 
     `close_date` is text, since its form is not documented. What the answer lacks, or has as another kind of value, is
@@ -53,7 +53,7 @@ class DetailedDeal(SelectedDeal):
 
 
 @frozen(kw_only=True)
-class SelectDealPage:
+class SelectDealPage(Answered):
     """The answer to one select-deal."""
 
     results: list[SelectedDeal]
@@ -67,7 +67,7 @@ class SelectDealPage:
 
 
 @frozen(kw_only=True)
-class GetDealPage:
+class GetDealPage(Answered):
     """The answer to one get-deal."""
 
     results: list[DetailedDeal]
