@@ -1,17 +1,24 @@
 """What users see of the rate budget: `RateBudget`, the base that it shares with `RedisBudget`, and a snapshot of either."""
 
+import asyncio
 import random
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from attrs import frozen
 
-from hindsight_async.rate.client import BudgetClient, Lane
+from hindsight_async.rate.client import BudgetClient, Lane, check_deadline, check_lane
 from hindsight_async.rate.local_limiter import LocalLimiter
 from hindsight_async.rate.plan import Plan, plan_of
 from hindsight_async.rate.scheduler import Scheduler
 from hindsight_async.rate.wait_reports import OnWait
+from hindsight_async.shielding import to_the_end
+
+OTHER_MEANS = "by other means"
+"""The route of requests that no session sends."""
 
 DEFAULT_MAX_RATE_WAIT = 90.0
 """Seconds; a wait that the server names beyond this is a quota, not a rate."""
@@ -47,6 +54,7 @@ class Budget:
     def __init__(self, scheduler: Scheduler, wall_clock: Callable[[], datetime]) -> None:
         self._scheduler = scheduler
         self._wall_clock = wall_clock
+        self._by_other_means = BudgetClient(scheduler, sys.maxsize)
 
     @property
     def limit(self) -> int:
@@ -69,6 +77,47 @@ class Budget:
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
         return BudgetClient(self._scheduler, max_in_flight)
+
+    def permit(
+        self, *, lane: Lane = "interactive", deadline: float | None = None
+    ) -> AbstractAsyncContextManager[None]:
+        """Wait for the right to send one request of your own, and count it: `async with budget.permit():`.
+
+        For programs that call the API by other means than a session, such as its MCP endpoint. What is answered is not
+        known here, so a 429 that such a request meets stops nobody.
+
+        Args:
+            lane: "interactive" goes before "bulk".
+            deadline: Seconds from entering the block to the moment when the request may leave; None for no end.
+
+        Returns:
+            The block around the request, which is in flight until it ends.
+
+        Raises:
+            TypeError: An argument is of the wrong type; the text names it.
+            ValueError: An argument has a wrong value. Entering raises DeadlineExceededError, QuotaExceededError,
+                WrongEventLoopError or RedisRefusedError where the request may not leave.
+
+        """
+        check_lane(lane)
+        check_deadline(deadline)
+        return self._permit(lane, deadline)
+
+    @asynccontextmanager
+    async def _permit(self, lane: Lane, deadline: float | None) -> AsyncGenerator[None]:
+        loop, client = asyncio.get_running_loop(), self._by_other_means
+        ends_at = None if deadline is None else loop.time() + deadline
+        try:
+            permit = await client.acquire(OTHER_MEANS, lane, ends_at, loop)
+            try:
+                yield
+            finally:
+                client.release(permit)
+        finally:
+            if not client.in_flight and not any(client.queued.values()):
+                # Who has left does not come back: the next block is another client's.
+                self._by_other_means = BudgetClient(self._scheduler, sys.maxsize)
+                await to_the_end(client.leave())
 
     def snapshot(self) -> BudgetSnapshot:
         """Tell how things stand, as far as this process knows.
