@@ -150,7 +150,7 @@ class Executor:
 
         """
         call.waited, call.trace = 0.0, self._observer.trace_of(call, lane)
-        running = self._run(call, lane, deadline, hooks)
+        running = self._run(call, self._lane or lane, deadline, hooks)
         return running if call.trace is None else call.trace.through(running)
 
     async def _run(self, call: Call[T], lane: Lane, deadline: float | None, hooks: SendHooks | None) -> T:
@@ -164,9 +164,7 @@ class Executor:
             try:
                 if sent:
                     self._transport.open(loop)  # the session may have been closed in a pause
-                permit = await client.acquire(
-                    call.endpoint.route, self._lane or lane, ends_at, loop, call.on_wait
-                )
+                permit = await client.acquire(call.endpoint.route, lane, ends_at, loop, call.on_wait)
                 call.waited += permit.waited
                 try:
                     if hooks is not None:
