@@ -647,7 +647,7 @@ def test_the_right_password_opens(redis_with_password):
         ),
         (ValueError, "organisation must be a name", {"organisation": ""}),
         (ValueError, "organisation must be a name", {"organisation": None}),
-        (TypeError, "plan must be a Plan", {"plan": "growth"}),
+        (ValueError, "plan must be", {"plan": "huge"}),
         (ValueError, "expected_processes must be at least 1", {"expected_processes": 0}),
         (ValueError, "on_outage must be share or wait", {"on_outage": "panic"}),
     ],
