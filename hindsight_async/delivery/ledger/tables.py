@@ -160,8 +160,11 @@ class Tables:
 
     async def read(self, connection: AsyncConnection, query: sa.Select[Any]) -> list[LedgerEntry]:
         """Return the entries that `query`, made from `entries`, selects."""
-        rows = (await connection.execute(query)).mappings()
-        return [LedgerEntry(**{**row, "contact_email": _plain(row["contact_email"])}) for row in rows]
+        entries: list[LedgerEntry] = []
+        for row in (await connection.execute(query)).mappings():
+            fields: dict[str, Any] = {**row, "contact_email": _plain(row["contact_email"])}
+            entries.append(LedgerEntry(**fields))
+        return entries
 
     async def known(
         self, connection: AsyncConnection, keys: Collection[str], *more: sa.ColumnElement[Any]
