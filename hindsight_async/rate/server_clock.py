@@ -30,7 +30,8 @@ class ServerClock:
         self._as_of = 0.0
         # To be added to a moment of ours, and how far off that may be either way.
         self.offset = 0.0
-        self.slack = 0.0
+        # Before the first answer the minute may turn at any second.
+        self.slack = MINUTE / 2
 
     def learn(self, date: float, reset: float | None, *, sent_at: float, now: float) -> None:
         """Take in what one answer says of the time.
