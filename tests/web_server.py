@@ -50,6 +50,7 @@ _ADDRESS_LINE = re.compile(r"http://127\.0\.0\.1:(\d+)")
 _NO_COMPLAINT = re.compile(
     r"INFO: "  # uvicorn
     r"|\[[^]]*\] \[\d+\] \[INFO\] "  # hypercorn
+    r"|INFO - .* - hindsight_async\.call - "  # what became of a call, in a framework that shows it
     r'|127\.0\.0\.1 \[[^]]*\] "POST /deal-closed HTTP/1\.1" '  # aiohttp's access log, which the development mode turns on
     r"|Executing <.* took \d+\.\d+ seconds$"  # asyncio's debug mode, of a slow machine
 )
