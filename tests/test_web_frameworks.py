@@ -121,7 +121,7 @@ def test_each_deal_is_enrolled_once_over_one_pool_of_connections(name, tmp_path)
     assert sorted(f"contact{number}@acme.example" for number in range(DEALS)) == emailed(emulator)
     assert DEALS == len(emulator.outbox)
     connections = {request.peer_port for request in emulator.requests}
-    # Where the machine is slow some are idle for so long that the pool lets them go; without one there would be DEALS.
+    # In Django some are not used again, and new ones take their place, why is not known; without a pool there would be DEALS.
     assert len(connections) <= 4 * DEFAULT_MAX_IN_FLIGHT < DEALS
     ids = {answer.content["interview"] for answer in first}
     assert set(emulator.interviews) == ids
