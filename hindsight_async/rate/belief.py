@@ -143,7 +143,7 @@ class Belief:
 
     # What is believed
 
-    def now(self, now: float) -> tuple[list[WayOfCounting], int]:
+    def believed(self, now: float) -> tuple[list[WayOfCounting], int]:
         """Return the ways that are believed, and how many requests in any 60 s are left to others."""
         ways = self._right_ways(now)
         use = {way: self._others[way].largest(now) for way in ways}
@@ -193,7 +193,7 @@ class Belief:
         now: float,
     ) -> bool:
         """Take in what an answer names, and tell whether that changes anything: see `RatePolicy.learn`."""
-        before = self.now(now)
+        before = self.believed(now)
         if not self.names_remaining:
             # What a server lets through that refuses without numbers is a guess; this one names them.
             self.names_remaining, self._ceiling = True, None
@@ -201,7 +201,7 @@ class Belief:
         if refused and self._own.counted.at_least(now - WINDOW_SECONDS, now):
             self._met_at = now
         if self._is_a_constant(remaining, now, refused=refused):
-            return self.now(now) != before
+            return self.believed(now) != before
         if reset is not None:
             if not self._fixed.learn(reset):
                 self._wrong[self._fixed] = now, limit
@@ -211,7 +211,7 @@ class Belief:
             # Our part of a limit that is shared out, or that is not believed yet, begins where that of the others ends.
             beyond = max(0, limit - self.limit)
             self._judge(sent_at, limit - remaining - (not refused), beyond, reset, refused=refused, now=now)
-        return self.now(now) != before
+        return self.believed(now) != before
 
     def _judge(
         self, sent_at: float, used: int, beyond: int, reset: float | None, *, refused: bool, now: float

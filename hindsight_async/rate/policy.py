@@ -204,7 +204,7 @@ class RatePolicy:
         self._own.forget(now)
         self._held.free_at.forget(now - REMEMBERED)
         belief, limit = self._belief, self._belief.ceiling(now)
-        ways, left = belief.now(now)
+        ways, left = belief.believed(now)
         uses = [way.most(now) for way in ways]
         self._room = min(limit - self._held.count(now), floor(limit - left - max(uses) + RESIDUE))
         # What is under way at the minute's turn may be counted on either side of it.
