@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+from attrs import evolve
 
 from hindsight_async import DeadlineExceededError, HindsightSession, RateBudget, RedisBudget
 from hindsight_async.emulator import Emulator
+from redis_fleet import QUICK, budget_of, run
 
 
 async def test_each_block_counts_one_request():
@@ -57,16 +59,37 @@ async def test_a_block_that_fails_or_is_cancelled_lets_go():
 
 
 @pytest.mark.servers
-async def test_a_fleets_budget_counts_it_without_a_session(redis):
+def test_a_fleets_budget_counts_it_without_a_session(redis):
     """Two budgets on one Redis count together, and leave no connection behind."""
-    first, second = (RedisBudget(redis.url, organisation="acme", plan="essentials") for _ in range(2))
-    before = len(asyncio.all_tasks())
-    for _ in range(30):
-        async with first.permit():
-            pass
-    async with second.permit():
-        assert 30 >= second.snapshot().free_now
-    assert before == len(asyncio.all_tasks())
+
+    async def main():
+        first, second = (RedisBudget(redis.url, organisation="acme", plan="essentials") for _ in range(2))
+        before = len(asyncio.all_tasks())
+        for _ in range(30):
+            async with first.permit():
+                pass
+        async with second.permit():
+            assert 30 >= second.snapshot().free_now
+        assert before == len(asyncio.all_tasks())
+
+    run(main())
+
+
+def test_a_fleets_budget_is_used_again_whose_last_words_were_never_heard(redis):
+    """Redis stands still as the last permit ends; once it goes on, whoever comes next is served."""
+
+    async def main():
+        budget = budget_of(redis, timing=evolve(QUICK, leave=0.05))
+        async with budget.permit():
+            redis.freeze()
+        redis.thaw()
+        async with budget.permit():
+            assert 1 == budget.snapshot().in_flight
+
+    try:
+        run(main())
+    finally:
+        redis.thaw()
 
 
 @pytest.mark.parametrize(

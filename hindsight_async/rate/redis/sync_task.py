@@ -100,9 +100,9 @@ class SyncTask:
         return reply.kind == "ok"
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            return
-        error = task.exception()
+        if task.cancelled() and not self._stopping:
+            return  # the event loop ends, and everything on it
+        error = None if task.cancelled() else task.exception()
         if error is not None:
             logger.error("the task that speaks to Redis failed", exc_info=error)
             why = RedisRefusedError(f"the task that speaks to Redis failed: {type(error).__name__}")
