@@ -145,8 +145,11 @@ class FleetLimiter:
 
     def next_change(self, now: float) -> float:
         """Name the next moment at which an obstacle may go away by itself; inf if there is none."""
-        alone = self.state.alone
-        return inf if alone is None else alone.next_change(now)
+        state = self.state
+        if state.alone is not None:
+            return state.alone.next_change(now)
+        # While one try to reach a Redis that is away is under way, the next is a pause later.
+        return now + state.timing.retry if state.away else inf
 
     def earliest(self, ahead: int, now: float) -> float:
         """Name the earliest moment at which a newcomer with so many ahead can leave."""
