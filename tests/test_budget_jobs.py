@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 
 import pytest
 
@@ -28,6 +29,11 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR, logger="hindsight_async.rate")
 
 
+def budget_of(limit: int) -> RateBudget:
+    """Return a budget whose waits after a 429 are the same in every run."""
+    return RateBudget(limit, random=random.Random(1).random, wall_clock=local_clock)
+
+
 def run_job(
     server: SimulatedServer,
     rows: int,
@@ -42,7 +48,7 @@ def run_job(
     """Run a job of so many rows, 50 in flight, from a second of the minute on; tell the seconds it took."""
 
     async def main() -> tuple[float, Job]:
-        budget = RateBudget(plan or server.limit, wall_clock=local_clock)
+        budget = budget_of(plan or server.limit)
         job = Job(server, heavy_tail(seed))
         eating = asyncio.ensure_future(neighbour.run() if neighbour else eat(server, rival or []))
         await asyncio.sleep(starts)
@@ -135,10 +141,14 @@ def test_the_weighted_window_is_used_from_any_second_of_the_minute_on(
 
 HABITS: list[tuple[Habit, float, float]] = [
     ("even", 0.05, 1.3),
-    ("minute", 0.05, 2.15),
+    ("minute", 0.05, 2.2),
     ("bursts", 0.2, 1.75),
 ]
-"""Of another program: the part of its requests that may be refused, and how often our fair time we may take."""
+"""Of another program: the part of its requests that may be refused, and how often our fair time we may take.
+
+A burst of a third that comes as the minute begins leaves 100 of 300 a minute under the weighted window, for two minutes
+count it: 2.07 times the fair time at best, and each 429 by which it is learned costs a minute more.
+"""
 
 
 @pytest.mark.parametrize(("habit", "theirs", "times"), HABITS)
@@ -214,7 +224,7 @@ def test_a_restart_within_the_minute_follows_the_first_answer() -> None:
         for _ in range(200):
             server.arrive(elsewhere=True)
         job = Job(server, heavy_tail(1))
-        return await job.run(RateBudget(300, wall_clock=local_clock).join(IN_FLIGHT), 350, workers=IN_FLIGHT)
+        return await job.run(budget_of(300).join(IN_FLIGHT), 350, workers=IN_FLIGHT)
 
     took = simulate(main)
     assert [] == server.refused
@@ -247,7 +257,7 @@ def test_refused_waits_end_no_earlier_than_the_server_says() -> None:
     server = SimulatedServer(60)
 
     async def main() -> None:
-        budget = RateBudget(60, wall_clock=local_clock)
+        budget = budget_of(60)
         client = budget.join(IN_FLIGHT)
         job = Job(server, lambda: 0.1)
         await job.send(client)

@@ -88,7 +88,7 @@ def ran():
             return [RedisBudget(redis.url, name, plan=Plan.GROWTH) for _ in range(processes)]
 
         def local():
-            return [RateBudget(LIMIT, wall_clock=local_clock)]
+            return [RateBudget(LIMIT, random=random.Random(1).random, wall_clock=local_clock)]
 
         jobs = {
             "rival, by itself": (local(), "sliding", ROWS, True),

@@ -48,6 +48,9 @@ CANNOT_SERVE_NOW_CODE = re.compile(
 )
 """The same, where redis-py leaves the code in; before version 7 Redis puts it behind the place in the script."""
 
+SENT_ON = ("MOVED ", "ASK ")
+"""How a node of a cluster begins the reply to a client that takes it for a server of its own."""
+
 CALLED_BEFORE = ("late", b"late")
 """What the script says to a call number that it has seen."""
 
@@ -208,7 +211,8 @@ def _judged(error: Exception) -> RedisAwayError | RedisRefusedError:
         UNAUTHENTICATED in str(one) for one in chain
     ):
         return RedisRefusedError(f"Redis lets nobody in with this user and password: {text}")
-    if isinstance(error, AskError):
+    # The parser of a lone server's client has classes for these only from redis-py 6 on.
+    if isinstance(error, AskError) or text.startswith(SENT_ON):
         return RedisRefusedError(
             "Redis is one node of a cluster: give RedisBudget a redis.asyncio.RedisCluster"
         )
