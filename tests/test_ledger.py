@@ -9,14 +9,13 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from hindsight_async import Ledger, LedgerEntry, LedgerStatus
-from hindsight_async.delivery.ledger.entries import LedgerRow
+from hindsight_async.delivery.ledger.entries import FINISHED, LedgerRow
 from hindsight_async.delivery.ledger.ledger import PAGE_ROWS
 from hindsight_async.delivery.ledger.tables import LOOKUP_KEYS
 from hindsight_async.errors import Delivery, LedgerError
 
 MOMENT = datetime(2026, 9, 1, 12, 30, 0, 250, tzinfo=UTC)
 WAL_FRAME = 4096 + 24
-ENDS = [LedgerStatus.CREATED, LedgerStatus.REJECTED, LedgerStatus.NOT_SENT, LedgerStatus.UNKNOWN]
 
 
 def row(number, **changes):
@@ -46,12 +45,13 @@ def entry(number, status, **changes):
 
 
 async def bring_to(run, number, status):
-    """Claim `row(number)` and take it to `status` the way a run does."""
-    await run.claim([row(number)])
+    """Claim `row(number)` and take it to `status` the way a run, or a queue, does."""
+    body = {"contact_email": f"person{number}@ours.test"} if status is LedgerStatus.QUEUED else {}
+    await run.claim([row(number, request=body)])
     key = row(number).key
-    if status is not LedgerStatus.PLANNED:
+    if status not in (LedgerStatus.PLANNED, LedgerStatus.QUEUED):
         await run.sending(key)
-    if status in ENDS:
+    if status in FINISHED:
         await run.finished(key, status, attempts=1)
 
 
@@ -115,7 +115,7 @@ async def test_an_empty_claim_is_no_trouble(ledger):
         assert {} == await run.claim([])
 
 
-@pytest.mark.parametrize("status", ENDS)
+@pytest.mark.parametrize("status", FINISHED)
 async def test_a_row_ends_with_what_became_of_it(path, status):
     """Status, id, code, attempts and all three times are kept."""
     times = iter([MOMENT + timedelta(seconds=n) for n in range(9)])
@@ -164,8 +164,8 @@ async def test_attempts_add_up_over_runs(ledger):
 
 
 def test_only_rows_that_never_left_may_be_sent():
-    """Planned and not sent; nothing else."""
-    assert [LedgerStatus.PLANNED, LedgerStatus.NOT_SENT] == [
+    """Planned, queued and not sent; nothing else."""
+    assert [LedgerStatus.PLANNED, LedgerStatus.QUEUED, LedgerStatus.NOT_SENT] == [
         each for each in LedgerStatus if each.may_be_sent
     ]
 
@@ -179,7 +179,9 @@ async def test_the_ledger_itself_refuses_to_send_twice(ledger, status):
             await run.sending(row(0).key)
             assert LedgerStatus.SENDING == await status_of(ledger, 0)
         else:
-            with pytest.raises(LedgerError, match=f"row key-000000 is {status}, not planned or not_sent"):
+            with pytest.raises(
+                LedgerError, match=f"row key-000000 is {status}, not planned or queued or not_sent"
+            ):
                 await run.sending(row(0).key)
             assert status == await status_of(ledger, 0)
 
@@ -218,13 +220,15 @@ async def test_what_a_dead_run_left_in_sending_becomes_unknown(path, ledger):
     async with ledger.run() as run:
         for number, status in enumerate(LedgerStatus):
             await bring_to(run, number, status)
-        await run.claim([row(6)])
-    pretend_that_a_run_died(path, 1, 6)
+        await run.claim([row(len(LedgerStatus))])
+    died_at = list(LedgerStatus).index(LedgerStatus.SENDING)
+    pretend_that_a_run_died(path, died_at, len(LedgerStatus))
     async with ledger.run() as run:
-        known = await run.claim([row(number) for number in range(7)])
-    statuses = [known[row(number).key].status for number in range(7)]
-    assert [LedgerStatus.UNKNOWN if s == "sending" else s for s in LedgerStatus] == statuses[:6]
-    assert LedgerStatus.UNKNOWN == statuses[6]
+        rows = [row(number) for number in range(len(LedgerStatus) + 1)]
+        known = await run.claim(rows)
+    *statuses, last = [known[each.key].status for each in rows]
+    assert [LedgerStatus.UNKNOWN if s == "sending" else s for s in LedgerStatus] == statuses
+    assert LedgerStatus.UNKNOWN == last
 
 
 async def test_reading_after_a_crash_shows_unknown_rows(path, ledger):

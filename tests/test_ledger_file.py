@@ -16,6 +16,7 @@ from hindsight_async import Ledger, LedgerStatus
 from hindsight_async.delivery.ledger.entries import LedgerRow
 from hindsight_async.delivery.ledger.file_lock import merge_log
 from hindsight_async.delivery.ledger.sqlite import OWNER_ONLY, SqliteBackend
+from hindsight_async.delivery.ledger.tables import SCHEMA_VERSION
 from hindsight_async.errors import Delivery, HindsightError, LedgerError, LedgerInUseError
 
 NOBODY = 65534
@@ -148,27 +149,31 @@ async def test_what_is_no_ledger_is_refused_and_left_as_it_is(path, make, use):
 async def test_a_ledger_of_a_newer_version_is_refused(path, use):
     """It says which schema it found and which it knows, and asks for an upgrade."""
     await open_a_run(Ledger(path))
-    change(path, "UPDATE meta SET value = '3' WHERE name = 'schema_version'")
-    with pytest.raises(LedgerError, match=r"its schema is 3, this one knows 2\): upgrade hindsight-async"):
+    change(path, "UPDATE meta SET value = '99' WHERE name = 'schema_version'")
+    with pytest.raises(
+        LedgerError, match=rf"its schema is 99, this one knows {SCHEMA_VERSION}\): upgrade hindsight-async"
+    ):
         await use(Ledger(path))
     with closing(sqlite3.connect(path)) as opened:
-        assert ("3",) == opened.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
+        assert ("99",) == opened.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
 
 
 async def test_a_ledger_says_what_it_is(path):
     """Its version and owner can be read in a table, and by `file` from its header."""
     await open_a_run(Ledger(path))
     with closing(sqlite3.connect(path)) as opened:
-        assert {"application": "hindsight-async", "schema_version": "2", "run_open": "0"} == dict(
-            opened.execute("SELECT name, value FROM meta")
-        )
+        assert {
+            "application": "hindsight-async",
+            "schema_version": str(SCHEMA_VERSION),
+            "run_open": "0",
+        } == dict(opened.execute("SELECT name, value FROM meta"))
         assert (0x48494C47,) == opened.execute("PRAGMA application_id").fetchone()
-        assert (2,) == opened.execute("PRAGMA user_version").fetchone()
+        assert (SCHEMA_VERSION,) == opened.execute("PRAGMA user_version").fetchone()
         assert ("wal",) == opened.execute("PRAGMA journal_mode").fetchone()
 
 
 async def test_it_stores_what_an_audit_needs_and_nothing_else(path):
-    """No column could hold an API key, a survey token or a context."""
+    """No column could hold an API key or a survey token, and the body stays empty where no queue is to send it."""
     await open_a_run(Ledger(path))
     with closing(sqlite3.connect(path)) as opened:
         columns = [name for _, name, *_ in opened.execute("PRAGMA table_info(interviews)")]
@@ -180,6 +185,8 @@ async def test_it_stores_what_an_audit_needs_and_nothing_else(path):
         "sequence_id",
         "interview_type_id",
         "deal_id",
+        "caller_key",
+        "request",
         "status",
         "interview_request_id",
         "contact_id",
@@ -192,6 +199,8 @@ async def test_it_stores_what_an_audit_needs_and_nothing_else(path):
         "planned_at",
         "sending_at",
         "finished_at",
+        "due_at",
+        "pauses",
     ] == columns
 
 

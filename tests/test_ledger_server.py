@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
+from attrs import evolve
 
 from hindsight_async import (
     CreatedInterview,
@@ -22,8 +23,9 @@ from hindsight_async import (
     Plan,
 )
 from hindsight_async.delivery.bulk import BulkRun
-from hindsight_async.delivery.ledger.entries import LedgerRow
+from hindsight_async.delivery.ledger.entries import FINISHED, LedgerRow
 from hindsight_async.delivery.ledger.postgres_url import LEASE_SECONDS
+from hindsight_async.delivery.ledger.tables import SCHEMA_VERSION
 from hindsight_async.delivery.row import deliver_once
 from hindsight_async.emulator import Emulator
 from hindsight_async.resources.interviews.recipients import interview_key
@@ -31,7 +33,6 @@ from hindsight_async.resources.interviews.rows import CREATES
 from postgres_server import PASSWORD
 
 MOMENT = datetime(2026, 9, 1, 12, 30, 0, 250, tzinfo=UTC)
-ENDS = [LedgerStatus.CREATED, LedgerStatus.REJECTED, LedgerStatus.NOT_SENT, LedgerStatus.UNKNOWN]
 
 END_LEASES = "UPDATE hindsight_runs SET lease_until = now() - interval '1 second'"
 
@@ -88,8 +89,10 @@ def test_the_tables_are_made_once_though_many_begin_together(url, postgres, data
     tables = postgres.execute(
         database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
     )
-    assert [("hindsight_interviews",), ("hindsight_meta",), ("hindsight_runs",)] == tables
-    assert [("application", "hindsight-async"), ("schema_version", "2")] == postgres.execute(
+    assert ["contexts", "interviews", "meta", "runs"] == [
+        name.removeprefix("hindsight_") for (name,) in tables
+    ]
+    assert [("application", "hindsight-async"), ("schema_version", str(SCHEMA_VERSION))] == postgres.execute(
         database, "SELECT name, value FROM hindsight_meta ORDER BY 1"
     )
     assert [] == postgres.execute(database, "SELECT * FROM hindsight_runs")
@@ -214,7 +217,7 @@ def test_a_run_that_was_taken_for_dead_sends_nothing_that_it_lost(url, end_lease
     assert {0: "created", 1: "created", 2: "planned"} == asyncio.run(statuses(url))
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("end", FINISHED)
 def test_what_was_sent_while_taken_for_dead_may_still_be_recorded(url, end_leases, end):
     """The run knows what became of its own request better than those who took it for dead."""
 
@@ -285,15 +288,18 @@ def test_the_ledger_itself_refuses_to_send_twice(url, status):
 
     async def send():
         async with Ledger(url).run() as run:
-            await run.claim(rows(0))
-            if status is not LedgerStatus.PLANNED:
+            body = {"contact_email": "person0@ours.test"} if status is LedgerStatus.QUEUED else {}
+            await run.claim([evolve(row(0), request=body)])
+            if status not in (LedgerStatus.PLANNED, LedgerStatus.QUEUED):
                 await run.sending(row(0).key)
-            if status in ENDS:
+            if status in FINISHED:
                 await run.finished(row(0).key, status, attempts=1)
             if status.may_be_sent:
                 await run.sending(row(0).key)
             else:
-                with pytest.raises(LedgerError, match=f"row key-000000 is {status}, not planned or not_sent"):
+                with pytest.raises(
+                    LedgerError, match=f"row key-000000 is {status}, not planned or queued or not_sent"
+                ):
                     await run.sending(row(0).key)
             with pytest.raises(LedgerError, match="there is no row nowhere"):
                 await run.sending("nowhere")
@@ -471,8 +477,10 @@ def test_a_server_that_is_not_there_is_named():
 def test_a_ledger_of_a_newer_version_is_refused(url, postgres, database):
     """It says which schema it found and which it knows."""
     asyncio.run(begin(url))
-    postgres.execute(database, "UPDATE hindsight_meta SET value = '3' WHERE name = 'schema_version'")
-    with pytest.raises(LedgerError, match=r"its schema is 3, this one knows 2\): upgrade hindsight-async"):
+    postgres.execute(database, "UPDATE hindsight_meta SET value = '99' WHERE name = 'schema_version'")
+    with pytest.raises(
+        LedgerError, match=rf"its schema is 99, this one knows {SCHEMA_VERSION}\): upgrade hindsight-async"
+    ):
         asyncio.run(begin(url))
 
 
@@ -614,7 +622,7 @@ def test_a_bulk_run_that_lost_a_row_asks_what_became_of_it(url, end_leases, othe
         await other.claim([ledger_row(lost)])
         if others is not LedgerStatus.PLANNED:
             await other.sending(interview_key(lost))
-        if others in ENDS:
+        if others in FINISHED:
             await other.finished(interview_key(lost), others, attempts=1)
 
     async def enroll():

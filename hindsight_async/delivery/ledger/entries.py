@@ -2,11 +2,14 @@
 
 status     what it means                                          may it be sent?
 planned    seen, and not yet sent                                 by whoever has claimed it
+queued     a queue has accepted it, with its body                 by whoever has claimed it
 sending    about to leave, or on its way                          no; `unknown` once its run is dead
 created    the API made the interview                             no
 rejected   the API said no                                        once a person says so (`Ledger.resolve`)
 not_sent   nothing left, or provably nothing came of what did     by whoever has claimed it
 unknown    it left, and no answer said what became of it          once a person says so (`Ledger.resolve`)
+duplicate  the person was asked before, and is not to be again    once a person says so (`Ledger.resolve`)
+expired    it was queued for longer than its queue allows         once a person says so (`Ledger.resolve`)
 
 With which of them a call that failed ends its row, `delivery.outcomes.status_of` says. In a database a run that was
 wrongly taken for dead, and so left a row `unknown`, may still say what became of it, also that nothing did (`leases`).
@@ -27,6 +30,8 @@ class LedgerStatus(enum.StrEnum):
 
     PLANNED = enum.auto()
     """Seen, and not yet sent."""
+    QUEUED = enum.auto()
+    """Accepted by a queue, which has its body and sends it."""
     SENDING = enum.auto()
     """About to be sent, or on its way."""
     CREATED = enum.auto()
@@ -37,21 +42,37 @@ class LedgerStatus(enum.StrEnum):
     """Given up before the API took it; safe to send."""
     UNKNOWN = enum.auto()
     """Sent, and no answer that says what became of it (none, a 5xx, a 408), or its run died: perhaps somebody was emailed."""
+    DUPLICATE = enum.auto()
+    """Not sent: the person has another interview within the time that `once_per_contact_within` gives."""
+    EXPIRED = enum.auto()
+    """Not sent: it was queued for longer than the queue's `max_age`."""
 
     @property
     def may_be_sent(self) -> bool:
         """Whether a request for the row may leave; the ledger's statements ask this too."""
-        return self in {LedgerStatus.PLANNED, LedgerStatus.NOT_SENT}
+        return self in {LedgerStatus.PLANNED, LedgerStatus.QUEUED, LedgerStatus.NOT_SENT}
 
 
 MAY_BE_SENT: Final = tuple(status for status in LedgerStatus if status.may_be_sent)
-MAY_BE_RESENT: Final = (LedgerStatus.UNKNOWN, LedgerStatus.REJECTED)
+MAY_BE_RESENT: Final = (
+    LedgerStatus.UNKNOWN,
+    LedgerStatus.REJECTED,
+    LedgerStatus.DUPLICATE,
+    LedgerStatus.EXPIRED,
+)
 """What a person may make `not_sent` again."""
 
 MAY_FINISH: Final = (*MAY_BE_SENT, LedgerStatus.SENDING)
 """From where a row ends; a row that was never sent ends as `not_sent`."""
 
-FINISHED: Final = (LedgerStatus.CREATED, LedgerStatus.REJECTED, LedgerStatus.NOT_SENT, LedgerStatus.UNKNOWN)
+FINISHED: Final = (
+    LedgerStatus.CREATED,
+    LedgerStatus.REJECTED,
+    LedgerStatus.NOT_SENT,
+    LedgerStatus.UNKNOWN,
+    LedgerStatus.DUPLICATE,
+    LedgerStatus.EXPIRED,
+)
 """As what a row ends."""
 
 
@@ -71,6 +92,11 @@ class LedgerRow:
     sequence_id: str | None = None
     interview_type_id: str | None = None
     deal_id: str | None = None
+    caller_key: str | None = field(default=None, repr=False)
+    """The caller's own text, of which `key` is the hash; None where `key` is made from the request."""
+
+    request: Mapping[str, Any] = field(factory=dict[str, Any], repr=False, hash=False)
+    """The body, where a queue is to send it later; else empty."""
 
 
 @frozen(kw_only=True)
@@ -88,6 +114,9 @@ class LedgerEntry:
     sequence_id: str | None
     interview_type_id: str | None
     deal_id: str | None
+    caller_key: str | None = field(default=None, repr=False)
+    """The caller's own text, of which `key` is the hash; None where it had none, or it is not stored."""
+
     status: LedgerStatus = field(converter=LedgerStatus)
     interview_request_id: int | None
     contact_id: str | None = None
@@ -112,7 +141,11 @@ class LedgerEntry:
     planned_at: datetime
     sending_at: datetime | None
     finished_at: datetime | None
-    """All three aware."""
+    due_at: datetime | None = None
+    """When a queue tries it next at the soonest; None for at once. All four are aware."""
+
+    pauses: int = 0
+    """How many pauses a queue has made since it last got through to the API with it; the next one is longer."""
 
     in_hand: bool = False
     """Whether another caller has the row right now; told by a claim alone."""

@@ -14,7 +14,7 @@ from hindsight_async.errors import LedgerError
 
 LOOKUP_KEYS: Final = 500
 """How many keys one query looks up."""
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """What the meta row of that name says; a ledger of another version is refused."""
 
 NOTHING_SAID: Mapping[str, Any] = dict.fromkeys(
@@ -83,7 +83,7 @@ class JsonText(sa.TypeDecorator[Mapping[str, Any]]):
         """Return what is stored."""
         del dialect
         # In ASCII, so that no server refuses it for a character.
-        return json.dumps(value) if value else None
+        return _Unlogged(json.dumps(value)) if value else None
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Mapping[str, Any]:
         """Return the mapping that was stored."""
@@ -117,8 +117,26 @@ class Tables:
             self.schema,
             *(_interview_columns()),
             sa.Index(f"{prefix}interviews_in_row_order", "row_index", "key"),
+            sa.Index(f"{prefix}interviews_of_a_person", "address_hash"),
         )
-        self.entries = sa.select(*self.interviews.c)
+        request = self.interviews.c.request
+        # Few rows have a body at a time, so that looking for what is to be sent stays quick however many there are.
+        sa.Index(
+            f"{prefix}interviews_queued",
+            self.interviews.c.due_at,
+            sqlite_where=request.is_not(None),
+            postgresql_where=request.is_not(None),
+        )
+        self.contexts = sa.Table(
+            f"{prefix}contexts",
+            self.schema,
+            sa.Column("address_hash", sa.Text, primary_key=True),
+            sa.Column("context", PersonalText, nullable=False),
+            sa.Column("version", sa.BigInteger, nullable=False),
+            sa.Column("accepted_at", Timestamp, nullable=False),
+        )
+        """The context of each person that the API accepted last, where they are remembered."""
+        self.entries = sa.select(*(column for column in self.interviews.c if column is not request))
         """What `read` reads; to be narrowed down."""
         self.release_values: Mapping[str, Any] = {}
         """What is stored in a row that a run lets go."""
@@ -162,7 +180,8 @@ class Tables:
         """Return the entries that `query`, made from `entries`, selects."""
         entries: list[LedgerEntry] = []
         for row in (await connection.execute(query)).mappings():
-            fields: dict[str, Any] = {**row, "contact_email": _plain(row["contact_email"])}
+            personal = {name: _plain(row[name]) for name in ("contact_email", "caller_key")}
+            fields: dict[str, Any] = {**row, **personal}
             entries.append(LedgerEntry(**fields))
         return entries
 
@@ -228,6 +247,8 @@ def _interview_columns() -> list[sa.Column[Any]]:
         sa.Column("sequence_id", sa.Text),
         sa.Column("interview_type_id", sa.Text),
         sa.Column("deal_id", sa.Text),
+        sa.Column("caller_key", PersonalText),
+        sa.Column("request", JsonText),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("interview_request_id", sa.BigInteger),
         sa.Column("contact_id", sa.Text),
@@ -240,6 +261,8 @@ def _interview_columns() -> list[sa.Column[Any]]:
         sa.Column("planned_at", Timestamp, nullable=False),
         sa.Column("sending_at", Timestamp),
         sa.Column("finished_at", Timestamp),
+        sa.Column("due_at", Timestamp),
+        sa.Column("pauses", sa.Integer, nullable=False),
     ]
 
 
@@ -253,7 +276,10 @@ def planned(row: LedgerRow, planned_at: datetime, *, store_address: bool) -> dic
         "sequence_id": row.sequence_id,
         "interview_type_id": row.interview_type_id,
         "deal_id": row.deal_id,
-        "status": LedgerStatus.PLANNED,
+        "caller_key": row.caller_key if store_address else None,
+        "request": row.request,
+        "status": LedgerStatus.QUEUED if row.request else LedgerStatus.PLANNED,
         "attempts": 0,
         "planned_at": planned_at,
+        "pauses": 0,
     }
