@@ -28,7 +28,7 @@ logger = logging.getLogger("hindsight_async.delivery")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
-DRAINED_WITHIN: Final = 0.2
+DRAINED_WITHIN: Final = 0.5
 """Seconds between two looks at whether a queue that is waited for is empty."""
 
 MINUTE: Final = 60.0
@@ -189,10 +189,9 @@ class DurableQueue(Generic[Request, Response]):
             known: Mapping[str, LedgerEntry] = await from_outside.put(self._ledger, rows)
         else:
             known = await self.ledger_run.queue.put(rows)
-        accepted = list(_accepted(rows, known))
         if self._sender is not None:
-            self._sender.were_put(sum(each.is_new for each in accepted))
-        return accepted
+            self._sender.wake()
+        return list(_accepted(rows, known))
 
     def _row_of(self, request: Request, key_of: Callable[[Request], str] | None) -> LedgerRow:
         key = self._kind.key_of(request)
