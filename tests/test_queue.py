@@ -22,7 +22,7 @@ from hindsight_async import (
     RetryPolicy,
     WaitTimeoutError,
 )
-from hindsight_async.delivery.queue import from_outside
+from hindsight_async.delivery.ledger import queue_from_outside
 from hindsight_async.delivery.queue.sender import LOOK_EVERY
 from hindsight_async.emulator import Emulator
 
@@ -209,12 +209,12 @@ async def test_a_refused_key_pauses_the_queue_for_all_until_it_is_lifted(tmp_pat
                 assert 100 == queue.snapshot().queued
                 assert "401" in queue.snapshot().paused_because
             assert 16 >= len(emulator.requests)
-            assert "401" in (await from_outside.backlog(ledger_in(tmp_path))).paused_because
+            assert "401" in (await queue_from_outside.backlog(ledger_in(tmp_path))).paused_because
         async with interviews.queue(ledger_in(tmp_path)) as queue:
             with pytest.raises(QueuePausedError, match="401"):
                 await queue.drain(60)
             assert [] == emulator.outbox
-            assert await from_outside.lift_pause(ledger_in(tmp_path))
+            assert await queue_from_outside.lift_pause(ledger_in(tmp_path))
             await asyncio.sleep(2 * LOOK_EVERY)
             await queue.drain(600)
     assert 100 == len(emulator.outbox) == len({email.address for email in emulator.outbox})
@@ -228,13 +228,13 @@ async def test_a_pause_by_hand_holds_back_what_has_not_left(tmp_path):
     ):
         await queue.put_many([request(number) for number in range(100)])
         await asyncio.sleep(10)
-        await from_outside.pause(ledger_in(tmp_path), "wrong template")
+        await queue_from_outside.pause(ledger_in(tmp_path), "wrong template")
         await asyncio.sleep(2 * LOOK_EVERY)
         sent = len(emulator.requests)
         await asyncio.sleep(90)
         assert sent == len(emulator.requests)
         assert "wrong template" == queue.snapshot().paused_because
-        await from_outside.lift_pause(ledger_in(tmp_path))
+        await queue_from_outside.lift_pause(ledger_in(tmp_path))
         await asyncio.sleep(2 * LOOK_EVERY)
         await queue.drain()
     assert 100 == len(emulator.outbox) == len({email.address for email in emulator.outbox})

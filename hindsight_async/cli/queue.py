@@ -12,10 +12,10 @@ from cyclopts import App
 from hindsight_async.cli.signals import handling
 from hindsight_async.cli.steps import Steps, show_steps
 from hindsight_async.cli.terminal import ExitCode, counted, refuse, say
+from hindsight_async.delivery.ledger import queue_from_outside
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.ledger.queue_rows import Backlog
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
-from hindsight_async.delivery.queue import from_outside
 from hindsight_async.errors import LedgerError
 from hindsight_async.rate import Plan
 from hindsight_async.redaction import escaped
@@ -99,7 +99,7 @@ def _carried_out(work: Coroutine[Any, Any, int]) -> int:
 
 
 async def _show(ledger: Ledger) -> int:
-    backlog = await from_outside.backlog(ledger)
+    backlog = await queue_from_outside.backlog(ledger)
     sys.stdout.write(f"{_described(backlog)}\n")
     return ExitCode.DONE
 
@@ -161,12 +161,12 @@ def _ended(draining: asyncio.Future[None], failed: int, *, interrupted: bool) ->
 
 
 async def _pause(ledger: Ledger, reason: str) -> int:
-    await from_outside.pause(ledger, reason)
+    await queue_from_outside.pause(ledger, reason)
     say("paused: nothing is sent until hindsight-async queue resume")
     return ExitCode.DONE
 
 
 async def _resume(ledger: Ledger) -> int:
-    was_paused = await from_outside.lift_pause(ledger)
+    was_paused = await queue_from_outside.lift_pause(ledger)
     say("resumed: whoever has the queue open sends on" if was_paused else "it was not paused")
     return ExitCode.DONE
