@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hindsight_async import (
+    CreatedInterview,
     CreateInterview,
     HindsightSession,
     Ledger,
@@ -18,13 +19,18 @@ from hindsight_async import (
     OutcomeStatus,
     Plan,
     QueuePausedError,
+    RateBudget,
     RecipientNotAllowedError,
     RetryPolicy,
+    SessionClosedError,
     WaitTimeoutError,
 )
 from hindsight_async.delivery.ledger import queue_from_outside
+from hindsight_async.delivery.queue.queue import DurableQueue
 from hindsight_async.delivery.queue.sender import LOOK_EVERY
 from hindsight_async.emulator import Emulator
+from hindsight_async.resources.interviews.rows import CREATES
+from simulated_server import Job, SimulatedServer, heavy_tail, local_clock
 
 START = datetime(2026, 9, 1, tzinfo=UTC)
 CREATE = "POST /interviews"
@@ -121,7 +127,7 @@ async def test_one_process_at_a_time_sends_from_a_file(tmp_path):
 
 @pytest.mark.parametrize("events", [150, pytest.param(1000, marks=pytest.mark.slow)])
 async def test_many_events_are_accepted_at_once_and_sent_over_the_minutes(tmp_path, events):
-    """1,000 against 60 a minute: all on disk at once, then 97 % of the plan, with no 429."""
+    """1,000 against 60 a minute: all on disk at once, and out with no 429."""
     loop = asyncio.get_running_loop()
     async with (
         serving(Plan.ESSENTIALS) as (emulator, interviews),
@@ -135,9 +141,33 @@ async def test_many_events_are_accepted_at_once_and_sent_over_the_minutes(tmp_pa
         assert events >= queue.snapshot().queued >= events - 100
         assert events - 100 <= queue.snapshot().seconds_to_empty <= events
         await queue.drain()
-        took = loop.time() - began
     assert events == len(emulator.outbox)
     assert [] == [sent for sent in emulator.requests if sent.status == 429]
+
+
+@pytest.mark.parametrize("events", [150, pytest.param(1000, marks=pytest.mark.slow)])
+async def test_the_plan_is_used(tmp_path, events):
+    """Between the ledger and the budget nothing is lost: 97 % of what 60 a minute allow."""
+    loop, server = asyncio.get_running_loop(), SimulatedServer(60, "sliding")
+    client = RateBudget(60, random=lambda: 0.0, wall_clock=local_clock).join(16)
+    job = Job(server, heavy_tail(1))
+
+    async def send(sent, hooks):
+        await hooks.about_to_send()
+        await job.send(client)
+        return CreatedInterview(interview_request_id=job.done, contact_id="c", status="sent")
+
+    queue = DurableQueue(
+        CREATES, send, check=lambda _: None, open_session=lambda: None, ledger=ledger_in(tmp_path),
+        limit=lambda: 60, max_in_flight=16, abort_after_failures=20, max_age=timedelta(days=7), on_outcome=None,
+    )  # fmt: skip
+    async with queue:
+        began = loop.time()
+        await queue.put_many([request(number) for number in range(events)])
+        await queue.drain()
+        took = loop.time() - began
+    assert events == job.done
+    assert [] == server.refused
     # A plan's worth leaves at once, and another each minute.
     assert 60 * ((events - 1) // 60) / took >= 0.97
 
@@ -190,8 +220,8 @@ async def test_nothing_else_is_repeated(tmp_path, fault, phase, status):
         for _ in range(2):
             async with interviews.queue(ledger_in(tmp_path), on_outcome=told.append) as queue:
                 accepted = await queue.put(request())
-                await queue.drain(3600)
-                await asyncio.sleep(3600)
+                await queue.drain(600)
+                await asyncio.sleep(100)
     assert status.value == accepted.status
     assert [status] == [outcome.status for outcome in told]
     assert 1 == len(emulator.requests)
@@ -264,6 +294,7 @@ async def test_a_network_that_is_gone_pauses_nothing(tmp_path):
             await queue.drain(120)
         assert 30 == late.value.last
         assert queue.snapshot().paused_because is None
+        assert "no connection to" in queue.snapshot().last_error
     assert {LedgerStatus.QUEUED, LedgerStatus.NOT_SENT} >= set(await statuses(tmp_path))
 
 
@@ -352,6 +383,21 @@ async def test_what_a_bulk_run_gave_up_a_queue_may_take(tmp_path):
             assert (await queue.put(request())).is_new
             await queue.drain(60)
     assert 1 == len(emulator.outbox)
+
+
+async def test_a_session_that_is_closed_ends_the_sending(tmp_path):
+    """Whoever waits for an empty queue is told; what is queued stays for the next."""
+    async with serving(Plan.ESSENTIALS) as (emulator, interviews):
+        hindsight = HindsightSession(emulator.api_key, base_url=emulator.base_url)
+        async with hindsight.interviews.queue(ledger_in(tmp_path)) as queue:
+            await queue.put_many([request(number) for number in range(100)])
+            await asyncio.sleep(5)
+            await hindsight.close()
+            with pytest.raises(SessionClosedError, match="the queue sends no more"):
+                await queue.drain(600)
+        async with interviews.queue(ledger_in(tmp_path)) as queue:
+            await queue.drain(600)
+    assert 100 == len(emulator.outbox) == len({email.address for email in emulator.outbox})
 
 
 @pytest.mark.parametrize(

@@ -156,8 +156,12 @@ class Connections:
             logger.warning("the session is closed while %d requests are in flight", self._in_flight)
         finally:
             own, self._own = self._own, None
+            closed_with_loop, self._closed_with_loop = self._closed_with_loop, None
             if own is not None:
                 await own.close()
+            if closed_with_loop is not None:
+                # On this loop, which else would be asked to once it may have ended.
+                await closed_with_loop.aclose()
             if not self._in_flight:
                 self.timer.stop()
 

@@ -26,7 +26,7 @@ class Accepted:
 
 @frozen(kw_only=True)
 class QueueSnapshot:
-    """A queue at one moment, as of at most `LOOK_EVERY` seconds ago."""
+    """A queue at one moment, as of a second ago at most."""
 
     queued: int
     """How many rows are to be sent, now or after a pause of their own."""
@@ -44,6 +44,9 @@ class QueueSnapshot:
 
     trouble: str | None
     """Why the ledger cannot serve for now, which passes by itself; None where it can."""
+
+    last_error: str | None
+    """What the last row met that did not become an interview; None once one does."""
 
     seconds_to_empty: float
     """At this plan, where nobody else uses it and nothing more is put."""

@@ -18,7 +18,7 @@ from hindsight_async.delivery.ledger.queue_rows import Backlog
 from hindsight_async.delivery.queue.models import Accepted, QueueSnapshot
 from hindsight_async.delivery.queue.sender import OnOutcome, Sender
 from hindsight_async.delivery.row import RowKind, Send
-from hindsight_async.errors import QueuePausedError, WaitTimeoutError
+from hindsight_async.errors import QueuePausedError, SessionClosedError, WaitTimeoutError
 
 if TYPE_CHECKING:
     from hindsight_async.delivery.ledger.run import LedgerRun
@@ -114,6 +114,7 @@ class DurableQueue(Generic[Request, Response]):
             raise
         self._sender = sender
         self._sending = asyncio.create_task(sender.run())
+        self._sending.add_done_callback(_report)
 
     def _say_what_will_be_sent(self, backlog: Backlog, expired: int) -> None:
         name, paused = self._ledger.name, backlog.paused_because
@@ -220,6 +221,7 @@ class DurableQueue(Generic[Request, Response]):
             paused_because=backlog.paused_because,
             paused_at=backlog.paused_at,
             trouble=None if sender.trouble is None else sender.trouble.summary,
+            last_error=sender.last_error,
             seconds_to_empty=MINUTE * (backlog.queued + in_flight) / self._limit(),
         )
 
@@ -233,6 +235,7 @@ class DurableQueue(Generic[Request, Response]):
             QueuePausedError: The queue is paused; its rows stay.
             WaitTimeoutError: It was not empty in time; `last` is how many rows are queued.
             LedgerError: The ledger cannot be read.
+            SessionClosedError: The session was closed, so that nothing is sent any more.
             RuntimeError: The block is not open.
 
         """
@@ -241,11 +244,11 @@ class DurableQueue(Generic[Request, Response]):
             async with asyncio.timeout(timeout):
                 while True:
                     backlog = await self._look()
-                    if backlog.paused_because is not None:
-                        raise QueuePausedError(f"the queue is paused: {backlog.paused_because}")
                     is_idle = self._sender is None or self._sender.is_idle
                     if not backlog.queued and not backlog.sending and is_idle:
                         return
+                    if backlog.paused_because is not None:
+                        raise QueuePausedError(f"the queue is paused: {backlog.paused_because}")
                     await asyncio.sleep(DRAINED_WITHIN)
         except TimeoutError:
             raise WaitTimeoutError(
@@ -255,9 +258,17 @@ class DurableQueue(Generic[Request, Response]):
     async def _look(self) -> Backlog:
         if not self._is_open:
             raise RuntimeError("drain inside the queue's block: async with ...queue(...) as queue")
-        if self._sender is None:
+        if self._sender is None or self._sending is None:
             return await queue_from_outside.backlog(self._ledger)
+        if self._sending.done():
+            self._sending.result()  # raises what ended it, where that is a mistake in this package
+            raise SessionClosedError("the queue sends no more, since its session was closed")
         return await self._sender.look()
+
+
+def _report(sending: asyncio.Task[None]) -> None:
+    if not sending.cancelled() and (error := sending.exception()) is not None:
+        logger.error("the queue sends no more", exc_info=error)
 
 
 def _accepted(rows: Sequence[LedgerRow], known: Mapping[str, LedgerEntry]) -> Iterable[Accepted]:

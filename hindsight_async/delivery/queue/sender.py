@@ -86,6 +86,8 @@ class Sender(Generic[Request, Response]):
         """As the ledger was at the last look."""
         self.trouble: LedgerError | None = None
         """Why the ledger cannot serve right now."""
+        self.last_error: str | None = None
+        """What the last row met that did not succeed; None once one does."""
 
     @property
     def in_flight(self) -> int:
@@ -219,6 +221,8 @@ class Sender(Generic[Request, Response]):
             logger.error(
                 "row %s of the queue ended as %s, unrecorded: %s", row.key, outcome.status, row.unrecorded
             )
+        if not row.given_up:
+            self.last_error = None if outcome.error is None else outcome.error.summary
         if isinstance(outcome.error, SessionClosedError):
             self.stop()
         elif pauses_the_queue(outcome, creating=self._kind.is_create):
