@@ -25,9 +25,10 @@ except ModuleNotFoundError as error:
     ) from error
 
 from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, LedgerEntry, LedgerStatus
-from hindsight_async.delivery.ledger.group_commit import Backend, GroupCommit, Work
+from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
 from hindsight_async.delivery.ledger.postgres import PostgresBackend
 from hindsight_async.delivery.ledger.run import LedgerRun
+from hindsight_async.delivery.ledger.run_connection import Backend
 from hindsight_async.delivery.ledger.sqlite import SqliteBackend
 from hindsight_async.delivery.ledger.tables import NOTHING_SAID
 from hindsight_async.errors import LedgerError

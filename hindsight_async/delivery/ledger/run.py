@@ -16,7 +16,8 @@ from hindsight_async.delivery.ledger.entries import (
     LedgerRow,
     LedgerStatus,
 )
-from hindsight_async.delivery.ledger.group_commit import Backend, GroupCommit, RunLock, Work
+from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
+from hindsight_async.delivery.ledger.run_connection import Backend, RunLock
 from hindsight_async.delivery.ledger.tables import NOTHING_SAID, planned
 from hindsight_async.errors import Delivery, LedgerError, LedgerInUseError
 
