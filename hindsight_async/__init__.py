@@ -223,6 +223,7 @@ from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
+from hindsight_async.delivery.queue.models import Accepted, QueueSnapshot
 from hindsight_async.errors import (
     APIError,
     BadRequestError,
@@ -242,6 +243,7 @@ from hindsight_async.errors import (
     NotFoundError,
     NotSentError,
     OutcomeUnknownError,
+    QueuePausedError,
     QuotaExceededError,
     RateLimitExceededError,
     RecipientNotAllowedError,
@@ -312,10 +314,12 @@ from hindsight_async.session import HindsightSession
 if TYPE_CHECKING:
     from hindsight_async.delivery.ledger.ledger import Ledger
     from hindsight_async.delivery.ledger.run import LedgerRun
+    from hindsight_async.delivery.queue.queue import DurableQueue
     from hindsight_async.rate.redis.budget import RedisBudget
 
 __all__ = [
     "APIError",
+    "Accepted",
     "AssistantMessage",
     "AttemptEnded",
     "AttemptSent",
@@ -352,6 +356,7 @@ __all__ = [
     "DetailedDeal",
     "Document",
     "Documents",
+    "DurableQueue",
     "Export",
     "ExportExpiredError",
     "ExportFailedError",
@@ -386,6 +391,8 @@ __all__ = [
     "OutcomeUnknownError",
     "Paused",
     "Plan",
+    "QueuePausedError",
+    "QueueSnapshot",
     "QuotaExceededError",
     "RateBudget",
     "RateLimitExceededError",

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = Path(hindsight_async.__file__).parent
 
 FOR_USERS = {"hindsight_async", "hindsight_async.emulator", "hindsight_async.testing"}
-ON_FIRST_USE = {"Ledger": "bulk", "LedgerRun": "bulk", "RedisBudget": "redis"}
+ON_FIRST_USE = {"DurableQueue": "bulk", "Ledger": "bulk", "LedgerRun": "bulk", "RedisBudget": "redis"}
 
 NOT_FOR_USERS = {"BudgetClient", "Timing", "Budget"}
 """What a session asks of its budget, the seconds that tests make shorter, and what both budgets have in common."""
@@ -27,6 +27,7 @@ MADE_BY_US = {
     "DealList",
     "Deals",
     "Documents",
+    "DurableQueue",
     "InterviewPoller",
     "Interviews",
     "LedgerRun",

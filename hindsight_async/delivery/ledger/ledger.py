@@ -30,7 +30,7 @@ from hindsight_async.delivery.ledger.postgres import PostgresBackend
 from hindsight_async.delivery.ledger.run import LedgerRun
 from hindsight_async.delivery.ledger.run_connection import Backend
 from hindsight_async.delivery.ledger.sqlite import SqliteBackend
-from hindsight_async.delivery.ledger.tables import NOTHING_SAID
+from hindsight_async.delivery.ledger.tables import NOTHING_SAID, Tables
 from hindsight_async.errors import LedgerError
 from hindsight_async.shielding import to_the_end
 
@@ -73,13 +73,18 @@ class Ledger:
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._backend = open_backend(location)
-        self._store_addresses = store_addresses
-        self._now = now
+        self.store_addresses = store_addresses
+        self.now = now
 
     @property
     def name(self) -> str:
         """Where it is, without a password."""
         return self._backend.name
+
+    @property
+    def tables(self) -> Tables:
+        """Its tables."""
+        return self._backend.tables
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -108,13 +113,13 @@ class Ledger:
         async with self._backend.run_lock() as run_lock:
             group_commit = GroupCommit(self._backend, run_lock)
             try:
-                await to_the_end(group_commit.open(self._now()))
+                await to_the_end(group_commit.open(self.now()))
                 yield LedgerRun(
                     group_commit,
                     self._backend,
                     run_lock,
-                    store_addresses=self._store_addresses,
-                    now=self._now,
+                    store_addresses=self.store_addresses,
+                    now=self.now,
                 )
             finally:
                 await to_the_end(group_commit.close())
@@ -131,7 +136,7 @@ class Ledger:
         """
         if not await self._backend.exists():
             return {}
-        return await self._with_connection(lambda connection: self._backend.tables.known(connection, keys))
+        return await self.with_connection(lambda connection: self._backend.tables.known(connection, keys))
 
     async def entries(self, *, status: LedgerStatus | None = None) -> AsyncIterator[LedgerEntry]:
         """Yield every entry in the order of their row index.
@@ -148,7 +153,7 @@ class Ledger:
             query = query.where(row.status == status)
         position = sa.tuple_(row.row_index, row.key)
         page = query
-        while entries := await self._with_connection(partial(tables.read, query=page)):
+        while entries := await self.with_connection(partial(tables.read, query=page)):
             for entry in entries:
                 yield entry
             page = query.where(position > (entries[-1].row_index, entries[-1].key))
@@ -161,7 +166,7 @@ class Ledger:
         async def count(connection: AsyncConnection) -> dict[str, int]:
             return {status: number for status, number in await connection.execute(query)}  # noqa: C416  typed
 
-        counted = await self._with_connection(count)
+        counted = await self.with_connection(count)
         return {status: counted.get(status, 0) for status in LedgerStatus}
 
     async def resolve(self, key: str, *, created: int | None = None, resend: bool = False) -> None:
@@ -188,7 +193,7 @@ class Ledger:
         values = {
             **NOTHING_SAID,
             "interview_request_id": created,
-            "finished_at": self._now(),
+            "finished_at": self.now(),
             **tables.release_values,
         }
 
@@ -196,9 +201,11 @@ class Ledger:
             if not await tables.move(connection, key, from_statuses, status, values):
                 raise await tables.why_not_moved(connection, key, from_statuses)
 
-        await self._with_connection(move)
+        await self.with_connection(move)
 
-    async def _with_connection(self, work: Work[T]) -> T:
+    async def with_connection(self, work: Work[T]) -> T:
+        """Do `work` in a transaction of its own, beside whatever run is on; LedgerError where there is no ledger."""
+
         async def open_and_work() -> T:
             if not await self._backend.exists():
                 raise LedgerError(
@@ -207,7 +214,7 @@ class Ledger:
             connection = await self._backend.open()
             with self._backend.failures():
                 async with aclosing(connection):
-                    await self._backend.mark_abandoned(connection, self._now())
+                    await self._backend.mark_abandoned(connection, self.now())
                     async with connection.begin():
                         return await work(connection)
 

@@ -17,6 +17,7 @@ from hindsight_async.delivery.ledger.entries import (
     LedgerStatus,
 )
 from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
+from hindsight_async.delivery.ledger.queue_run import QueueRun
 from hindsight_async.delivery.ledger.run_connection import Backend, RunLock
 from hindsight_async.delivery.ledger.tables import NOTHING_SAID, planned
 from hindsight_async.errors import Delivery, LedgerError, LedgerInUseError
@@ -57,6 +58,10 @@ class LedgerRun:
 
         In a file nothing else says so; in a database the lease says only that it is some call of this run's.
         """
+        self.queue = QueueRun(
+            group_commit, backend.tables, run_lock, self._in_hand, store_addresses=store_addresses, now=now
+        )
+        """What a queue does in it."""
         self._marked_at: dict[str, datetime] = {}
         """When each row that is on its way was marked as `sending`: what is taken back is this mark and no later one."""
 
@@ -176,6 +181,8 @@ class LedgerRun:
         error_code: str | None = None,
         error_message: str | None = None,
         received: Mapping[str, Any] | None = None,
+        due_at: datetime | None = None,
+        pauses: int = 0,
     ) -> None:
         """Record what became of a row.
 
@@ -193,6 +200,8 @@ class LedgerRun:
             error_code: Of a failure.
             error_message: Of a failure.
             received: Of a failure.
+            due_at: When a queue tries it again at the soonest.
+            pauses: How many pauses it has made then.
 
         Raises:
             ValueError: No row ends with this status.
@@ -212,6 +221,9 @@ class LedgerRun:
             "received": received,
             "attempts": self._tables.interviews.c.attempts + attempts,
             "finished_at": self._now(),
+            "due_at": due_at,
+            "pauses": pauses,
+            **({"request": None} if status is LedgerStatus.CREATED else {}),
             **self._tables.release_values,
         }
         is_not_sent = status is LedgerStatus.NOT_SENT

@@ -19,6 +19,7 @@ from hindsight_async.resources.interviews.models import (
     UpdateInterviewFields,
 )
 from hindsight_async.resources.interviews.poll_schedule import Pace
+from hindsight_async.resources.interviews.queueing import InterviewQueues
 from hindsight_async.resources.interviews.recipients import CreateGuard
 from hindsight_async.resources.interviews.rows import (
     CREATES,
@@ -52,7 +53,7 @@ BULK_ROW_SECONDS = 3600.0
 """The deadline of a row of a bulk run, where the session's own is shorter: rows are there to wait."""
 
 
-class Interviews(InterviewWaits):
+class Interviews(InterviewWaits, InterviewQueues):
     """Create, read and update interviews, and wait for them; reached as `session.interviews`.
 
     Args:
