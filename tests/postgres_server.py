@@ -12,6 +12,7 @@ import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -113,9 +114,11 @@ class Server:
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait()
 
-    def url(self, database, *, user="owner", password=PASSWORD, lease=None):
-        query = "" if lease is None else f"?lease_seconds={lease}"
-        return f"postgresql+asyncpg://{user}:{password}@127.0.0.1:{self.port}/{database}{query}"
+    def url(self, database, *, user="owner", password=PASSWORD, lease=None, port=None, **parameters):
+        if lease is not None:
+            parameters["lease_seconds"] = lease
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        return f"postgresql+asyncpg://{user}:{password}@127.0.0.1:{port or self.port}/{database}{query}"
 
     def database(self):
         """Make a database and return its name."""
