@@ -7,6 +7,7 @@ was wrongly taken for dead (`leases`) knows better of its own.
 """
 
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
@@ -225,7 +226,11 @@ def without_password(location: str) -> str:
     """Return a location as it may be shown; ValueError where it is neither a path nor a URL."""
     if "://" not in location:
         return location
-    return _url(location).difference_update_query(["password"]).render_as_string(hide_password=True)
+    return (
+        _url(location)
+        .difference_update_query(["password", "sslpassword"])
+        .render_as_string(hide_password=True)
+    )
 
 
 def open_backend(location: str | os.PathLike[str]) -> Backend:
@@ -241,6 +246,9 @@ def open_backend(location: str | os.PathLike[str]) -> Backend:
         return SqliteBackend(text)
     url = _url(text)
     if url.drivername in POSTGRESQL:
+        if re.search("[?&]ledger=(&|$)", text):
+            # SQLAlchemy leaves it out, and another ledger would be taken, which does not know who was emailed.
+            raise ValueError("ledger in the ledger's URL has no value: give one, or leave it out")
         return PostgresBackend(url.set(drivername="postgresql+asyncpg"))
     if url.get_backend_name() != "sqlite" or url.query:
         raise ValueError(

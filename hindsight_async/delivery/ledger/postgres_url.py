@@ -21,8 +21,10 @@ OUTAGE_SECONDS: Final = 120.0
 What hosting providers call a failover takes them from half a minute to two.
 """
 
-_LEDGER_NAME = re.compile("[a-z][a-z0-9_]{0,23}", re.ASCII)
-"""A name PostgreSQL has 63 bytes for, so that the longest of an index has to fit."""
+LONGEST_LEDGER_NAME: Final = 24
+"""How many characters a ledger's name may have: PostgreSQL cuts a name at 63 bytes, and an index's begins with it."""
+
+_LEDGER_NAME = re.compile(f"[a-z][a-z0-9_]{{0,{LONGEST_LEDGER_NAME - 1}}}")
 
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
@@ -140,7 +142,7 @@ def _tls(own: dict[str, str], binding: str) -> Mapping[str, Any]:
 def _ledger(name: str | None) -> str:
     if name is not None and not _LEDGER_NAME.fullmatch(name):
         raise ValueError(
-            f"ledger in the ledger's URL is {name[:40]!r}: give up to 24 of a-z, 0-9 and _, a letter first"
+            f"ledger in the ledger's URL is {name[:40]!r}: give up to {LONGEST_LEDGER_NAME} of a-z, 0-9 and _, a letter first"
         )
     return name or ""
 
