@@ -117,6 +117,8 @@ class GroupCommit:
     ) -> T:
         """Do `work` and return its result once that is on disk; `undo` it where the caller is cancelled.
 
+        It is called again where its transaction came to nothing, so that all it does must be in there.
+
         Where it fails, a LedgerError with this `delivery` is raised and nothing of it is on disk; `till_done`, the key
         of a row, has it tried again behind the caller's back: when a run's lease is renewed, and at its end. Where that
         succeeds the key stands in `recorded_late`.

@@ -56,7 +56,9 @@ class Ledger:
 
     Args:
         location: A file's path, also as `sqlite+aiosqlite:///PATH`, or
-            `postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE`, with what libpq takes behind a `?` (`postgres_url`).
+            `postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE`, with what libpq takes behind a `?` (`postgres_url`); there
+            `ledger=NAME` is one of several in the database, `lease_seconds=` is how long the rows of a run that is not heard
+            of stay its own, and `outage_seconds=` is how long a run waits for a database that is away.
         store_addresses: False to store a hash in place of each address from now on.
         now: Returns the time as an aware datetime.
 

@@ -30,7 +30,7 @@ class LedgerRun:
     """The ledger while a run has it; made by `Ledger.run()`.
 
     What concurrent calls ask for shares one transaction, and so one write to the disk. Each method
-    is durable when it returns, and raises LedgerError where it is not. An outcome that could not be written is tried
+    is durable when it returns, and raises LedgerError where it is not; a database that is away is waited for before. An outcome that could not be written is tried
     again when the run renews its lease and when it ends, unless its own value was what could not be stored.
 
     What stands in a row is said in `tables`.
