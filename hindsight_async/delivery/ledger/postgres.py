@@ -125,7 +125,8 @@ class PostgresBackend:
         except self._failures as error:
             reason = error.orig if isinstance(error, DBAPIError) else error
             code = _sqlstate(error)
-            meaning = _MEANINGS.get(code) or _MEANINGS.get(code[:2]) or _UNREACHABLE.get(code, _ODD)
+            known = (_MEANINGS[code[:length]] for length in (5, 3, 2) if code[:length] in _MEANINGS)
+            meaning = next(known, None) or _UNREACHABLE.get(code, _ODD)
             raise LedgerError(f"{self.name}: {meaning} ({_first_line(reason)})") from error
 
     def is_one_jobs_fault(self, error: LedgerError) -> bool:
@@ -152,6 +153,8 @@ _ODD = "it cannot be used"
 _UNREACHABLE = {"": "it cannot be reached: see that the server runs and that host and port are right"}
 _MEANINGS = {
     "28": "the server does not let this user in: see user and password",
+    "08": "the connection to it broke: see that the server runs",
+    "57P": "it restarts, or an administrator has ended the connection: see that the server runs",
     "3D": "there is no such database: create it, or name another",
     "42501": "this user may not do it: let it create tables, or have them made by one who may",
     "25006": "it is a read-only copy: name the server that it is copied from",
