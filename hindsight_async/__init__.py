@@ -12,6 +12,7 @@ nowhere else. Inside, in reading order:
         interviews/             create, read and update, one or many
             models.py           requests and responses
             calls.py            typed arguments to calls, and to runs of many
+            queueing.py         typed arguments to a queue
             recipients.py       who may be emailed, and when two rows mean the same interview
             rows.py             a create as a row of a run and of the ledger
             context.py          a contact's notes, merged
@@ -46,10 +47,19 @@ nowhere else. Inside, in reading order:
         claimed.py              its rows that other runs have in hand, asked for again at its end
         row.py                  one row on its way to its verdict
         outcomes.py             the verdict on a row, and which verdicts end the run
+        queue/                  what is accepted now and sent when the plan lets it
+            queue.py            put, drain, snapshot
+            sender.py           what goes on in the background
+            queued_row.py       a row on its way, and when it is tried again
+            pauses.py           how long until then, and what pauses the whole queue
+            models.py           what it tells
         ledger/                 what was about to be sent and what became of it, on disk
             entries.py          what is known of a row, and which rows may be sent
             ledger.py           opening one, reading it, resolving what is unknown
             run.py              rows claimed, marked before they leave, and finished
+            queue_run.py        what a queue does in it
+            queue_from_outside.py  what is done to a queue without sending from it
+            queue_rows.py       rows with a body: stored, due, paused
             kept_errors.py      what is kept of an error, to be raised again
             group_commit.py     concurrent writes that share one transaction
             run_connection.py   a run's connection, opened anew where the database was away
@@ -148,6 +158,7 @@ Each folder imports only from those below it. On top of them, and imported by no
     cli/                        the command line
         enroll.py               `enroll`
         update.py               `update`
+        queue.py                `queue`
         records.py              `get` and `ledger`
         deals.py                `deals`
         demo.py                 `demo`

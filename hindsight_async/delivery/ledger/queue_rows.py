@@ -133,23 +133,27 @@ async def read_due(tables: Tables, connection: AsyncConnection, keys: Collection
 
 async def backlog(tables: Tables, connection: AsyncConnection) -> Backlog:
     """Return what is still to be sent."""
-    row = tables.interviews.c
-    counted = await connection.execute(
-        sa.select(sa.func.count(), sa.func.min(row.planned_at, type_=row.planned_at.type)).where(
-            is_waiting(tables)
-        )
-    )
-    queued, oldest = counted.one()
-    sending = await connection.scalar(
-        sa.select(sa.func.count()).where(row.request.is_not(None), row.status == LedgerStatus.SENDING)
-    )
-    because, at = await paused(tables, connection)
-    return Backlog(queued=queued, oldest=oldest, sending=sending or 0, paused_because=because, paused_at=at)
+    row, waiting = tables.interviews.c, is_waiting(tables)
+    # In one statement, since a queue asks each second: all of it lies in the index of rows with a body.
+    query = sa.select(
+        sa.func.count().filter(waiting),
+        sa.func.min(row.planned_at, type_=row.planned_at.type).filter(waiting),
+        sa.func.count().filter(row.status == LedgerStatus.SENDING),
+        sa.select(tables.meta.c.value).where(tables.meta.c.name == PAUSED).scalar_subquery(),
+    ).where(row.request.is_not(None))
+    queued, oldest, sending, said = (await connection.execute(query)).one()
+    because, at = _read_pause(said)
+    return Backlog(queued=queued, oldest=oldest, sending=sending, paused_because=because, paused_at=at)
 
 
 async def paused(tables: Tables, connection: AsyncConnection) -> tuple[str | None, datetime | None]:
     """Return why the queue is paused and since when; twice None where it is not."""
-    said = await connection.scalar(sa.select(tables.meta.c.value).where(tables.meta.c.name == PAUSED))
+    return _read_pause(
+        await connection.scalar(sa.select(tables.meta.c.value).where(tables.meta.c.name == PAUSED))
+    )
+
+
+def _read_pause(said: str | None) -> tuple[str | None, datetime | None]:
     if said is None:
         return None, None
     fields = cast("dict[str, str]", json.loads(said))

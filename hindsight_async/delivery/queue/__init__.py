@@ -4,7 +4,6 @@
     queued_row   a row on its way, and when it is tried again
     sender       what goes on in the background while the block is open
     pauses       how long until a row is tried again, and what pauses the whole queue
-    from_outside what another program does to it: put without sending, look, pause
 
 The rows are a ledger's (`ledger.queue_rows`), and each is sent as in `row`.
 """

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
 
 from attrs import evolve
 
+from hindsight_async.delivery.ledger import queue_from_outside
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.ledger.queue_rows import Backlog
-from hindsight_async.delivery.queue import from_outside
 from hindsight_async.delivery.queue.models import Accepted, QueueSnapshot
 from hindsight_async.delivery.queue.sender import OnOutcome, Sender
 from hindsight_async.delivery.row import RowKind, Send
@@ -28,7 +28,7 @@ logger = logging.getLogger("hindsight_async.delivery")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
-DRAINED_WITHIN: Final = 0.2
+DRAINED_WITHIN: Final = 0.5
 """Seconds between two looks at whether a queue that is waited for is empty."""
 
 MINUTE: Final = 60.0
@@ -92,7 +92,7 @@ class DurableQueue(Generic[Request, Response]):
         if self._is_open:
             raise RuntimeError("a queue has one block: make another queue for another")
         if self._open_session is None:
-            await from_outside.make(self._ledger)
+            await queue_from_outside.make(self._ledger)
         else:
             self._open_session()
             await self._begin_sending()
@@ -186,13 +186,12 @@ class DurableQueue(Generic[Request, Response]):
         if not rows:
             return []
         if self.ledger_run is None:
-            known: Mapping[str, LedgerEntry] = await from_outside.put(self._ledger, rows)
+            known: Mapping[str, LedgerEntry] = await queue_from_outside.put(self._ledger, rows)
         else:
             known = await self.ledger_run.queue.put(rows)
-        accepted = list(_accepted(rows, known))
         if self._sender is not None:
-            self._sender.were_put(sum(each.is_new for each in accepted))
-        return accepted
+            self._sender.wake()
+        return list(_accepted(rows, known))
 
     def _row_of(self, request: Request, key_of: Callable[[Request], str] | None) -> LedgerRow:
         key = self._kind.key_of(request)
@@ -257,7 +256,7 @@ class DurableQueue(Generic[Request, Response]):
         if not self._is_open:
             raise RuntimeError("drain inside the queue's block: async with ...queue(...) as queue")
         if self._sender is None:
-            return await from_outside.backlog(self._ledger)
+            return await queue_from_outside.backlog(self._ledger)
         return await self._sender.look()
 
 

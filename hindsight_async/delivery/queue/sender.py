@@ -97,10 +97,8 @@ class Sender(Generic[Request, Response]):
         """Whether no row is claimed."""
         return not self._claimed
 
-    def were_put(self, number: int) -> None:
-        """Look at once: so many rows were put."""
-        oldest = self.backlog.oldest or self._now()
-        self.backlog = evolve(self.backlog, queued=self.backlog.queued + number, oldest=oldest)
+    def wake(self) -> None:
+        """Look at once: something was put."""
         self._news.set()
 
     def stop(self) -> None:
