@@ -44,6 +44,7 @@ nowhere else. Inside, in reading order:
     delivery/                   nobody is emailed twice
         bulk.py                 a run of many: reads, plans, sends by a fixed set of workers
         input.py                its rows as they come in, and which stood in it before
+        claimed.py              its rows that other runs have in hand, asked for again at its end
         row.py                  one row on its way to its verdict
         outcomes.py             the verdict on a row, and which verdicts end the run
         queue/                  what is accepted now and sent when the plan lets it
@@ -61,6 +62,7 @@ nowhere else. Inside, in reading order:
             queue_rows.py       rows with a body: stored, due, paused
             kept_errors.py      what is kept of an error, to be raised again
             group_commit.py     concurrent writes that share one transaction
+            run_connection.py   a run's connection, opened anew where the database was away
             tables.py           the tables and their statements
             sqlite.py           `SqliteBackend`: a file, and what makes writes to it durable
             file_lock.py        `SqliteRunLock`: the one run on a file

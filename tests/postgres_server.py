@@ -12,6 +12,7 @@ import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -49,9 +50,9 @@ class Server:
     def __init__(self, folder, binaries):
         self._folder = folder
         self._binaries = binaries
-        self._whom = _as_whom()
-        if self._whom:
-            os.chown(folder, self._whom["user"], self._whom["group"])
+        self.whom = _as_whom()
+        """Whom its process belongs to, as `subprocess` takes it."""
+        self.give(folder)
         (folder / "password").write_text(PASSWORD)
         options = [
             "-U",
@@ -70,7 +71,7 @@ class Server:
             text=True,
             cwd=folder,
             check=False,
-            **self._whom,
+            **self.whom,
         )
         assert 0 == made.returncode, made.stderr
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -78,6 +79,11 @@ class Server:
         self.start()
         ((version,),) = self.execute("postgres", "SHOW server_version_num")
         self._how_to_copy = "STRATEGY file_copy" if int(version) >= 150_000 else ""
+
+    def give(self, path):
+        """Let the server's user have a file or directory."""
+        if self.whom:
+            os.chown(path, self.whom["user"], self.whom["group"])
 
     def start(self):
         # Nothing here survives a power cut, nor has to: it is clients that are killed.
@@ -90,7 +96,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
-                **self._whom,
+                **self.whom,
             )
         try:
             self._wait_until_it_answers()
@@ -100,12 +106,13 @@ class Server:
 
     def _wait_until_it_answers(self):
         ends = time.monotonic() + READY_SECONDS
-        while not self._answers():
+        while not self.answers(self.port):
             assert self._process.poll() is None, (self._folder / "log").read_text()
             assert time.monotonic() < ends, "the server did not come up"
 
-    def _answers(self):
-        asked = [self._binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+    def answers(self, port):
+        """Whether something at this port speaks PostgreSQL."""
+        asked = [self._binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
         return 0 == subprocess.run(asked, check=False).returncode
 
     def stop(self):
@@ -113,9 +120,11 @@ class Server:
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait()
 
-    def url(self, database, *, user="owner", password=PASSWORD, lease=None):
-        query = "" if lease is None else f"?lease_seconds={lease}"
-        return f"postgresql+asyncpg://{user}:{password}@127.0.0.1:{self.port}/{database}{query}"
+    def url(self, database, *, user="owner", password=PASSWORD, lease=None, port=None, **parameters):
+        if lease is not None:
+            parameters["lease_seconds"] = lease
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        return f"postgresql+asyncpg://{user}:{password}@127.0.0.1:{port or self.port}/{database}{query}"
 
     def database(self):
         """Make a database and return its name."""

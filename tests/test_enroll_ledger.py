@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sys
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -319,6 +320,20 @@ def during(runner, work):
         runner.run(work.__aexit__(None, None, None))
 
 
+@contextmanager
+def loop_in_a_thread():
+    """Have an event loop that goes on while the command has its own; return what runs a coroutine there."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield lambda work: asyncio.run_coroutine_threadsafe(work, loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
 @pytest.mark.servers
 def test_the_command_line_takes_a_database_for_its_ledger(command, emulator, postgres, database):
     """Enrolling, showing and resolving work with the URL, and its password is never shown."""
@@ -346,11 +361,14 @@ def test_the_command_line_takes_a_database_for_its_ledger(command, emulator, pos
 @pytest.mark.servers
 def test_rows_in_another_runs_hand_are_named(command, emulator, postgres, database):
     """Their status and advice stand in the results and the summary, and the exit code says that it is not over."""
-    ledger = postgres.url(database)
+    ledger = postgres.url(database, lease=2)
     key = interview_key(CreateInterview(contact_email=ANN, sequence_id="seq_1"))
-    with asyncio.Runner() as runner, during(runner, Ledger(ledger).run()) as other:
-        runner.run(other.claim([LedgerRow(key=key, row_index=0, contact_email=ANN)]))
+    with loop_in_a_thread() as living:
+        taken = Ledger(ledger).run()
+        other = living(taken.__aenter__())
+        living(other.claim([LedgerRow(key=key, row_index=0, contact_email=ANN)]))
         code, results, said = enroll(command, "--ledger", ledger)
+        living(taken.__aexit__(None, None, None))
     assert 1 == code
     assert ",claimed,," in results
     assert "1 claimed: another run with this ledger is at them" in said

@@ -492,8 +492,9 @@ def test_a_missing_driver_is_named():
     assert "pip install 'hindsight-async[postgres]'" in done.stderr.splitlines()[-1]
 
 
-def test_a_database_that_goes_away_stops_what_has_not_left(url, postgres):
+def test_a_database_that_stays_away_stops_what_has_not_left(postgres, database):
     """A mark that is not on disk keeps its request back, a lost record is in doubt; back again, the run goes on."""
+    url = postgres.url(database, outage_seconds=0.1)
 
     async def go_away():
         async with Ledger(url).run() as run:
@@ -517,8 +518,9 @@ def test_a_database_that_goes_away_stops_what_has_not_left(url, postgres):
     assert {0: "created", 1: "planned", 2: "created"} == asyncio.run(statuses(url))
 
 
-def test_a_database_that_stays_away_leaves_what_was_sent_unknown(url, postgres, database):
+def test_a_database_that_stays_away_leaves_what_was_sent_unknown(postgres, database):
     """The run says so and ends, and once its lease is over everybody sees what is in doubt."""
+    url = postgres.url(database, outage_seconds=0.1)
 
     async def go_away():
         async with Ledger(url).run() as run:
@@ -580,9 +582,10 @@ def ledger_row(request):
     return LedgerRow(key=interview_key(request), row_index=0, contact_email=request.contact_email)
 
 
-def test_rows_in_another_runs_hand_are_no_failures(url):
-    """However many they are, the run goes on to those that are free."""
+def test_rows_in_another_runs_hand_are_no_failures(postgres, database):
+    """However many they are, the run goes on to those that are free, and asks for them again until a lease is over."""
     everyone = requests(60)
+    url = postgres.url(database, lease=0.9)
 
     async def enroll():
         async with at_work(1) as (emulator, (hindsight,)), Ledger(url).run() as other:
@@ -612,8 +615,9 @@ def created(number):
         (LedgerStatus.NOT_SENT, OutcomeStatus.CREATED),
     ],
 )
-def test_a_bulk_run_that_lost_a_row_asks_what_became_of_it(url, end_leases, others, status):
+def test_a_bulk_run_that_lost_a_row_asks_what_became_of_it(postgres, database, end_leases, others, status):
     """What others took while it stood still is theirs, what they gave back is sent, and the run goes on."""
+    url = postgres.url(database, lease=2)
     (lost, kept) = requests(2)
     sent = []
 
@@ -653,8 +657,11 @@ def test_a_bulk_run_that_lost_a_row_asks_what_became_of_it(url, end_leases, othe
     assert ([lost, kept] if status is OutcomeStatus.CREATED else [kept]) == sent
 
 
-def test_a_database_that_goes_away_while_a_lost_row_is_asked_for_ends_the_run(url, postgres, end_leases):
+def test_a_database_that_stays_away_while_a_lost_row_is_asked_for_ends_the_run(
+    postgres, database, end_leases
+):
     """The error is raised once, and the row is safe to run again."""
+    url = postgres.url(database, outage_seconds=0.1)
     (request,) = requests(1)
 
     async def enroll():

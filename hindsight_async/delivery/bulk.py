@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
+from hindsight_async.delivery.claimed import ClaimedRows
 from hindsight_async.delivery.input import IncomingRows, SeenKeys
 from hindsight_async.delivery.outcomes import (
     Outcome,
@@ -31,16 +32,8 @@ Response = TypeVar("Response")
 DEFAULT_ABORT_AFTER_FAILURES = 20
 """So many rows in a row without a success end the run."""
 
-_BLOCK_IS_MISSING = (
-    "a bulk run is iterated inside its block, which ends it: async with ...create_many(...) as run: "
-    "async for outcome in run: ..."
-)
-
 ROWS_PER_IN_FLIGHT = 2
 """How many rows are taken from the input, and not yet handed out as outcomes, per request in flight."""
-
-MOST_ROWS_AHEAD = 500
-"""How many rows more are looked up at once while an earlier run has done them all, so that resuming is quick."""
 
 
 class BulkRun(Generic[Request, Response]):
@@ -95,6 +88,7 @@ class BulkRun(Generic[Request, Response]):
         """Claimed rows, and one None for each worker at the end."""
         self._outcomes: asyncio.Queue[tuple[Outcome[Request, Response], bool] | None] = asyncio.Queue()
         """What is to be handed out, with whether its row was `ahead` and so has no place to give back; None at the end."""
+        self._claimed: ClaimedRows[Request, Response] = ClaimedRows(self._rows)
         self._supervisor: asyncio.Task[None] | None = None
         """Owns the feeder and the workers, and closes the ledger; None before the block is entered."""
         self._feeder: asyncio.Task[None] | None = None
@@ -136,7 +130,10 @@ class BulkRun(Generic[Request, Response]):
     async def __anext__(self) -> Outcome[Request, Response]:
         if self._supervisor is None:
             # Left by `break`, it would go on with nobody to stop it.
-            raise RuntimeError(_BLOCK_IS_MISSING)
+            raise RuntimeError(
+                "a bulk run is iterated inside its block, which ends it: async with ...create_many(...) as run: "
+                "async for outcome in run: ..."
+            )
         delivered = await self._outcomes.get()
         if delivered is None:
             self._outcomes.put_nowait(None)
@@ -201,6 +198,8 @@ class BulkRun(Generic[Request, Response]):
         except BaseExceptionGroup as failures:
             self._end_with(failures.exceptions[0])
         finally:
+            for row, outcome in self._claimed.end():
+                self._hand_out(row, outcome)
             try:
                 await self._ledger_block.aclose()
             except Exception as error:  # noqa: BLE001  whoever iterates is told of it
@@ -217,20 +216,19 @@ class BulkRun(Generic[Request, Response]):
         for _ in range(self._max_in_flight):
             self._todo.put_nowait(None)
 
-    # Rows come in
-
     async def _feed(self) -> None:
         try:
             with SeenKeys() as seen:
-                index = ahead = 0
-                while not self._stopping and (taken := await self._rows.next_batch(ahead)):
+                index, any_to_send = 0, True
+                while not self._stopping and (taken := await self._rows.next_batch(ahead=not any_to_send)):
                     batch = [
                         Row(self._kind, number, request, self._ledger_run, is_ahead)
                         for number, (request, is_ahead) in enumerate(taken, index)
                     ]
                     index += len(batch)
                     any_to_send = await self._admit(batch, seen)
-                    ahead = 0 if any_to_send else min(2 * len(batch), MOST_ROWS_AHEAD)
+            async for row in self._claimed.ask_again():
+                self._pass_on(row)
         except Exception as error:  # noqa: BLE001  those in flight are to end as if the input had
             self._end_with(error)
 
@@ -244,14 +242,15 @@ class BulkRun(Generic[Request, Response]):
             else:
                 self._hand_out(row, row.ends_as(OutcomeStatus.DUPLICATE, duplicate_of=first))
         await claim(new)
-        for row in new:
-            if row.outcome is None:
-                self._todo.put_nowait(row)
-            else:
-                self._hand_out(row, row.outcome)
-        return any(row.outcome is None for row in new)
+        return sum(map(self._pass_on, new)) > 0
 
-    # Rows go out
+    def _pass_on(self, row: Row[Request, Response]) -> bool:
+        """Let one row through, or hand out its outcome; return whether it is to be sent."""
+        if row.outcome is not None:
+            self._hand_out(row, row.outcome)
+            return False
+        self._todo.put_nowait(row)
+        return True
 
     async def _work(self) -> None:
         worker = cast("asyncio.Task[None]", asyncio.current_task())
@@ -296,5 +295,6 @@ class BulkRun(Generic[Request, Response]):
             self._end_with(BulkAbortedError(f"{failures} rows in a row failed; the last: {last}"))
 
     def _hand_out(self, row: Row[Request, Response], outcome: Outcome[Request, Response]) -> None:
-        self.counts[outcome.status] += 1
-        self._outcomes.put_nowait((outcome, row.ahead))
+        if not self._claimed.keep(row, outcome):
+            self.counts[outcome.status] += 1
+            self._outcomes.put_nowait((outcome, row.ahead))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, cast
 
 from hindsight_async.errors import LedgerError
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
 Request = TypeVar("Request")
+
+MOST_ROWS_AHEAD: Final = 500
+"""How many rows more are looked up at once while an earlier run has done them all, so that resuming is quick."""
 
 
 class IncomingRows(Generic[Request]):
@@ -27,27 +30,34 @@ class IncomingRows(Generic[Request]):
         """Whether the next row is there without waiting, so that a batch may be made of many."""
         self._iterator: Any = iter(rows) if isinstance(rows, Iterable) else aiter(rows)
         self._places = asyncio.Semaphore(places)
+        self._taken = 0
+        """How many the last batch had."""
 
-    async def next_batch(self, ahead: int) -> list[tuple[Request, bool]]:
-        """Wait for one row, and take with it what comes at once: as many as have a place, and so many `ahead` of these.
+    async def next_batch(self, *, ahead: bool) -> list[tuple[Request, bool]]:
+        """Wait for one row, and take with it what comes at once: as many as have a place.
+
+        Args:
+            ahead: Whether to take others too, twice as many as the last batch had.
 
         Returns:
             Each row, with whether it was taken ahead and so has no place to give back; none at the end.
 
         """
         batch: list[tuple[Request, bool]] = []
+        left = min(2 * self._taken, MOST_ROWS_AHEAD) if ahead else 0
         while not batch or self._come_at_once:
             is_ahead = bool(batch) and self._places.locked()
-            if is_ahead and not ahead:
+            if is_ahead and not left:
                 break
             if is_ahead:
-                ahead -= 1
+                left -= 1
             else:
                 await self._places.acquire()
             try:
                 batch.append((await self._next(), is_ahead))
             except StopAsyncIteration:
                 break
+        self._taken = len(batch)
         return batch
 
     def give_back(self) -> None:

@@ -95,7 +95,7 @@ class Row(Generic[Request, Response]):
     """Where it is written down; None where nothing is."""
 
     ahead: bool = False
-    """Whether a bulk run took it from the input without room for it, to see whether earlier runs have done it."""
+    """Whether it has no place in a bulk run: taken to see whether earlier runs have done it, or in another run's hand."""
 
     key: str = field(init=False)
     attempts: int = field(default=0, init=False)

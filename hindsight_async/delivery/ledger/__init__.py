@@ -1,16 +1,17 @@
 """The ledger: what was about to be sent, and what became of it, on disk before the bytes leave (extra `bulk`).
 
-    entries        the statuses and which of them may be sent; what goes in and what comes out
-    kept_errors    what is kept of an error, and the error that a later call raises from it
-    ledger         opening one by a path or a URL, reading it, resolving what is unknown
-    run            a ledger while a run has it: rows claimed, marked, finished
-    group_commit   concurrent writes that share one transaction
-    tables         tables and statements
-    sqlite         `SqliteBackend`: the file, how it comes to be, what makes it durable, what its failures mean
-    file_lock      `SqliteRunLock`: the one run on a file
-    postgres       `PostgresBackend`: the database that runs share, and the same of that
-    postgres_url   what may stand behind the `?` of its URL
-    leases         `PostgresRunLock`: one of the runs that share it
+    entries         the statuses and which of them may be sent; what goes in and what comes out
+    kept_errors     what is kept of an error, and the error that a later call raises from it
+    ledger          opening one by a path or a URL, reading it, resolving what is unknown
+    run             a ledger while a run has it: rows claimed, marked, finished
+    group_commit    concurrent writes that share one transaction
+    run_connection  a run's connection, opened anew where the database was away, and what was lost on it
+    tables          tables and statements
+    sqlite          `SqliteBackend`: the file, how it comes to be, what makes it durable, what its failures mean
+    file_lock       `SqliteRunLock`: the one run on a file
+    postgres        `PostgresBackend`: the database that runs share, and the same of that
+    postgres_url    what may stand behind the `?` of its URL
+    leases          `PostgresRunLock`: one of the runs that share it
 
 What is on disk before a row leaves? `delivery.row` says when, `run` what, `sqlite` and
 `postgres` how it is made durable.

@@ -6,13 +6,13 @@ is done in the order of asking, which is what lets a caller undo: what undoes co
 that is asked for later.
 
 SQL runs in a task that no caller owns: a cancellation in the midst of a transaction would leave a connection of which
-nobody knows what it did. So a cancelled caller is gone at once, and its work is done all the same, then undone.
+nobody knows what it did. So a cancelled caller is gone at once, and its work is done all the same, then undone. A database
+that is away for a while makes all of them wait (`run_connection`).
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -20,17 +20,8 @@ from typing import Any, TypeVar
 from attrs import define, field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hindsight_async.delivery.ledger.file_lock import SqliteRunLock
-from hindsight_async.delivery.ledger.leases import PostgresRunLock
-from hindsight_async.delivery.ledger.postgres import PostgresBackend
-from hindsight_async.delivery.ledger.sqlite import SqliteBackend
+from hindsight_async.delivery.ledger.run_connection import Backend, RunConnection, RunLock
 from hindsight_async.errors import Delivery, LedgerError
-
-Backend = SqliteBackend | PostgresBackend
-"""Where one ledger is kept. Nothing is open between calls; each raises LedgerError where it cannot serve."""
-
-RunLock = SqliteRunLock | PostgresRunLock
-"""One run's right to its rows; its methods work in the transaction that the caller has begun."""
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
@@ -55,7 +46,7 @@ class _Job:
 
 
 class GroupCommit:
-    """A run's one connection, and what is written over it.
+    """What is written over a run's one connection.
 
     Args:
         backend: Where the ledger is.
@@ -66,8 +57,8 @@ class GroupCommit:
     def __init__(self, backend: Backend, run_lock: RunLock) -> None:
         self._backend = backend
         self._run_lock = run_lock
-        self._connection: AsyncConnection | None = None
-        """None before the run is open, and once it is over."""
+        self._connection = RunConnection(backend, run_lock)
+        self._is_open = False
         self._jobs: list[_Job] = []
         """What the next transaction is made of, in the order of asking."""
         self._writing: asyncio.Task[None] | None = None
@@ -83,11 +74,8 @@ class GroupCommit:
 
     async def open(self, now: datetime) -> None:
         """Open the ledger, made where there is none, and begin the run."""
-        if not await self._backend.exists():
-            await self._backend.create()
-        self._connection = await self._backend.open()
-        with self._backend.failures():
-            await self._run_lock.begin(self._connection, now)
+        await self._connection.open(now)
+        self._is_open = True
         if self._run_lock.renew_seconds is not None:
             self._renewing = asyncio.create_task(self._renew_every(self._run_lock.renew_seconds))
 
@@ -103,13 +91,8 @@ class GroupCommit:
         await self._catch_up()
         while self._writing and not self._writing.done():
             await asyncio.wait([self._writing])
-        if self._connection:
-            connection, self._connection = self._connection, None
-            with self._backend.failures():
-                async with aclosing(connection):
-                    # All rows are written: a run whose end cannot be noted is taken for dead, to no harm.
-                    with suppress(LedgerError), self._backend.failures():
-                        await self._run_lock.end(connection)
+        self._is_open = False
+        await self._connection.close()
 
     async def _renew_every(self, seconds: float) -> None:
         while True:
@@ -134,6 +117,8 @@ class GroupCommit:
     ) -> T:
         """Do `work` and return its result once that is on disk; `undo` it where the caller is cancelled.
 
+        It is called again where its transaction came to nothing, so that all it does must be in there.
+
         Where it fails, a LedgerError with this `delivery` is raised and nothing of it is on disk; `till_done`, the key
         of a row, has it tried again behind the caller's back: when a run's lease is renewed, and at its end. Where that
         succeeds the key stands in `recorded_late`.
@@ -148,18 +133,18 @@ class GroupCommit:
         return result
 
     def _enqueue(self, work: Work[Any], delivery: Delivery, *, till_done: str | None = None) -> _Job:
-        if self._connection is None:
+        if not self._is_open:
             raise LedgerError(f"the run on {self._backend.name} is over: open another", delivery=delivery)
         job = _Job(work, delivery, till_done)
         self._jobs.append(job)
         if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write_all(self._connection))
+            self._writing = asyncio.create_task(self._write_all())
         return job
 
     def _forsake(self, job: _Job, undo: Work[None] | None) -> None:
         """Leave a job whose caller was cancelled to itself, and undo it once it is done."""
         job.done.add_done_callback(_heard)
-        if undo is None or job.done.cancelled() or isinstance(job.outcome, LedgerError):
+        if undo is None or (job.done.done() and (job.done.cancelled() or job.done.exception())):
             return
         # The cancellation may have come in the turn in which the commit ended: done or not, it is undone, since the
         # caller has not heard of it. Asked for at once, that comes behind what it undoes and before all that is asked
@@ -168,26 +153,26 @@ class GroupCommit:
             undoing = self._enqueue(partial(_undo, job, undo), Delivery.NOT_SENT)
             undoing.done.add_done_callback(_heard)
 
-    async def _write_all(self, connection: AsyncConnection) -> None:
+    async def _write_all(self) -> None:
         jobs: list[_Job] = []
         try:
             while self._jobs:
                 jobs, self._jobs = self._jobs, []
-                await self._write_together(connection, jobs)
+                await self._write_together(jobs)
         finally:
             for job in (*jobs, *self._jobs):  # left over only where the whole event loop is being stopped
                 job.done.cancel()
 
-    async def _write_together(self, connection: AsyncConnection, jobs: Sequence[_Job]) -> None:
+    async def _write_together(self, jobs: Sequence[_Job]) -> None:
         try:
-            await self._commit(connection, jobs)
+            await self._connection.commit(partial(_do_all, jobs))
         except Exception as error:  # noqa: BLE001  else nobody who asked would hear of it
             # One refused value must not fail the rows that share its transaction: then each is written alone. Not so
             # where the disk is full or the server away, which would be found out once for each row.
             is_one_jobs_fault = not isinstance(error, LedgerError) or self._backend.is_one_jobs_fault(error)
             if len(jobs) > 1 and is_one_jobs_fault:
                 for job in jobs:
-                    await self._write_together(connection, [job])
+                    await self._write_together([job])
                 return
             if not is_one_jobs_fault:
                 self._late += [job for job in jobs if job.till_done]
@@ -202,14 +187,10 @@ class GroupCommit:
                 if job.till_done in self._failed:
                     self.recorded_late.add(job.till_done)
 
-    async def _commit(self, connection: AsyncConnection, jobs: Sequence[_Job]) -> None:
-        began = time.monotonic()  # before the lease is asked for, so that it is over here no later than there
-        with self._backend.failures():
-            async with connection.begin():
-                await self._run_lock.renew(connection)
-                for job in jobs:
-                    job.outcome = await _outcome(connection, job)
-        self._run_lock.renewed_at(began)
+
+async def _do_all(jobs: Sequence[_Job], connection: AsyncConnection) -> None:
+    for job in jobs:
+        job.outcome = await _outcome(connection, job)
 
 
 async def _outcome(connection: AsyncConnection, job: _Job) -> object:

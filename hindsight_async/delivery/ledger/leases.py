@@ -9,6 +9,7 @@ lease from the moment at which it asked for it, the database from the later one 
 import math
 import time
 import uuid
+import zlib
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -23,7 +24,10 @@ from hindsight_async.errors import LedgerError, LedgerInUseError
 
 RENEWALS_PER_LEASE: Final = 3
 ADVISORY_SPACE: Final = 0x48494C47
-"""The first half of the advisory locks of this package."""
+"""The first half of the advisory locks of this package; a ledger with a name has one of its own."""
+
+FORGET_AFTER: Final = timedelta(days=1)
+"""How long a run is remembered after its lease ended: no database is waited for that long (`run_connection`)."""
 
 CLAIMING: Final = 2
 """The second half of the lock under which rows are claimed, or marked as abandoned: one transaction at a time.
@@ -33,10 +37,17 @@ Two that claim the same rows in different orders would each wait for the other's
 
 
 class SharedTables(Tables):
-    """Tables that several runs share; whether one lives is told by the database's clock alone."""
+    """Tables that several runs share; whether one lives is told by the database's clock alone.
 
-    def __init__(self, prefix: str) -> None:
+    Args:
+        prefix: Stands before the name of each table.
+        ledger: The ledger's own name; empty for that which has none.
+
+    """
+
+    def __init__(self, prefix: str, ledger: str = "") -> None:
         super().__init__(prefix=prefix, shared=True)
+        self.advisory_space = (ADVISORY_SPACE ^ zlib.crc32(ledger.encode())) & 0x7FFFFFFF
         holder = self.interviews.c.holder
         # Few rows have a holder at a time, so that looking for them stays quick however many there are.
         sa.Index(f"{prefix}interviews_held", holder, postgresql_where=holder.is_not(None))
@@ -45,6 +56,8 @@ class SharedTables(Tables):
             self.schema,
             sa.Column("id", sa.Text, primary_key=True),
             sa.Column("lease_until", sa.DateTime(timezone=True), nullable=False),
+            # The number of the run's last transaction.
+            sa.Column("written", sa.BigInteger, nullable=False),
         )
         self.release_values = {"holder": None}
         # The server's clock at this very moment: `now()` would be that of the transaction's beginning, and one that
@@ -68,7 +81,7 @@ class SharedTables(Tables):
 
     async def take_turns(self, connection: AsyncConnection) -> None:
         """Have the lock without which nobody changes rows of several runs, until the end of the transaction."""
-        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_SPACE, CLAIMING)))
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(self.advisory_space, CLAIMING)))
 
     async def mark_abandoned(
         self, connection: AsyncConnection, now: datetime, *which: sa.ColumnElement[bool]
@@ -130,20 +143,31 @@ class PostgresRunLock:
         """Take a lease, call in doubt what dead runs left unsaid, and forget these."""
         began = time.monotonic()
         async with connection.begin():
-            await self.renew(connection)
+            await self.renew(connection, 0)
             await self._tables.mark_abandoned(connection, now)
-            runs = self._tables.runs
-            await connection.execute(sa.delete(runs).where(runs.c.lease_until <= _database_clock()))
+            await self._forget_dead_runs(connection)
         self.renewed_at(began)
 
-    async def renew(self, connection: AsyncConnection) -> None:
-        """Begin the lease anew. Done in every transaction, so that whoever sees a row claimed sees a lease for it."""
-        renewed = insert(self._tables.runs).values(id=self._id, lease_until=_database_clock() + self._lease)
-        await connection.execute(
-            renewed.on_conflict_do_update(
-                index_elements=["id"], set_={"lease_until": renewed.excluded.lease_until}
-            )
-        )
+    async def _forget_dead_runs(self, connection: AsyncConnection) -> None:
+        runs = self._tables.runs
+        # A server process that stands still may have one locked.
+        dead = sa.select(runs.c.id).where(runs.c.lease_until <= _database_clock() - FORGET_AFTER)
+        await connection.execute(sa.delete(runs).where(runs.c.id.in_(dead.with_for_update(skip_locked=True))))
+
+    async def renew(self, connection: AsyncConnection, number: int) -> bool:
+        """Begin the lease anew, unless the transaction of this number is on disk already; return whether it is not.
+
+        Done in every transaction, so that whoever sees a row claimed sees a lease for it.
+        """
+        runs = self._tables.runs
+        values = {"lease_until": _database_clock() + self._lease, "written": number}
+        renewed = insert(runs).values(id=self._id, **values)
+        statement = renewed.on_conflict_do_update(
+            index_elements=["id"],
+            set_={name: renewed.excluded[name] for name in values},
+            where=runs.c.written < renewed.excluded.written,
+        ).returning(runs.c.written)
+        return await connection.scalar(statement) is not None
 
     def renewed_at(self, moment: float) -> None:
         """Note that a lease which began at this moment of `time.monotonic()`, or later, is committed."""

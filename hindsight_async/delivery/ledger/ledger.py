@@ -7,6 +7,7 @@ was wrongly taken for dead (`leases`) knows better of its own.
 """
 
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
@@ -25,9 +26,10 @@ except ModuleNotFoundError as error:
     ) from error
 
 from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, LedgerEntry, LedgerStatus
-from hindsight_async.delivery.ledger.group_commit import Backend, GroupCommit, Work
+from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
 from hindsight_async.delivery.ledger.postgres import PostgresBackend
 from hindsight_async.delivery.ledger.run import LedgerRun
+from hindsight_async.delivery.ledger.run_connection import Backend
 from hindsight_async.delivery.ledger.sqlite import SqliteBackend
 from hindsight_async.delivery.ledger.tables import NOTHING_SAID, Tables
 from hindsight_async.errors import LedgerError
@@ -54,7 +56,9 @@ class Ledger:
 
     Args:
         location: A file's path, also as `sqlite+aiosqlite:///PATH`, or
-            `postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE`, with what libpq takes behind a `?` (`postgres_url`).
+            `postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE`, with what libpq takes behind a `?` (`postgres_url`); there
+            `ledger=NAME` is one of several in the database, `lease_seconds=` is how long the rows of a run that is not heard
+            of stay its own, and `outage_seconds=` is how long a run waits for a database that is away.
         store_addresses: False to store a hash in place of each address from now on.
         now: Returns the time as an aware datetime.
 
@@ -224,7 +228,11 @@ def without_password(location: str) -> str:
     """Return a location as it may be shown; ValueError where it is neither a path nor a URL."""
     if "://" not in location:
         return location
-    return _url(location).difference_update_query(["password"]).render_as_string(hide_password=True)
+    return (
+        _url(location)
+        .difference_update_query(["password", "sslpassword"])
+        .render_as_string(hide_password=True)
+    )
 
 
 def open_backend(location: str | os.PathLike[str]) -> Backend:
@@ -240,6 +248,9 @@ def open_backend(location: str | os.PathLike[str]) -> Backend:
         return SqliteBackend(text)
     url = _url(text)
     if url.drivername in POSTGRESQL:
+        if re.search("[?&]ledger=(&|$)", text):
+            # SQLAlchemy leaves it out, and another ledger would be taken, which does not know who was emailed.
+            raise ValueError("ledger in the ledger's URL has no value: give one, or leave it out")
         return PostgresBackend(url.set(drivername="postgresql+asyncpg"))
     if url.get_backend_name() != "sqlite" or url.query:
         raise ValueError(

@@ -4,14 +4,15 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from hindsight_async.delivery.ledger.leases import ADVISORY_SPACE, PostgresRunLock, SharedTables
+from hindsight_async.delivery.ledger.leases import PostgresRunLock, SharedTables
 from hindsight_async.delivery.ledger.postgres_url import PostgresUrl, read_url
 from hindsight_async.errors import LedgerError
 
@@ -30,6 +31,16 @@ COMMAND_SECONDS: Final = 20.0
 IDLE_SECONDS: Final = 5.0
 """How long a transaction may stand still, as that of a stopped process, before the server ends it for the others' sake."""
 
+EACH_TRANSACTION: Final = (
+    "SELECT set_config('synchronous_commit', 'on', true),"
+    f" set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS:.0f}s', true)"
+)
+"""What each transaction begins with: a commit is durable whatever the server's default is.
+
+Not said when connecting, which PgBouncer refuses; and a session's settings would not follow a run there, since behind it
+each transaction may have another of the server's sessions.
+"""
+
 
 class PostgresBackend:
     """A ledger in a PostgreSQL database.
@@ -46,11 +57,15 @@ class PostgresBackend:
     def __init__(self, url: sa.URL) -> None:
         place = read_url(url)
         self._lease_seconds = place.lease_seconds
+        self.outage_seconds = place.outage_seconds
+        """How long a run waits for a database that is away."""
         # The user's name stays out as well: before a host it would be taken for an email address.
         shown = sa.URL.create("postgresql", host=url.host, port=url.port, database=url.database)
+        if place.ledger:
+            shown = shown.set(query={"ledger": place.ledger})
         self.name = shown.render_as_string()
         """The place, as texts name it: without user and password."""
-        self.tables = SharedTables(PREFIX)
+        self.tables = SharedTables(f"{PREFIX}{place.ledger}_" if place.ledger else PREFIX, place.ledger)
         self.files: tuple[Path, ...] = ()
         self._engine = _engine_at(place)
         asyncpg = import_module("asyncpg")
@@ -60,7 +75,10 @@ class PostgresBackend:
             OSError,
             asyncpg.PostgresError,
             asyncpg.InterfaceError,  # a certificate's file that is not there, say
+            asyncpg.InternalClientError,
         )
+        # The second where the server of `target_session_attrs` is not among those that answer.
+        self._not_there = (OSError, asyncpg.exceptions.TargetServerAttributeNotMatched)
         self._was_seen = False
         """Whether the tables were there; once they are, nobody takes them away."""
 
@@ -79,7 +97,8 @@ class PostgresBackend:
         with self.failures():
             async with self._engine.begin() as connection:
                 # Two that both find no tables would both make them, and one of them would fail.
-                await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_SPACE, CREATING)))
+                lock = sa.func.pg_advisory_xact_lock(self.tables.advisory_space, CREATING)
+                await connection.execute(sa.select(lock))
                 await connection.run_sync(self.tables.schema.create_all)
                 await self.tables.note_version(connection)
 
@@ -106,19 +125,36 @@ class PostgresBackend:
         except self._failures as error:
             reason = error.orig if isinstance(error, DBAPIError) else error
             code = _sqlstate(error)
-            meaning = _MEANINGS.get(code) or _MEANINGS.get(code[:2]) or _UNREACHABLE.get(code, _ODD)
+            known = (_MEANINGS[code[:length]] for length in (5, 3, 2) if code[:length] in _MEANINGS)
+            meaning = next(known, None) or _UNREACHABLE.get(code, _ODD)
             raise LedgerError(f"{self.name}: {meaning} ({_first_line(reason)})") from error
 
     def is_one_jobs_fault(self, error: LedgerError) -> bool:
         """Whether the server refused a statement or broke up a deadlock, and is still there: the others' may pass."""
         cause = error.__cause__
-        return isinstance(cause, DBAPIError) and not cause.connection_invalidated
+        return isinstance(cause, DBAPIError) and not cause.connection_invalidated and not self.is_away(error)
+
+    def is_away(self, error: LedgerError) -> bool:
+        """Whether the database may serve soon: it restarts, fails over, has ended a connection, or something stands still."""
+        cause = error.__cause__
+        if cause is None:
+            return False
+        # SQLAlchemy 2.1 puts an exception of its own around what the driver met while it connected.
+        reason = cause.orig if isinstance(cause, DBAPIError) else cause
+        if any(isinstance(each, self._not_there) for each in (reason, reason and reason.__cause__)):
+            return True
+        code = _sqlstate(cause)
+        return (isinstance(cause, DBAPIError) and cause.connection_invalidated) or any(
+            code.startswith(passing) for passing in _PASSING
+        )
 
 
 _ODD = "it cannot be used"
 _UNREACHABLE = {"": "it cannot be reached: see that the server runs and that host and port are right"}
 _MEANINGS = {
     "28": "the server does not let this user in: see user and password",
+    "08": "the connection to it broke: see that the server runs",
+    "57P": "it restarts, or an administrator has ended the connection: see that the server runs",
     "3D": "there is no such database: create it, or name another",
     "42501": "this user may not do it: let it create tables, or have them made by one who may",
     "25006": "it is a read-only copy: name the server that it is copied from",
@@ -127,6 +163,21 @@ _MEANINGS = {
     "22": "a value cannot be stored",
     "40": "other runs were in the way: run again",
 }
+
+_PASSING = (
+    "08",  # the connection broke, or a pooler lost the server's
+    "25006",  # a copy answers, as it may while another takes over
+    "25P03",  # this process stood still in the midst of a transaction
+    "40",
+    "53300",  # too many clients, all of whom come back at once
+    "55P03",
+    "57014",  # the time that the server gives a statement is over: another's stands still
+    "57P01",  # ended by an administrator; by a crash; not up yet; idle for too long
+    "57P02",
+    "57P03",
+    "57P05",
+)
+"""Codes of what another try may not meet."""
 
 
 def _sqlstate(error: BaseException) -> str:
@@ -139,13 +190,8 @@ def _first_line(reason: BaseException | None) -> str:
 
 
 def _engine_at(place: PostgresUrl) -> AsyncEngine:
-    settings = {
-        "application_name": place.application_name,
-        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS:.0f}s",
-        "synchronous_commit": "on",
-    }
     try:
-        return create_async_engine(
+        engine = create_async_engine(
             place.url,
             poolclass=NullPool,
             isolation_level="READ COMMITTED",
@@ -153,7 +199,9 @@ def _engine_at(place: PostgresUrl) -> AsyncEngine:
                 "dsn": place.own_url,
                 "timeout": place.connect_seconds,
                 "command_timeout": COMMAND_SECONDS,
-                "server_settings": settings,
+                "server_settings": {"application_name": place.application_name},
+                **place.tls,
+                **_NOTHING_PREPARED,
             },
         )
     except ModuleNotFoundError as error:
@@ -161,3 +209,17 @@ def _engine_at(place: PostgresUrl) -> AsyncEngine:
             f"{error.name} is not installed: a ledger in PostgreSQL needs pip install 'hindsight-async[postgres]'",
             name=error.name,
         ) from error
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+# Behind PgBouncer the next transaction may have another of the server's sessions, which does not know what was prepared.
+_NOTHING_PREPARED: dict[str, Any] = {
+    "statement_cache_size": 0,
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": str,  # the empty name, which each statement takes from the one before
+}
+
+
+def _begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(EACH_TRANSACTION)

@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hindsight_async.delivery.ledger import queue_rows
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow
-from hindsight_async.delivery.ledger.group_commit import GroupCommit, RunLock
+from hindsight_async.delivery.ledger.group_commit import GroupCommit
 from hindsight_async.delivery.ledger.queue_rows import Backlog, DueRow
+from hindsight_async.delivery.ledger.run_connection import RunLock
 from hindsight_async.delivery.ledger.tables import Tables
 
 PUT_AT_ONCE: Final = 500

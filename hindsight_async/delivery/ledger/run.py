@@ -16,8 +16,9 @@ from hindsight_async.delivery.ledger.entries import (
     LedgerRow,
     LedgerStatus,
 )
-from hindsight_async.delivery.ledger.group_commit import Backend, GroupCommit, RunLock, Work
+from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
 from hindsight_async.delivery.ledger.queue_run import QueueRun
+from hindsight_async.delivery.ledger.run_connection import Backend, RunLock
 from hindsight_async.delivery.ledger.tables import NOTHING_SAID, planned
 from hindsight_async.errors import Delivery, LedgerError, LedgerInUseError
 
@@ -29,7 +30,7 @@ class LedgerRun:
     """The ledger while a run has it; made by `Ledger.run()`.
 
     What concurrent calls ask for shares one transaction, and so one write to the disk. Each method
-    is durable when it returns, and raises LedgerError where it is not. An outcome that could not be written is tried
+    is durable when it returns, and raises LedgerError where it is not; a database that is away is waited for before. An outcome that could not be written is tried
     again when the run renews its lease and when it ends, unless its own value was what could not be stored.
 
     What stands in a row is said in `tables`.
@@ -230,11 +231,29 @@ class LedgerRun:
         # Whoever claims it from here on is served after this is written.
         self._in_hand.discard(key)
         await self._group_commit.write(
-            self._moving(key, self._run_lock.may_finish, status, values, self._run_lock.is_own),
+            self._finishing(key, status, values),
             delivery=Delivery.NOT_SENT if is_not_sent else Delivery.UNKNOWN,
             # A row that says `sending` until then is nobody's to send; any other may be by then.
             till_done=None if is_not_sent else key,
         )
+
+    def _finishing(self, key: str, status: LedgerStatus, values: Mapping[str, Any]) -> Work[None]:
+        finish = self._moving(key, self._run_lock.may_finish, status, values, self._run_lock.is_own)
+        row = self._tables.interviews.c
+        same = (
+            row[name].is_not_distinct_from(values[name]) for name in ("finished_at", "interview_request_id")
+        )
+        is_done = sa.select(sa.exists().where(row.key == key, row.status == status, *same))
+
+        async def finish_once(connection: AsyncConnection) -> None:
+            try:
+                await finish(connection)
+            except LedgerError:
+                # A later try of what was waited for in vain finds it done where only the answer was lost.
+                if not await connection.scalar(is_done):
+                    raise
+
+        return finish_once
 
     def _taking_back(self, key: str, sending_at: datetime | None, now: datetime) -> Work[None]:
         return self._moving(

@@ -53,6 +53,9 @@ class SqliteBackend:
         self.tables = Tables()
         self._engine = _engine_at(self.path, journal_mode="WAL")
 
+    outage_seconds = 0.0
+    """How long a run waits for a file that is away."""
+
     @property
     def name(self) -> str:
         """The path."""
@@ -159,6 +162,11 @@ class SqliteBackend:
 
     def is_one_jobs_fault(self, error: LedgerError) -> bool:
         """Return False: what SQLite fails at (a full disk, a lock) it fails at for all that share a transaction."""
+        del error
+        return False
+
+    def is_away(self, error: LedgerError) -> bool:
+        """Return False: what a file refuses it refuses for longer, and the driver has waited for other programs."""
         del error
         return False
 
