@@ -12,6 +12,7 @@ nowhere else. Inside, in reading order:
         interviews/             create, read and update, one or many
             models.py           requests and responses
             calls.py            typed arguments to calls, and to runs of many
+            updates.py          overwrites, or merges into what a ledger remembers
             recipients.py       who may be emailed, and when two rows mean the same interview
             rows.py             a create as a row of a run and of the ledger
             context.py          a contact's notes, merged
@@ -45,10 +46,13 @@ nowhere else. Inside, in reading order:
         input.py                its rows as they come in, and which stood in it before
         row.py                  one row on its way to its verdict
         outcomes.py             the verdict on a row, and which verdicts end the run
+        addresses.py            when two spellings are one person, and the hash that stands for them
         ledger/                 what was about to be sent and what became of it, on disk
             entries.py          what is known of a row, and which rows may be sent
             ledger.py           opening one, reading it, resolving what is unknown
             run.py              rows claimed, marked before they leave, and finished
+            contexts.py         the contexts that the API accepted last, to be merged into
+            forgetting.py       what it takes to forget a person
             kept_errors.py      what is kept of an error, to be raised again
             group_commit.py     concurrent writes that share one transaction
             tables.py           the tables and their statements
@@ -221,7 +225,7 @@ from hindsight_async.call.events import (
 from hindsight_async.call.options import Timeouts
 from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.delivery.bulk import BulkRun
-from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
+from hindsight_async.delivery.ledger.entries import Forgotten, LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
 from hindsight_async.errors import (
     APIError,
@@ -360,6 +364,7 @@ __all__ = [
     "ExportStatus",
     "FilterType",
     "ForbiddenError",
+    "Forgotten",
     "HTTPInfo",
     "HindsightError",
     "HindsightSession",

@@ -2,8 +2,10 @@
 
     entries        the statuses and which of them may be sent; what goes in and what comes out
     kept_errors    what is kept of an error, and the error that a later call raises from it
-    ledger         opening one by a path or a URL, reading it, resolving what is unknown
+    ledger         opening one by a path or a URL, reading it, resolving what is unknown, forgetting a person
     run            a ledger while a run has it: rows claimed, marked, finished
+    contexts       the contexts that the API accepted last, to be merged into
+    forgetting     what it takes to forget a person
     group_commit   concurrent writes that share one transaction
     tables         tables and statements
     sqlite         `SqliteBackend`: the file, how it comes to be, what makes it durable, what its failures mean

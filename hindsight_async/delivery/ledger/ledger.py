@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from attrs import evolve
+
 try:
     import aiosqlite  # noqa: F401  # pyright: ignore[reportUnusedImport]  missed by SQLAlchemy only when it connects
     import sqlalchemy as sa
@@ -24,7 +26,9 @@ except ModuleNotFoundError as error:
         f"{error.name} is not installed: a ledger needs pip install 'hindsight-async[bulk]'", name=error.name
     ) from error
 
-from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, LedgerEntry, LedgerStatus
+from hindsight_async.delivery.ledger.contexts import interviews_remembered
+from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, Forgotten, LedgerEntry, LedgerStatus
+from hindsight_async.delivery.ledger.forgetting import forget, hash_to_forget
 from hindsight_async.delivery.ledger.group_commit import Backend, GroupCommit, Work
 from hindsight_async.delivery.ledger.postgres import PostgresBackend
 from hindsight_async.delivery.ledger.run import LedgerRun
@@ -56,6 +60,8 @@ class Ledger:
         location: A file's path, also as `sqlite+aiosqlite:///PATH`, or
             `postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE`, with what libpq takes behind a `?` (`postgres_url`).
         store_addresses: False to store a hash in place of each address from now on.
+        store_contexts: True to remember, of each contact, the context that the API accepted last, so that
+            `interviews.enrich` can merge into it. Without it nothing is added, and what is overwritten is forgotten.
         now: Returns the time as an aware datetime.
 
     Raises:
@@ -69,10 +75,12 @@ class Ledger:
         location: str | os.PathLike[str],
         *,
         store_addresses: bool = True,
+        store_contexts: bool = False,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._backend = open_backend(location)
         self._store_addresses = store_addresses
+        self._store_contexts = store_contexts
         self._now = now
 
     @property
@@ -113,6 +121,7 @@ class Ledger:
                     self._backend,
                     run_lock,
                     store_addresses=self._store_addresses,
+                    store_contexts=self._store_contexts,
                     now=self._now,
                 )
             finally:
@@ -163,31 +172,33 @@ class Ledger:
         counted = await self._with_connection(count)
         return {status: counted.get(status, 0) for status in LedgerStatus}
 
-    async def resolve(self, key: str, *, created: int | None = None, resend: bool = False) -> None:
-        """Say what a person found out about an `unknown` row: that it was created, or may be sent again.
+    async def resolve(self, key: str, *, created: int | None = None, not_created: bool = False) -> None:
+        """Say what a person found out about an `unknown` row: that it was created, or that it was not.
 
         Args:
             key: That of the row.
             created: The interview request id, from 1.
-            resend: True where it may be sent again; also of a `rejected` row, where a person corrected what the API
-                refused.
+            not_created: True where no interview was made: the next run sends it. Also of a row that is `rejected`,
+                `duplicate` or `expired`, so that it is sent all the same.
 
         Raises:
             ValueError: Not exactly one of the two is given, or `created` is below 1.
             LedgerError: The ledger has no such row, or it has another status.
 
         """
-        if (created is None) is not resend:
-            raise ValueError("give either created=ID or resend=True")
+        if (created is None) is not not_created:
+            raise ValueError("give either created=ID or not_created=True")
         if created is not None and created < 1:
             raise ValueError(f"created={created} is no interview request id: these start at 1")
-        from_statuses = MAY_BE_RESENT if resend else (LedgerStatus.UNKNOWN,)
-        status = LedgerStatus.NOT_SENT if resend else LedgerStatus.CREATED
+        from_statuses = MAY_BE_RESENT if not_created else (LedgerStatus.UNKNOWN,)
+        status = LedgerStatus.NOT_SENT if not_created else LedgerStatus.CREATED
         tables = self._backend.tables
         values = {
             **NOTHING_SAID,
             "interview_request_id": created,
             "finished_at": self._now(),
+            "due_at": None,
+            **({} if not_created else {"request": None}),  # a body is kept for as long as it may be sent
             **tables.release_values,
         }
 
@@ -197,7 +208,42 @@ class Ledger:
 
         await self._with_connection(move)
 
-    async def _with_connection(self, work: Work[T]) -> T:
+    async def forget(self, address: str) -> Forgotten:
+        """Remove what the ledger knows of a person: address, bodies, keys' text and context.
+
+        In a file also from its free pages and its log; in PostgreSQL the rows are updated and the tables vacuumed, and
+        its own log and backups are its owner's to clear. What stays is the hash of the address, in the rows and in their
+        keys, which keeps the person from being emailed again for the same interviews; whoever knows the address can tell
+        by it that they are here. Rows of theirs that were still to be sent become `expired`, with `forgotten` as their
+        error code. It works while a run is on. What the person is asked later is a new row, with their address.
+
+        Args:
+            address: Theirs, in any spelling that `normalised` takes for the same.
+
+        Returns:
+            What was removed, all zeros where the ledger does not know the person.
+
+        Raises:
+            TypeError: `address` is no text.
+            ValueError: It is no email address.
+            LedgerInUseError: A request to the person is on its way; nothing was removed.
+            LedgerError: The ledger cannot be read or written; where its text says that the rows are erased, call this
+                again to clear the file of their bytes.
+
+        """
+        work = partial(forget, self._backend.tables, hash_to_forget(address))
+        vacuumed: list[bool] = []
+
+        async def scrub(connection: AsyncConnection) -> None:
+            vacuumed.append(await self._backend.scrub(connection))
+
+        return evolve(await self._with_connection(work, scrub), vacuumed=all(vacuumed))
+
+    async def interviews_remembered(self, ids: Collection[int]) -> Collection[int]:
+        """Return those of some interviews, by their ids, whose contact's context is remembered."""
+        return await self._with_connection(partial(interviews_remembered, self._backend.tables, ids))
+
+    async def _with_connection(self, work: Work[T], afterwards: Work[None] | None = None) -> T:
         async def open_and_work() -> T:
             if not await self._backend.exists():
                 raise LedgerError(
@@ -208,7 +254,10 @@ class Ledger:
                 async with aclosing(connection):
                     await self._backend.mark_abandoned(connection, self._now())
                     async with connection.begin():
-                        return await work(connection)
+                        result = await work(connection)
+                    if afterwards is not None:
+                        await afterwards(connection)
+                    return result
 
         return await to_the_end(open_and_work())
 

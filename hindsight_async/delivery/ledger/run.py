@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from attrs import evolve
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hindsight_async.delivery.ledger.contexts import Context, ContextMemory
 from hindsight_async.delivery.ledger.entries import (
     FINISHED,
     MAY_BE_SENT,
@@ -44,8 +45,11 @@ class LedgerRun:
         run_lock: RunLock,
         *,
         store_addresses: bool,
+        store_contexts: bool,
         now: Clock,
     ) -> None:
+        self.contexts = ContextMemory(group_commit, backend.tables, is_on=store_contexts, now=now)
+        """What is remembered of people's contexts."""
         self._group_commit = group_commit
         self._tables = backend.tables
         self._run_lock = run_lock
@@ -175,6 +179,7 @@ class LedgerRun:
         error_code: str | None = None,
         error_message: str | None = None,
         received: Mapping[str, Any] | None = None,
+        context: Context | None = None,
     ) -> None:
         """Record what became of a row.
 
@@ -192,6 +197,7 @@ class LedgerRun:
             error_code: Of a failure.
             error_message: Of a failure.
             received: Of a failure.
+            context: The contact's notes that the API has accepted with it, to be remembered where contexts are.
 
         Raises:
             ValueError: No row ends with this status.
@@ -217,8 +223,9 @@ class LedgerRun:
         self._marked_at.pop(key, None)
         # Whoever claims it from here on is served after this is written.
         self._in_hand.discard(key)
+        move = self._moving(key, self._run_lock.may_finish, status, values, self._run_lock.is_own)
         await self._group_commit.write(
-            self._moving(key, self._run_lock.may_finish, status, values, self._run_lock.is_own),
+            move if context is None else self.contexts.along_with(move, key, context),
             delivery=Delivery.NOT_SENT if is_not_sent else Delivery.UNKNOWN,
             # A row that says `sending` until then is nobody's to send; any other may be by then.
             till_done=None if is_not_sent else key,
@@ -244,6 +251,10 @@ class LedgerRun:
     ) -> Work[None]:
         async def move(connection: AsyncConnection) -> None:
             if not await self._tables.move(connection, key, from_statuses, status, values, condition):
+                if await self._tables.status(connection, key) == LedgerStatus.EXPIRED:
+                    # By a person's word since it was claimed: whoever has it in hand asks again, and goes on without it.
+                    why = await self._tables.why_not_moved(connection, key, from_statuses)
+                    raise LedgerInUseError(why.args[0])
                 raise await self._run_lock.why_not_moved(connection, key, from_statuses)
 
         return move
