@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hindsight_async import (
     CreateInterview,
+    DeadlineExceededError,
     Delivery,
     HindsightError,
     HindsightSession,
@@ -210,6 +211,27 @@ async def test_one_that_is_cancelled_lets_the_next_one_through(remembering):
         assert {**CONTEXT, "b": 2} == notes(emulator)
 
 
+async def test_waiting_for_another_change_counts_for_the_deadline(remembering):
+    """Who waited for 8 of 10 seconds has 2 left, and what could not be done is not remembered."""
+    async with at_work(remembering) as (emulator, interviews, run):
+        created = await interviews.create_once(request(), ledger=run)
+        emulator.fail("PATCH /interviews/{id}", how="slow", seconds=8, times=2)
+        async with HindsightSession(emulator.api_key, base_url=emulator.base_url, deadline=10) as hurried:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            ended = await asyncio.gather(
+                *(
+                    hurried.interviews.enrich(created.interview_request_id, {f"n{n}": n}, ledger=run)
+                    for n in range(2)
+                ),
+                return_exceptions=True,
+            )
+            assert 10 == pytest.approx(loop.time() - began, abs=0.5)
+        assert isinstance(ended[1], DeadlineExceededError)
+        await interviews.enrich(created.interview_request_id, {"n2": 2}, ledger=run)
+        assert {**CONTEXT, "n0": 0, "n2": 2} == notes(emulator)
+
+
 async def test_two_people_of_one_interview_are_an_error(path, remembering):
     """A mistyped id of `resolve` must not send one person's notes as another's."""
     async with at_work(remembering) as (emulator, interviews, run):
@@ -304,6 +326,16 @@ async def claim_and_create(run, context):
     await run.sending("k")
     await run.finished("k", LedgerStatus.CREATED, attempts=1, interview_request_id=7, context=context)
     return 7
+
+
+async def test_finding_a_contact_by_an_interview_reads_no_whole_table(path, remembering):
+    """A file of many updates stays quick in a ledger of many rows."""
+    async with remembering.run() as run:
+        await claim_and_create(run, "a")
+    query = "EXPLAIN QUERY PLAN SELECT DISTINCT address_hash FROM interviews WHERE interview_request_id = ?"
+    with closing(sqlite3.connect(path)) as opened:
+        plan = " ".join(str(line) for line in opened.execute(query, (7,)))
+    assert "USING INDEX interviews_made" in plan
 
 
 @pytest.mark.servers

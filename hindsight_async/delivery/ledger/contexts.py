@@ -50,6 +50,8 @@ class ContextMemory:
         self._now = now
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """By a person's hash, for as long as somebody is changing their context."""
+        self._any: bool | None = None
+        """Whether the ledger may have contexts; None before that was asked. Asked where nothing is to be remembered."""
 
     @asynccontextmanager
     async def of_interview(self, interview_request_id: int) -> AsyncGenerator["RememberedContext"]:
@@ -75,7 +77,7 @@ class ContextMemory:
             await move(connection)
             if self.is_on:
                 await self._note(connection, key, context)
-            else:
+            elif await self._may_be_any(connection):
                 # Older notes that are overwritten now must not be merged into any more.
                 row = self._tables.interviews.c
                 await self._drop(connection, sa.select(row.address_hash).where(row.key == key))
@@ -122,6 +124,13 @@ class ContextMemory:
         )
         newer = {name: insert.excluded[name] for name in stored}
         await connection.execute(insert.on_conflict_do_update(index_elements=["address_hash"], set_=newer))
+
+    async def _may_be_any(self, connection: AsyncConnection) -> bool:
+        """Return whether there may be something to forget: in a file nobody else adds anything while this run is on."""
+        if self._any is None:
+            query = sa.select(sa.exists().select_from(self._tables.contexts))
+            self._any = _is_shared(connection) or bool(await connection.scalar(query))
+        return self._any
 
     async def _drop(self, connection: AsyncConnection, whose: sa.Select[Any]) -> None:
         contexts = self._tables.contexts
@@ -196,5 +205,9 @@ async def _contact_of(tables: Tables, interview_request_id: int, connection: Asy
     return hashes[0] if hashes else None
 
 
+def _is_shared(connection: AsyncConnection) -> bool:
+    return connection.dialect.name == "postgresql"
+
+
 def _insert(connection: AsyncConnection) -> Any:
-    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return postgresql.insert if _is_shared(connection) else sqlite.insert

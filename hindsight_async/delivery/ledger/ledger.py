@@ -211,8 +211,9 @@ class Ledger:
     async def forget(self, address: str) -> Forgotten:
         """Remove what the ledger knows of a person: address, bodies, keys' text and context.
 
-        In a file also from its free pages and its log; in PostgreSQL the rows are updated and the tables vacuumed, and
-        its own log and backups are its owner's to clear. What stays is the hash of the address, in the rows and in their
+        In a file also from its free pages and its log. In PostgreSQL the rows are updated and the tables vacuumed, after
+        which its files have the bytes until it needs the room (`VACUUM FULL` is at once, and keeps runs waiting), and its
+        log and backups for as long as they are kept. What stays is the hash of the address, in the rows and in their
         keys, which keeps the person from being emailed again for the same interviews; whoever knows the address can tell
         by it that they are here. Rows of theirs that were still to be sent become `expired`, with `forgotten` as their
         error code. It works while a run is on. What the person is asked later is a new row, with their address.
