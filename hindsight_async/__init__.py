@@ -13,6 +13,7 @@ nowhere else. Inside, in reading order:
             models.py           requests and responses
             calls.py            typed arguments to calls, and to runs of many
             updates.py          overwrites, or merges into what a ledger remembers
+            queueing.py         typed arguments to a queue
             recipients.py       who may be emailed, and when two rows mean the same interview
             rows.py             a create as a row of a run and of the ledger
             context.py          a contact's notes, merged
@@ -47,12 +48,21 @@ nowhere else. Inside, in reading order:
         row.py                  one row on its way to its verdict
         outcomes.py             the verdict on a row, and which verdicts end the run
         addresses.py            when two spellings are one person, and the hash that stands for them
+        queue/                  what is accepted now and sent when the plan lets it
+            queue.py            put, drain, snapshot
+            sender.py           what goes on in the background
+            queued_row.py       a row on its way, and when it is tried again
+            pauses.py           how long until then, and what pauses the whole queue
+            models.py           what it tells
         ledger/                 what was about to be sent and what became of it, on disk
             entries.py          what is known of a row, and which rows may be sent
             ledger.py           opening one, reading it, resolving what is unknown
             run.py              rows claimed, marked before they leave, and finished
             contexts.py         the contexts that the API accepted last, to be merged into
             forgetting.py       what it takes to forget a person
+            queue_run.py        what a queue does in it
+            queue_from_outside.py  what is done to a queue without sending from it
+            queue_rows.py       rows with a body: stored, due, paused
             kept_errors.py      what is kept of an error, to be raised again
             group_commit.py     concurrent writes that share one transaction
             tables.py           the tables and their statements
@@ -150,6 +160,7 @@ Each folder imports only from those below it. On top of them, and imported by no
     cli/                        the command line
         enroll.py               `enroll`
         update.py               `update`
+        queue.py                `queue`
         records.py              `get` and `ledger`
         deals.py                `deals`
         demo.py                 `demo`
@@ -227,6 +238,7 @@ from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.ledger.entries import Forgotten, LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
+from hindsight_async.delivery.queue.models import Accepted, QueueSnapshot
 from hindsight_async.errors import (
     APIError,
     BadRequestError,
@@ -246,6 +258,7 @@ from hindsight_async.errors import (
     NotFoundError,
     NotSentError,
     OutcomeUnknownError,
+    QueuePausedError,
     QuotaExceededError,
     RateLimitExceededError,
     RecipientNotAllowedError,
@@ -316,10 +329,12 @@ from hindsight_async.session import HindsightSession
 if TYPE_CHECKING:
     from hindsight_async.delivery.ledger.ledger import Ledger
     from hindsight_async.delivery.ledger.run import LedgerRun
+    from hindsight_async.delivery.queue.queue import DurableQueue
     from hindsight_async.rate.redis.budget import RedisBudget
 
 __all__ = [
     "APIError",
+    "Accepted",
     "AssistantMessage",
     "AttemptEnded",
     "AttemptSent",
@@ -356,6 +371,7 @@ __all__ = [
     "DetailedDeal",
     "Document",
     "Documents",
+    "DurableQueue",
     "Export",
     "ExportExpiredError",
     "ExportFailedError",
@@ -391,6 +407,8 @@ __all__ = [
     "OutcomeUnknownError",
     "Paused",
     "Plan",
+    "QueuePausedError",
+    "QueueSnapshot",
     "QuotaExceededError",
     "RateBudget",
     "RateLimitExceededError",

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 NEEDS_AN_EXTRA = {
+    "DurableQueue": ("hindsight_async.delivery.queue.queue", "bulk"),
     "Ledger": ("hindsight_async.delivery.ledger.ledger", "bulk"),
     "LedgerRun": ("hindsight_async.delivery.ledger.run", "bulk"),
     "RedisBudget": ("hindsight_async.rate.redis.budget", "redis"),

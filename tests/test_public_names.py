@@ -17,16 +17,17 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = Path(hindsight_async.__file__).parent
 
 FOR_USERS = {"hindsight_async", "hindsight_async.emulator", "hindsight_async.testing"}
-ON_FIRST_USE = {"Ledger": "bulk", "LedgerRun": "bulk", "RedisBudget": "redis"}
+ON_FIRST_USE = {"DurableQueue": "bulk", "Ledger": "bulk", "LedgerRun": "bulk", "RedisBudget": "redis"}
 
-NOT_FOR_USERS = {"BudgetClient", "Timing", "Budget"}
-"""What a session asks of its budget, the seconds that tests make shorter, and what both budgets have in common."""
+NOT_FOR_USERS = {"BudgetClient", "Timing", "Budget", "Tables"}
+"""What a session asks of its budget, the seconds that tests make shorter, what both budgets have in common, and SQL."""
 
 MADE_BY_US = {
     "BulkRun",
     "DealList",
     "Deals",
     "Documents",
+    "DurableQueue",
     "InterviewPoller",
     "Interviews",
     "LedgerRun",

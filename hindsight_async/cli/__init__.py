@@ -5,6 +5,7 @@ The commands:
     enroll     enroll: the contacts of a file, with a ledger beside it
     update     update: the changes of a file
     records    get, ledger show and ledger resolve
+    queue      queue show, queue drain, queue pause and queue resume
     deals      deals list, deals count and deals export
     documents  documents upload: recordings and papers, with progress
     ask        ask: a question, answered as the words come
@@ -49,6 +50,7 @@ COMMANDS = {
     "update": "update:update",
     "get": "records:get",
     "ledger": "records:ledger_app",
+    "queue": "queue:queue_app",
     "deals": "deals:deals_app",
     "documents": "documents:documents_app",
     "ask": "ask:ask",

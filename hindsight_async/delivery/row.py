@@ -52,7 +52,7 @@ def _has_no_context(_: object) -> None:
 
 @frozen(kw_only=True)
 class RowKind(Generic[Request, Response]):
-    """What a resource says about its rows; the last four are asked only where there is a ledger."""
+    """What a resource says about its rows; all but the first three are asked only where there is a ledger."""
 
     success: OutcomeStatus
     """What a row becomes that the API took."""
@@ -74,6 +74,15 @@ class RowKind(Generic[Request, Response]):
 
     earlier_response: Callable[[LedgerEntry], Response] = _kept_in_no_ledger
     """Returns the response of an earlier call, as far as the ledger kept it."""
+
+    key_for: Callable[[str], str] = _kept_in_no_ledger
+    """Returns the ledger's key for a key of the caller's own; raises TypeError or ValueError for what is none."""
+
+    body_of: Callable[[Request], Mapping[str, Any]] = _kept_in_no_ledger
+    """Returns the request as a queue keeps it, in plain JSON types."""
+
+    request_of: Callable[[Mapping[str, Any]], Request] = _kept_in_no_ledger
+    """Makes the request again from what `body_of` returned."""
 
     @property
     def is_create(self) -> bool:
@@ -140,6 +149,7 @@ class Row(Generic[Request, Response]):
         kept: Mapping[str, Any] = {} if outcome.error is None else kept_of(outcome.error)
         if outcome.response is not None:
             kept = {**self.kind.kept_of(outcome.response), "context": self.kind.context_of(self.request)}
+        kept = {**kept, **self.kept_beside(outcome)}
         try:
             await self.ledger.finished(
                 self.key,
@@ -150,6 +160,11 @@ class Row(Generic[Request, Response]):
             )
         except Exception as error:  # noqa: BLE001  whatever it is, it is said: this row's request may have left
             self.unrecorded = error
+
+    def kept_beside(self, outcome: Outcome[Request, Response]) -> Mapping[str, Any]:
+        """Return what the ledger keeps beside what became of the row, by the names of LedgerEntry."""
+        del outcome
+        return {}
 
     def ends_as(self, status: OutcomeStatus, **fields: Any) -> Outcome[Request, Response]:
         """Return the outcome with this status."""

@@ -19,6 +19,7 @@ HindsightError
 ├── RecipientNotAllowedError        a create to somebody the session may not email
 ├── CreateLimitReachedError         one create more than the session may make
 ├── BulkAbortedError                too many rows of a bulk run failed one after another
+├── QueuePausedError                a queue sends nothing until somebody lifts its pause
 ├── LedgerError                     the ledger could not be opened, read or written
 │   └── LedgerInUseError            another run or call has it, or the row
 ├── WrongEventLoopError             a session or budget was used on two event loops that both live
@@ -234,6 +235,10 @@ class BulkAbortedError(HindsightError):
     def __init__(self, summary: str, **fields: Any) -> None:
         super().__init__(summary, **fields)
         self.ended_run = True
+
+
+class QueuePausedError(HindsightError):
+    """A queue that was to be drained is paused; the text says why. What is queued stays."""
 
 
 class LedgerError(HindsightError):

@@ -2,16 +2,22 @@
 
 What stays is the hash of their address, the rows' keys, which are hashes too, and what names nobody: ids, status, times.
 By that hash they are known should the same input be run again. Neither hash is salted, since every run has to find them:
-whoever knows the address can tell that it is here.
+whoever knows the address can tell that it is here. What the person is asked later is a new row, with their address.
+
+A file has nothing else of them when it is done. PostgreSQL updates the rows and vacuums the tables, after which its files
+have the bytes until it needs the room (`VACUUM FULL` clears them at once, and keeps runs waiting meanwhile), and its log
+and backups have them for as long as they are kept.
 """
 
 from typing import Final
 
 import sqlalchemy as sa
+from attrs import evolve
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hindsight_async.delivery.addresses import hash_of, normalised
 from hindsight_async.delivery.ledger.entries import MAY_BE_SENT, Forgotten, LedgerStatus
+from hindsight_async.delivery.ledger.group_commit import Backend
 from hindsight_async.delivery.ledger.tables import Tables
 from hindsight_async.errors import LedgerInUseError
 
@@ -19,7 +25,35 @@ FORGOTTEN: Final = "forgotten"
 """The error code of a row that is not sent any more since its person was forgotten."""
 
 
-def hash_to_forget(address: object) -> str:
+class Forgetting:
+    """Forgets one person: `erase` in a transaction, and `scrub` once that is committed.
+
+    Args:
+        backend: Where the ledger is kept.
+        address: The person's.
+
+    Raises:
+        TypeError: `address` is no text.
+        ValueError: It is no email address.
+
+    """
+
+    def __init__(self, backend: Backend, address: object) -> None:
+        self._backend = backend
+        self._address_hash = _hash_to_forget(address)
+        self.removed = Forgotten(rows=0, addresses=0, requests=0, caller_keys=0, contexts=0, expired=0)
+        """What was removed so far."""
+
+    async def erase(self, connection: AsyncConnection) -> None:
+        """Erase what names the person in the rows; LedgerInUseError where a request to them is on its way."""
+        self.removed = await _erase(self._backend.tables, self._address_hash, connection)
+
+    async def scrub(self, connection: AsyncConnection) -> None:
+        """Erase the bytes that this has freed; LedgerError where that cannot be done, and is to be done again."""
+        self.removed = evolve(self.removed, vacuumed=await self._backend.scrub(connection))
+
+
+def _hash_to_forget(address: object) -> str:
     """Return the hash under which a person's rows are found.
 
     Raises:
@@ -38,7 +72,7 @@ def hash_to_forget(address: object) -> str:
     return hash_of(normalised(address))
 
 
-async def forget(tables: Tables, address_hash: str, connection: AsyncConnection) -> Forgotten:
+async def _erase(tables: Tables, address_hash: str, connection: AsyncConnection) -> Forgotten:
     """Erase a person's address, bodies, keys' text and context, and send none of their rows any more.
 
     Raises:

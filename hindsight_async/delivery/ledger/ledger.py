@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from attrs import evolve
-
 try:
     import aiosqlite  # noqa: F401  # pyright: ignore[reportUnusedImport]  missed by SQLAlchemy only when it connects
     import sqlalchemy as sa
@@ -28,12 +26,12 @@ except ModuleNotFoundError as error:
 
 from hindsight_async.delivery.ledger.contexts import interviews_remembered
 from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, Forgotten, LedgerEntry, LedgerStatus
-from hindsight_async.delivery.ledger.forgetting import forget, hash_to_forget
+from hindsight_async.delivery.ledger.forgetting import Forgetting
 from hindsight_async.delivery.ledger.group_commit import Backend, GroupCommit, Work
 from hindsight_async.delivery.ledger.postgres import PostgresBackend
 from hindsight_async.delivery.ledger.run import LedgerRun
 from hindsight_async.delivery.ledger.sqlite import SqliteBackend
-from hindsight_async.delivery.ledger.tables import NOTHING_SAID
+from hindsight_async.delivery.ledger.tables import NOTHING_SAID, Tables
 from hindsight_async.errors import LedgerError
 from hindsight_async.shielding import to_the_end
 
@@ -79,14 +77,19 @@ class Ledger:
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._backend = open_backend(location)
-        self._store_addresses = store_addresses
+        self.store_addresses = store_addresses
         self._store_contexts = store_contexts
-        self._now = now
+        self.now = now
 
     @property
     def name(self) -> str:
         """Where it is, without a password."""
         return self._backend.name
+
+    @property
+    def tables(self) -> Tables:
+        """Its tables."""
+        return self._backend.tables
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -115,14 +118,14 @@ class Ledger:
         async with self._backend.run_lock() as run_lock:
             group_commit = GroupCommit(self._backend, run_lock)
             try:
-                await to_the_end(group_commit.open(self._now()))
+                await to_the_end(group_commit.open(self.now()))
                 yield LedgerRun(
                     group_commit,
                     self._backend,
                     run_lock,
-                    store_addresses=self._store_addresses,
+                    store_addresses=self.store_addresses,
                     store_contexts=self._store_contexts,
-                    now=self._now,
+                    now=self.now,
                 )
             finally:
                 await to_the_end(group_commit.close())
@@ -139,7 +142,7 @@ class Ledger:
         """
         if not await self._backend.exists():
             return {}
-        return await self._with_connection(lambda connection: self._backend.tables.known(connection, keys))
+        return await self.with_connection(lambda connection: self._backend.tables.known(connection, keys))
 
     async def entries(self, *, status: LedgerStatus | None = None) -> AsyncIterator[LedgerEntry]:
         """Yield every entry in the order of their row index.
@@ -156,7 +159,7 @@ class Ledger:
             query = query.where(row.status == status)
         position = sa.tuple_(row.row_index, row.key)
         page = query
-        while entries := await self._with_connection(partial(tables.read, query=page)):
+        while entries := await self.with_connection(partial(tables.read, query=page)):
             for entry in entries:
                 yield entry
             page = query.where(position > (entries[-1].row_index, entries[-1].key))
@@ -169,7 +172,7 @@ class Ledger:
         async def count(connection: AsyncConnection) -> dict[str, int]:
             return {status: number for status, number in await connection.execute(query)}  # noqa: C416  typed
 
-        counted = await self._with_connection(count)
+        counted = await self.with_connection(count)
         return {status: counted.get(status, 0) for status in LedgerStatus}
 
     async def resolve(self, key: str, *, created: int | None = None, not_created: bool = False) -> None:
@@ -192,13 +195,14 @@ class Ledger:
             raise ValueError(f"created={created} is no interview request id: these start at 1")
         from_statuses = MAY_BE_RESENT if not_created else (LedgerStatus.UNKNOWN,)
         status = LedgerStatus.NOT_SENT if not_created else LedgerStatus.CREATED
-        tables = self._backend.tables
+        tables, now = self._backend.tables, self.now()
         values = {
             **NOTHING_SAID,
             "interview_request_id": created,
-            "finished_at": self._now(),
+            "finished_at": now,
             "due_at": None,
-            **({} if not_created else {"request": None}),  # a body is kept for as long as it may be sent
+            # A body is kept for as long as it may be sent, and a queue counts its age from now on.
+            **({"planned_at": tables.anew(now)} if not_created else {"request": None}),
             **tables.release_values,
         }
 
@@ -206,17 +210,15 @@ class Ledger:
             if not await tables.move(connection, key, from_statuses, status, values):
                 raise await tables.why_not_moved(connection, key, from_statuses)
 
-        await self._with_connection(move)
+        await self.with_connection(move)
 
     async def forget(self, address: str) -> Forgotten:
         """Remove what the ledger knows of a person: address, bodies, keys' text and context.
 
-        In a file also from its free pages and its log. In PostgreSQL the rows are updated and the tables vacuumed, after
-        which its files have the bytes until it needs the room (`VACUUM FULL` is at once, and keeps runs waiting), and its
-        log and backups for as long as they are kept. What stays is the hash of the address, in the rows and in their
-        keys, which keeps the person from being emailed again for the same interviews; whoever knows the address can tell
-        by it that they are here. Rows of theirs that were still to be sent become `expired`, with `forgotten` as their
-        error code. It works while a run is on. What the person is asked later is a new row, with their address.
+        In a file also from its free pages and its log; of what PostgreSQL keeps for a while see `forgetting`. A hash of
+        the address stays, in the rows and in their keys, which keeps the person from being emailed again for the same
+        interviews; whoever knows the address can tell by it that they are here. Rows that were still to be sent become
+        `expired`, with `forgotten` as their error code. It works while a run is on.
 
         Args:
             address: Theirs, in any spelling that `normalised` takes for the same.
@@ -232,19 +234,17 @@ class Ledger:
                 again to clear the file of their bytes.
 
         """
-        work = partial(forget, self._backend.tables, hash_to_forget(address))
-        vacuumed: list[bool] = []
-
-        async def scrub(connection: AsyncConnection) -> None:
-            vacuumed.append(await self._backend.scrub(connection))
-
-        return evolve(await self._with_connection(work, scrub), vacuumed=all(vacuumed))
+        forgetting = Forgetting(self._backend, address)
+        await self.with_connection(forgetting.erase, forgetting.scrub)
+        return forgetting.removed
 
     async def interviews_remembered(self, ids: Collection[int]) -> Collection[int]:
         """Return those of some interviews, by their ids, whose contact's context is remembered."""
-        return await self._with_connection(partial(interviews_remembered, self._backend.tables, ids))
+        return await self.with_connection(partial(interviews_remembered, self._backend.tables, ids))
 
-    async def _with_connection(self, work: Work[T], afterwards: Work[None] | None = None) -> T:
+    async def with_connection(self, work: Work[T], afterwards: Work[None] | None = None) -> T:
+        """Do `work` in a transaction of its own, beside whatever run is on; LedgerError where there is no ledger."""
+
         async def open_and_work() -> T:
             if not await self._backend.exists():
                 raise LedgerError(
@@ -253,7 +253,7 @@ class Ledger:
             connection = await self._backend.open()
             with self._backend.failures():
                 async with aclosing(connection):
-                    await self._backend.mark_abandoned(connection, self._now())
+                    await self._backend.mark_abandoned(connection, self.now())
                     async with connection.begin():
                         result = await work(connection)
                     if afterwards is not None:

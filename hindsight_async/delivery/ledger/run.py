@@ -18,6 +18,7 @@ from hindsight_async.delivery.ledger.entries import (
     LedgerStatus,
 )
 from hindsight_async.delivery.ledger.group_commit import Backend, GroupCommit, RunLock, Work
+from hindsight_async.delivery.ledger.queue_run import QueueRun
 from hindsight_async.delivery.ledger.tables import NOTHING_SAID, planned
 from hindsight_async.errors import Delivery, LedgerError, LedgerInUseError
 
@@ -60,6 +61,10 @@ class LedgerRun:
 
         In a file nothing else says so; in a database the lease says only that it is some call of this run's.
         """
+        self.queue = QueueRun(
+            group_commit, backend.tables, run_lock, self._in_hand, store_addresses=store_addresses, now=now
+        )
+        """What a queue does in it."""
         self._marked_at: dict[str, datetime] = {}
         """When each row that is on its way was marked as `sending`: what is taken back is this mark and no later one."""
 
@@ -180,6 +185,8 @@ class LedgerRun:
         error_message: str | None = None,
         received: Mapping[str, Any] | None = None,
         context: Context | None = None,
+        due_at: datetime | None = None,
+        pauses: int = 0,
     ) -> None:
         """Record what became of a row.
 
@@ -198,6 +205,8 @@ class LedgerRun:
             error_message: Of a failure.
             received: Of a failure.
             context: The contact's notes that the API has accepted with it, to be remembered where contexts are.
+            due_at: When a queue tries it again at the soonest.
+            pauses: How many pauses it has made then.
 
         Raises:
             ValueError: No row ends with this status.
@@ -217,6 +226,9 @@ class LedgerRun:
             "received": received,
             "attempts": self._tables.interviews.c.attempts + attempts,
             "finished_at": self._now(),
+            "due_at": due_at,
+            "pauses": pauses,
+            **({"request": None} if status is LedgerStatus.CREATED else {}),
             **self._tables.release_values,
         }
         is_not_sent = status is LedgerStatus.NOT_SENT
@@ -252,6 +264,8 @@ class LedgerRun:
         async def move(connection: AsyncConnection) -> None:
             if not await self._tables.move(connection, key, from_statuses, status, values, condition):
                 if await self._tables.status(connection, key) == LedgerStatus.EXPIRED:
+                    if status is LedgerStatus.NOT_SENT:
+                        return  # nor is it to be
                     # By a person's word since it was claimed: whoever has it in hand asks again, and goes on without it.
                     why = await self._tables.why_not_moved(connection, key, from_statuses)
                     raise LedgerInUseError(why.args[0])

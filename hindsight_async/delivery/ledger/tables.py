@@ -140,6 +140,19 @@ class Tables:
         """Select the rows of these keys."""
         return self.interviews.c.key.in_(keys)
 
+    async def take_turns(self, connection: AsyncConnection) -> None:
+        """Have nobody else write until the end of the transaction, so that what is read before a write stays true."""
+        # A change that changes nothing; with a read alone, another program could still write in between.
+        meta = self.meta
+        await connection.execute(
+            sa.update(meta).where(meta.c.name == _VERSION_NAME).values(value=meta.c.value)
+        )
+
+    def anew(self, now: datetime) -> sa.ColumnElement[datetime]:
+        """Return when a row counts as planned that a person has sent again: now, where a queue is to send it."""
+        row = self.interviews.c
+        return sa.case((row.request.is_not(None), sa.literal(now, row.planned_at.type)), else_=row.planned_at)
+
     async def note_version(self, connection: AsyncConnection) -> None:
         """Write down whose tables these are, and of which version; no harm where it is there."""
         said = {"application": "hindsight-async", _VERSION_NAME: str(SCHEMA_VERSION)}

@@ -17,6 +17,7 @@ from hindsight_async.resources.interviews.models import (
     UpdatedInterview,
 )
 from hindsight_async.resources.interviews.poll_schedule import Pace
+from hindsight_async.resources.interviews.queueing import InterviewQueues
 from hindsight_async.resources.interviews.recipients import CreateGuard
 from hindsight_async.resources.interviews.rows import (
     CREATES,
@@ -45,7 +46,7 @@ BULK_ROW_SECONDS = 3600.0
 """The deadline of a row of a bulk run, where the session's own is shorter: rows are there to wait."""
 
 
-class Interviews(InterviewUpdates):
+class Interviews(InterviewUpdates, InterviewQueues):
     """Create, read and update interviews, and wait for them; reached as `session.interviews`.
 
     Args:

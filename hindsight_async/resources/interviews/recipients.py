@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from hindsight_async.delivery.addresses import normalised
 from hindsight_async.errors import CreateLimitReachedError, RecipientNotAllowedError
+from hindsight_async.resources.interviews.context import sendable_text
 from hindsight_async.resources.interviews.models import CreateInterview
 
 ALLOWED_RECIPIENTS_VARIABLE = "HINDSIGHT_ALLOWED_RECIPIENTS"
@@ -22,6 +23,15 @@ def interview_key(request: CreateInterview) -> str:
         request.deal_id,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def caller_key_hash(key: str) -> str:
+    """Return the hash by which the ledger knows a key of the caller's own; never that of another interview's."""
+    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"key must be text, not {type(key).__name__}")
+    if not key or key.isspace():
+        raise ValueError("key must not be empty: give what tells this interview from every other")
+    return hashlib.sha256(b"key:" + sendable_text(key, "key").encode()).hexdigest()
 
 
 class AllowedRecipients:
@@ -80,6 +90,10 @@ class CreateGuard:
         self._max_creates = max_creates
         self._creates = 0
         """How many were made so far, whatever became of them."""
+
+    def check_recipient(self, address: str) -> None:
+        """Raise RecipientNotAllowedError for an address to which no create may go; counts nothing."""
+        self._allowed.check(address)
 
     def check(self, address: str, method: str, path: str) -> None:
         """Count a create; RecipientNotAllowedError or CreateLimitReachedError where it may not be made."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
-from attrs import fields_dict
+from attrs import asdict, fields_dict
 
 from hindsight_async.delivery.addresses import normalised
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow
@@ -16,7 +16,7 @@ from hindsight_async.resources.interviews.models import (
     UpdatedInterview,
     UpdateInterview,
 )
-from hindsight_async.resources.interviews.recipients import interview_key
+from hindsight_async.resources.interviews.recipients import caller_key_hash, interview_key
 
 T = TypeVar("T")
 
@@ -66,6 +66,10 @@ def _ledger_row(key: str, index: int, request: CreateInterview) -> LedgerRow:
     )
 
 
+def _body_of(request: CreateInterview) -> dict[str, Any]:
+    return asdict(request, recurse=False, filter=lambda _, value: value is not None)
+
+
 def _kept_of(created: CreatedInterview) -> dict[str, Any]:
     return {"contact_id": created.contact_id, "interview_status": created.status}
 
@@ -89,6 +93,9 @@ CREATES = RowKind[CreateInterview, CreatedInterview](
     kept_of=_kept_of,
     context_of=lambda request: request.contact_context,
     earlier_response=_created_earlier,
+    key_for=caller_key_hash,
+    body_of=_body_of,
+    request_of=lambda body: CreateInterview(**body),
 )
 
 

@@ -1,0 +1,174 @@
+"""The rows of a ledger that a queue is to send: how they come in, which are due, and why none is sent for now.
+
+A row of a queue is one that has its body. It is sent, and sent again, as long as its status lets it (`entries`); the body
+goes once the interview is there.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Final, cast
+
+import sqlalchemy as sa
+from attrs import field, frozen
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hindsight_async.delivery.ledger.entries import MAY_BE_SENT, LedgerEntry, LedgerRow, LedgerStatus
+from hindsight_async.delivery.ledger.tables import Tables, planned
+
+PAUSED: Final = "queue_paused"
+"""The name of the meta row that says why nothing is sent; it is missing where the queue is not paused."""
+
+
+@frozen(kw_only=True)
+class DueRow:
+    """A row that may be sent now."""
+
+    entry: LedgerEntry
+    body: dict[str, Any] = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Backlog:
+    """What a queue has still to send."""
+
+    queued: int = 0
+    """How many rows; those in flight are among them until they leave."""
+
+    sending: int = 0
+    """How many are on their way, from any process."""
+
+    oldest: datetime | None = None
+    """When the oldest of the queued ones was put, aware; None where there is none."""
+
+    paused_because: str | None = None
+    """Why nothing is sent; None where the queue is not paused."""
+
+    paused_at: datetime | None = None
+
+
+async def put(
+    tables: Tables,
+    connection: AsyncConnection,
+    rows: Sequence[LedgerRow],
+    now: datetime,
+    *,
+    store_address: bool,
+) -> dict[str, LedgerEntry]:
+    """Store those rows that are new, with their bodies.
+
+    One that a bulk run has planned or given up is new to the queue, which else could not send it.
+
+    Returns:
+        The entries that were there before, by key: nothing of them is changed.
+
+    """
+    wanted = {row.key: row for row in reversed(rows)}
+    # Others may put the same rows at this moment: whoever reads first must also be the one who writes first.
+    await tables.take_turns(connection)
+    known = await tables.known(connection, wanted.keys())
+    unseen = [
+        planned(row, now, store_address=store_address) for key, row in wanted.items() if key not in known
+    ]
+    if unseen:
+        await connection.execute(sa.insert(tables.interviews), unseen)
+    interviews = tables.interviews
+    for key in [key for key, entry in known.items() if entry.status.may_be_sent]:
+        adopted = await connection.execute(
+            sa.update(interviews)
+            .where(
+                interviews.c.key == key, interviews.c.request.is_(None), interviews.c.status.in_(MAY_BE_SENT)
+            )
+            .values(request=wanted[key].request, status=LedgerStatus.QUEUED, planned_at=now)
+        )
+        if adopted.rowcount:
+            del known[key]
+    return known
+
+
+async def expire(
+    tables: Tables,
+    connection: AsyncConnection,
+    put_before: datetime,
+    now: datetime,
+    *conditions: sa.ColumnElement[bool],
+) -> int:
+    """Let no row leave by itself that was put before a moment; return how many these are."""
+    interviews = tables.interviews
+    expired = await connection.execute(
+        sa.update(interviews)
+        .where(is_waiting(tables), interviews.c.planned_at < put_before, *conditions)
+        .values(status=LedgerStatus.EXPIRED, finished_at=now, due_at=None)
+    )
+    return expired.rowcount
+
+
+def is_waiting(tables: Tables) -> sa.ColumnElement[bool]:
+    """Select what a queue is to send, now or later."""
+    return sa.and_(tables.interviews.c.request.is_not(None), tables.interviews.c.status.in_(MAY_BE_SENT))
+
+
+async def due_keys(
+    tables: Tables, connection: AsyncConnection, now: datetime, most: int, *conditions: sa.ColumnElement[bool]
+) -> list[str]:
+    """Return the keys of the rows that may be sent now, those that have waited longest first."""
+    row = tables.interviews.c
+    query = (
+        sa.select(row.key)
+        .where(is_waiting(tables), sa.or_(row.due_at.is_(None), row.due_at <= now), *conditions)
+        .order_by(sa.func.coalesce(row.due_at, row.planned_at), row.key)
+        .limit(most)
+    )
+    return list(await connection.scalars(query))
+
+
+async def read_due(tables: Tables, connection: AsyncConnection, keys: Collection[str]) -> list[DueRow]:
+    """Return these rows with their bodies, in the order of the keys."""
+    entries = await tables.known(connection, keys)
+    row = tables.interviews.c
+    stored = await connection.execute(sa.select(row.key, row.request).where(tables.among(list(keys))))
+    bodies = {key: dict(body) for key, body in stored}
+    return [DueRow(entry=entries[key], body=bodies[key]) for key in keys if bodies.get(key)]
+
+
+async def backlog(tables: Tables, connection: AsyncConnection) -> Backlog:
+    """Return what is still to be sent."""
+    row, waiting = tables.interviews.c, is_waiting(tables)
+    # In one statement, since a queue asks each second: all of it lies in the index of rows with a body.
+    query = sa.select(
+        sa.func.count().filter(waiting),
+        sa.func.min(row.planned_at, type_=row.planned_at.type).filter(waiting),
+        sa.func.count().filter(row.status == LedgerStatus.SENDING),
+        sa.select(tables.meta.c.value).where(tables.meta.c.name == PAUSED).scalar_subquery(),
+    ).where(row.request.is_not(None))
+    queued, oldest, sending, said = (await connection.execute(query)).one()
+    because, at = _read_pause(said)
+    return Backlog(queued=queued, oldest=oldest, sending=sending, paused_because=because, paused_at=at)
+
+
+async def paused(tables: Tables, connection: AsyncConnection) -> tuple[str | None, datetime | None]:
+    """Return why the queue is paused and since when; twice None where it is not."""
+    return _read_pause(
+        await connection.scalar(sa.select(tables.meta.c.value).where(tables.meta.c.name == PAUSED))
+    )
+
+
+def _read_pause(said: str | None) -> tuple[str | None, datetime | None]:
+    if said is None:
+        return None, None
+    fields = cast("dict[str, str]", json.loads(said))
+    return fields["because"], datetime.fromisoformat(fields["at"])
+
+
+async def pause(tables: Tables, connection: AsyncConnection, because: str, now: datetime) -> None:
+    """Have nobody send from the queue; of two reasons the first stays."""
+    await tables.take_turns(connection)
+    if await paused(tables, connection) == (None, None):
+        value = json.dumps({"because": because, "at": now.isoformat()})
+        await connection.execute(sa.insert(tables.meta).values(name=PAUSED, value=value))
+
+
+async def lift_pause(tables: Tables, connection: AsyncConnection) -> bool:
+    """Have rows sent again; return whether the queue was paused."""
+    lifted = await connection.execute(sa.delete(tables.meta).where(tables.meta.c.name == PAUSED))
+    return bool(lifted.rowcount)
