@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -145,8 +146,14 @@ async def test_a_person_is_forgotten_while_a_run_is_on(ledger):
         assert {(LedgerStatus.EXPIRED, False, None)} == {
             (entry.status, entry.may_be_sent, entry.contact_email) for entry in known.values()
         }
+        await run.finished(
+            "k", LedgerStatus.NOT_SENT, attempts=0
+        )  # as one says that gave it up before it left
+        with pytest.raises(LedgerError, match="row k is expired"):
+            await run.finished("k", LedgerStatus.CREATED, attempts=1)
         await run.sending("other")
         await run.finished("other", LedgerStatus.CREATED, attempts=1)
+    assert LedgerStatus.EXPIRED == (await entries_of(ledger))["k"].status
     assert set() == found_in(ledger)
 
 
@@ -219,6 +226,60 @@ async def test_a_bulk_run_goes_on_without_whom_it_may_not_email_any_more(ledger)
         assert ["a@acme.example", "b@acme.example"] == sorted(email.address for email in emulator.outbox)
     assert ["created", "already_done", "created"] == [outcomes[n].status.value for n in range(3)]
     assert "forgotten" in str(outcomes[1].error)
+
+
+async def test_a_queue_sends_to_nobody_who_was_forgotten(ledger):
+    """Neither what it had claimed nor what still lay there; put again it is not sent, and the others are."""
+    requests = [
+        CreateInterview(contact_email=address, sequence_id=f"s{n}", contact_context={"likes": "hobbyhorse"})
+        for n, address in enumerate(["a@acme.example", WHO, "b@acme.example", WHO])
+    ]
+    async with (
+        Emulator(plan=Plan.ENTERPRISE) as emulator,
+        HindsightSession(
+            emulator.api_key, base_url=emulator.base_url, plan=Plan.ENTERPRISE, max_in_flight=1
+        ) as hindsight,
+    ):
+        emulator.fail("POST /interviews", how="slow", seconds=5)
+        async with hindsight.interviews.queue(ledger) as queue:
+            await queue.put_many(requests)
+            await asyncio.sleep(2)
+            gone = await ledger.forget(WHO)
+            assert (2, 2, 2) == (gone.addresses, gone.requests, gone.expired)
+            await queue.drain(60)
+            again = await queue.put(requests[1])
+            await queue.drain(60)
+        assert ["a@acme.example", "b@acme.example"] == sorted(email.address for email in emulator.outbox)
+    assert (False, LedgerStatus.EXPIRED) == (again.is_new, again.status)
+    await ledger.forget("a@acme.example")
+    await ledger.forget("b@acme.example")
+    assert set() == found_in(ledger)
+
+
+async def test_what_a_person_releases_a_queue_sends_however_old_it_is(tmp_path):
+    """It has its body yet, and its age counts from then on; what was created has none any more."""
+    moment = datetime(2026, 9, 1, tzinfo=UTC)
+    times = [moment]
+    ledger = Ledger(tmp_path / "q.db", now=lambda: times[0])
+    async with (
+        Emulator(plan=Plan.ENTERPRISE) as emulator,
+        HindsightSession(emulator.api_key, base_url=emulator.base_url, plan=Plan.ENTERPRISE) as hindsight,
+    ):
+        async with hindsight.interviews.queue(ledger, send=False) as queue:
+            await queue.put(CreateInterview(contact_email=WHO, sequence_id="s"))
+            await queue.put(CreateInterview(contact_email="b@acme.example", sequence_id="s"))
+        times[0] += timedelta(days=30)
+        async with hindsight.interviews.queue(ledger) as queue:
+            await queue.drain(60)
+        assert [] == emulator.outbox
+        expired = {
+            entry.contact_email: entry.key async for entry in ledger.entries(status=LedgerStatus.EXPIRED)
+        }
+        assert {WHO, "b@acme.example"} == expired.keys()
+        await ledger.resolve(expired[WHO], not_created=True)
+        async with hindsight.interviews.queue(ledger) as queue:
+            await queue.drain(60)
+        assert [WHO] == [email.address for email in emulator.outbox]
 
 
 async def forget_once_planned(ledger, rows):
