@@ -12,6 +12,7 @@ nowhere else. Inside, in reading order:
         interviews/             create, read and update, one or many
             models.py           requests and responses
             calls.py            typed arguments to calls, and to runs of many
+            updates.py          overwrites, or merges into what a ledger remembers
             queueing.py         typed arguments to a queue
             recipients.py       who may be emailed, and when two rows mean the same interview
             rows.py             a create as a row of a run and of the ledger
@@ -47,6 +48,7 @@ nowhere else. Inside, in reading order:
         claimed.py              its rows that other runs have in hand, asked for again at its end
         row.py                  one row on its way to its verdict
         outcomes.py             the verdict on a row, and which verdicts end the run
+        addresses.py            when two spellings are one person, and the hash that stands for them
         queue/                  what is accepted now and sent when the plan lets it
             queue.py            put, drain, snapshot
             sender.py           what goes on in the background
@@ -57,6 +59,8 @@ nowhere else. Inside, in reading order:
             entries.py          what is known of a row, and which rows may be sent
             ledger.py           opening one, reading it, resolving what is unknown
             run.py              rows claimed, marked before they leave, and finished
+            contexts.py         the contexts that the API accepted last, to be merged into
+            forgetting.py       what it takes to forget a person
             queue_run.py        what a queue does in it
             queue_from_outside.py  what is done to a queue without sending from it
             queue_rows.py       rows with a body: stored, due, paused
@@ -234,7 +238,7 @@ from hindsight_async.call.events import (
 from hindsight_async.call.options import Timeouts
 from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.delivery.bulk import BulkRun
-from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
+from hindsight_async.delivery.ledger.entries import Forgotten, LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
 from hindsight_async.delivery.queue.models import Accepted, QueueSnapshot
 from hindsight_async.errors import (
@@ -378,6 +382,7 @@ __all__ = [
     "ExportStatus",
     "FilterType",
     "ForbiddenError",
+    "Forgotten",
     "HTTPInfo",
     "HindsightError",
     "HindsightSession",

@@ -23,6 +23,7 @@ from hindsight_async import (
     Delivery,
     Export,
     ExportFilters,
+    Forgotten,
     HindsightError,
     HindsightSession,
     HTTPInfo,
@@ -105,6 +106,9 @@ async def enroll_once(requests: list[CreateInterview], lane: Lane) -> list[bool 
             lane=lane, deadline=None, timeouts=Timeouts(read=60), retry=RetryPolicy()
         )
         assert_type(view, HindsightSession)
+        enriched = await view.interviews.enrich(4821, {"champion": True}, ledger=ledger, previous={})
+        assert_type(enriched, UpdatedInterview)
+        assert_type(await Ledger("deals.db").forget("jane@acme.example"), Forgotten)
         return [
             (await view.interviews.create_once(request, ledger=ledger)).created_now for request in requests
         ]

@@ -8,7 +8,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from hindsight_async import CreateInterview, RecipientNotAllowedError, UpdateInterview
-from hindsight_async.resources.interviews.recipients import AllowedRecipients, interview_key, normalised
+from hindsight_async.delivery.addresses import normalised
+from hindsight_async.resources.interviews.recipients import AllowedRecipients, interview_key
 
 IDS = ["sequence_id", "interview_type_id", "deal_id"]
 

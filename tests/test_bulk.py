@@ -38,12 +38,13 @@ from hindsight_async import (
     UnauthorizedError,
     UpdateInterview,
 )
+from hindsight_async.delivery.addresses import normalised
 from hindsight_async.delivery.bulk import ROWS_PER_IN_FLIGHT
 from hindsight_async.delivery.input import SeenKeys
 from hindsight_async.delivery.row import Row
 from hindsight_async.emulator import Emulator
 from hindsight_async.errors.endings import Ending
-from hindsight_async.resources.interviews.recipients import interview_key, normalised
+from hindsight_async.resources.interviews.recipients import interview_key
 from hindsight_async.resources.interviews.rows import CREATES
 
 
@@ -560,7 +561,7 @@ def test_an_outcome_unknown_to_an_earlier_run_is_never_sent_by_itself(tmp_path):
                 assert expected == outcome.status
                 assert OutcomeUnknownError is type(outcome.error)
             assert 1 == len(emulator.requests)
-            await ledger.resolve(outcome.key, resend=True)
+            await ledger.resolve(outcome.key, not_created=True)
             async with hindsight.interviews.create_many([request("jane")], ledger=ledger) as run:
                 assert ["created"] == [outcome.status for outcome in await all_outcomes(run)]
             assert 2 == len(emulator.requests)

@@ -149,9 +149,9 @@ def test_unknown_rows_make_exit_code_3_until_a_person_resolves_them(run, emulato
     assert ["jane@acme.example", "joe@acme.example"] == [line[2] for line in lines]
     jane, joe = (line[0] for line in lines)
     assert 0 == run("ledger", "resolve", "a.db", jane[:12], "--created", "1").returncode
-    assert 0 == run("ledger", "resolve", "a.db", joe, "--resend").returncode
-    assert 2 == run("ledger", "resolve", "a.db", joe, "--resend").returncode
-    assert 2 == run("ledger", "resolve", "a.db", jane, "--resend", "--created", "1").returncode
+    assert 0 == run("ledger", "resolve", "a.db", joe, "--not-created").returncode
+    assert 2 == run("ledger", "resolve", "a.db", joe, "--not-created").returncode
+    assert 2 == run("ledger", "resolve", "a.db", jane, "--not-created", "--created", "1").returncode
     assert 0 == run(*command).returncode
     assert ["jane@acme.example", "joe@acme.example", "joe@acme.example"] == sorted(
         email.address for email in emulator.outbox
@@ -185,8 +185,8 @@ WRONG_USAGE = [
     ("enroll contacts.csv --sequence s --ledger no/such/a.db", "no/such"),
     ("enroll contacts.csv --sequence s --output no/such/r.csv", "no/such/r.csv cannot be written"),
     ("ledger show contacts.csv", "contacts.csv"),
-    ("ledger resolve none.db abcdef --resend", "there is no ledger at"),
-    ("ledger resolve none.db abc --resend", "give at least 6 characters of the key"),
+    ("ledger resolve none.db abcdef --not-created", "there is no ledger at"),
+    ("ledger resolve none.db abc --not-created", "give at least 6 characters of the key"),
     ("update contacts.csv", "interview_request_id"),
 ]
 

@@ -206,7 +206,10 @@ def test_an_allow_list_is_named_as_what_keeps_rows_back(command, folder, monkeyp
     ("words", "complaint"),
     [
         ("show none.db", "none.db: name the file or database that a run was given"),
-        ("resolve a.db abcdef --resend", "no unknown or rejected row has a key that begins with abcdef"),
+        (
+            "resolve a.db abcdef --not-created",
+            "no unknown, rejected, duplicate or expired row has a key that begins with abcdef",
+        ),
         (
             "show ./my_contacts.csv",
             "my_contacts.csv: it is no ledger: name another file",

@@ -42,7 +42,7 @@ OWNED = {
     "aiosqlite": ["delivery/ledger"],
     "cattrs": ["call/converter.py"],
     "cyclopts": ["cli", "__main__.py"],
-    "idna": ["resources/interviews/recipients.py"],
+    "idna": ["delivery/addresses.py"],
     "orjson": ["call/codec.py"],
     "pytest": ["testing.py"],
     "redis": ["rate/redis"],

@@ -238,7 +238,7 @@ async def test_reading_after_a_crash_shows_unknown_rows(path, ledger):
     pretend_that_a_run_died(path, 1)
     assert [1] == [found.row_index for found in await entries_of(ledger, status=LedgerStatus.UNKNOWN)]
     pretend_that_a_run_died(path, 0)
-    await ledger.resolve(row(0).key, resend=True)
+    await ledger.resolve(row(0).key, not_created=True)
     assert LedgerStatus.NOT_SENT == await status_of(ledger, 0)
 
 
@@ -248,7 +248,7 @@ async def test_a_living_runs_rows_are_its_own(ledger):
         await bring_to(run, 0, LedgerStatus.SENDING)
         assert 1 == (await ledger.counts())[LedgerStatus.SENDING]
         with pytest.raises(LedgerError, match="is sending, not unknown"):
-            await ledger.resolve(row(0).key, resend=True)
+            await ledger.resolve(row(0).key, not_created=True)
         await run.finished(row(0).key, LedgerStatus.CREATED, attempts=1)
     assert LedgerStatus.CREATED == await status_of(ledger, 0)
 
@@ -266,7 +266,7 @@ async def test_a_person_says_that_it_may_be_sent_again(ledger):
     """Only then does an unknown row leave once more."""
     async with ledger.run() as run:
         await bring_to(run, 0, LedgerStatus.UNKNOWN)
-    await ledger.resolve(row(0).key, resend=True)
+    await ledger.resolve(row(0).key, not_created=True)
     async with ledger.run() as run:
         await run.sending(row(0).key)
         await run.finished(row(0).key, LedgerStatus.CREATED, attempts=1, interview_request_id=5)
@@ -279,7 +279,7 @@ async def test_a_person_sends_again_what_was_refused_and_is_corrected(ledger):
         await bring_to(run, 0, LedgerStatus.REJECTED)
     with pytest.raises(LedgerError, match="is rejected, not unknown;"):
         await ledger.resolve(row(0).key, created=1)
-    await ledger.resolve(row(0).key, resend=True)
+    await ledger.resolve(row(0).key, not_created=True)
     assert LedgerStatus.NOT_SENT == await status_of(ledger, 0)
 
 
@@ -289,7 +289,7 @@ async def test_no_other_row_is_sent_again(ledger, status):
     async with ledger.run() as run:
         await bring_to(run, 0, status)
     with pytest.raises(LedgerError, match=f"is {status}, not unknown or rejected"):
-        await ledger.resolve(row(0).key, resend=True)
+        await ledger.resolve(row(0).key, not_created=True)
     assert status == await status_of(ledger, 0)
 
 
@@ -300,10 +300,12 @@ async def test_an_id_that_no_request_has_is_a_wrong_argument(ledger, created):
         await ledger.resolve("any", created=created)
 
 
-@pytest.mark.parametrize("words", [{}, {"created": 1, "resend": True}, {"created": 0, "resend": True}])
+@pytest.mark.parametrize(
+    "words", [{}, {"created": 1, "not_created": True}, {"created": 0, "not_created": True}]
+)
 async def test_a_decision_is_one_of_two(ledger, words):
     """Neither or both is an error before anything is read."""
-    with pytest.raises(ValueError, match="either created=ID or resend=True"):
+    with pytest.raises(ValueError, match="either created=ID or not_created=True"):
         await ledger.resolve("any", **words)
 
 
@@ -343,7 +345,7 @@ async def test_entries_may_be_left_early_or_changed_on_the_way(ledger):
             await bring_to(run, number, LedgerStatus.UNKNOWN)
     async with aclosing(ledger.entries(status=LedgerStatus.UNKNOWN)) as unknown:
         async for found in unknown:
-            await ledger.resolve(found.key, resend=True)
+            await ledger.resolve(found.key, not_created=True)
             break
     assert 2 == (await ledger.counts())[LedgerStatus.UNKNOWN]
 
@@ -373,7 +375,9 @@ async def test_where_there_is_no_ledger_nothing_is_known(path, ledger):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("ask", [lambda x: x.counts(), entries_of, lambda x: x.resolve("k", resend=True)])
+@pytest.mark.parametrize(
+    "ask", [lambda x: x.counts(), entries_of, lambda x: x.resolve("k", not_created=True)]
+)
 async def test_reading_makes_no_ledger(path, ledger, ask):
     """A mistyped name is an error that says so, and leaves no file."""
     with pytest.raises(LedgerError, match=r"there is no ledger at .*autumn\.db: name the file"):

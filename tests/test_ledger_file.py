@@ -37,7 +37,7 @@ USES = [
     read_entries,
     lambda ledger: ledger.counts(),
     lambda ledger: ledger.known(["key"]),
-    lambda ledger: ledger.resolve("key", resend=True),
+    lambda ledger: ledger.resolve("key", not_created=True),
 ]
 
 

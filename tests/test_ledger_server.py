@@ -414,7 +414,7 @@ def test_entries_counts_and_decisions_work_while_a_run_is_on(url):
     async def use():
         ledger = Ledger(url)
         assert {} == await ledger.known([row(0).key])
-        for ask in (ledger.counts(), ledger.resolve("k", resend=True)):
+        for ask in (ledger.counts(), ledger.resolve("k", not_created=True)):
             with pytest.raises(LedgerError, match=r"there is no ledger at postgresql://127\.0\.0\.1:"):
                 await ask
         async with ledger.run() as run:
@@ -424,7 +424,7 @@ def test_entries_counts_and_decisions_work_while_a_run_is_on(url):
                 await run.finished(row(number).key, LedgerStatus.UNKNOWN, attempts=1)
             unknown = [entry.row_index async for entry in ledger.entries(status=LedgerStatus.UNKNOWN)]
             assert [3, 7] == unknown
-            await ledger.resolve(row(3).key, resend=True)
+            await ledger.resolve(row(3).key, not_created=True)
             assert (await run.claim(rows(3)))[row(3).key].may_be_sent
             everything = [entry.row_index async for entry in ledger.entries()]
             assert list(range(1500)) == everything
@@ -755,7 +755,7 @@ def test_one_that_was_created_is_not_sent_again_though_a_person_said_so(url, end
                 await row.about_to_send()
                 sent.append(row.key)
                 await end_leases()
-                await Ledger(url).resolve(row.key, resend=True)
+                await Ledger(url).resolve(row.key, not_created=True)
                 return created(7)
 
             with pytest.raises(LedgerError) as raised:

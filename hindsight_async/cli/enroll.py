@@ -74,14 +74,14 @@ def _advice(shown_ledger: str | None) -> dict[OutcomeStatus, str]:
         OutcomeStatus.REJECTED: f"""\
 correct them in the file. Those whose contact, sequence and
 deal stay the same are sent again only after
-{resolve} --resend""",
+{resolve} --not-created""",
         OutcomeStatus.NOT_SENT: "safe to run again: the same command sends these alone",
         OutcomeStatus.UNKNOWN: f"""\
 they may have been emailed: look them up in Hindsight, then,
 for each,
 {resolve} --created ID
 or, where nothing was created,
-{resolve} --resend""",
+{resolve} --not-created""",
         OutcomeStatus.CLAIMED: """\
 another run with this ledger is at them; should it end
 before its time, run this again""",
@@ -96,6 +96,7 @@ def enroll(
     interview_type: str | None = None,
     ledger_at: Annotated[str | None, Parameter(name="--ledger")] = None,
     no_ledger: Annotated[bool, Flag] = False,
+    store_contexts: Annotated[bool, Flag] = False,
     plan: Plan | None = None,
     map_: MapOption = [],  # noqa: B006  never altered
     context: str | None = None,
@@ -122,6 +123,8 @@ def enroll(
         processes that share the work, postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE. Else a file beside the input.
     no_ledger
         Remember nothing: what is run again is sent again.
+    store_contexts
+        Remember each contact's context in the ledger too, so that update --merge can add to it.
     plan
         The organisation's tier; else HINDSIGHT_PLAN.
     map_
@@ -138,10 +141,10 @@ def enroll(
         Do not ask before many people are emailed.
 
     """
-    if sequence is not None and interview_type is not None:
-        return refuse("give --sequence (it emails) or --interview-type (it makes links), not both")
-    if ledger_at is not None and no_ledger:
-        return refuse("give --ledger, which says where it is, or --no-ledger; not both")
+    if mistake := _contradiction(
+        (sequence, interview_type), (ledger_at, store_contexts), no_ledger=no_ledger
+    ):
+        return refuse(mistake)
     if not dry_run:
         read_access()  # which complains before anything is read or asked
     if no_ledger:
@@ -155,7 +158,7 @@ def enroll(
             context=parse_context(context),
         )
         location = None if no_ledger else ledger_at or _location_beside(file, rows.columns, dry_run=dry_run)
-        ledger = None if location is None else Ledger(location)
+        ledger = None if location is None else Ledger(location, store_contexts=store_contexts)
         shown = None if location is None else without_password(location)
         preflight = asyncio.run(_check(rows, ledger, shown))
         if preflight.bad and not skip_invalid:
@@ -176,6 +179,20 @@ def enroll(
     if shown != location and (code == ExitCode.INTERRUPTED or progress.counts.keys() & _RESOLVED_BY_COMMAND):
         say(_WHAT_STARS_MEAN)
     return code
+
+
+def _contradiction(
+    asked: tuple[str | None, str | None], of_ledger: tuple[str | None, bool], *, no_ledger: bool
+) -> str | None:
+    """Say which two options exclude each other, None where none do."""
+    ledger_at, store_contexts = of_ledger
+    if None not in asked:
+        return "give --sequence (it emails) or --interview-type (it makes links), not both"
+    if no_ledger and ledger_at is not None:
+        return "give --ledger, which says where it is, or --no-ledger; not both"
+    if no_ledger and store_contexts:
+        return "give --store-contexts, which keeps them in the ledger, or --no-ledger; not both"
+    return None
 
 
 def _may_be_emailed(people: int, *, from_stdin: bool) -> bool:

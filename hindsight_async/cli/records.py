@@ -1,4 +1,4 @@
-"""`get`, `ledger show` and `ledger resolve`: what there is, and what a person knows better."""
+"""`get`, `ledger show`, `ledger resolve` and `ledger forget`: what there is, and what a person knows better."""
 
 import asyncio
 import sys
@@ -10,8 +10,8 @@ import attrs
 from cyclopts import App
 
 from hindsight_async.cli.file_arguments import Flag
-from hindsight_async.cli.terminal import ExitCode, refuse, say
-from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
+from hindsight_async.cli.terminal import ExitCode, counted, refuse, say
+from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, LedgerEntry, LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.errors import HindsightError, LedgerError
 from hindsight_async.rate import Plan
@@ -22,7 +22,10 @@ from hindsight_async.session import HindsightSession
 SHORTEST_KEY = 6
 """How many characters of a key must be given, so that no slip resolves another row."""
 
-ledger_app = App(name="ledger", help="Look into a ledger, or say what became of a row.")
+_RESOLVABLE = f"{', '.join(MAY_BE_RESENT[:-1])} or {MAY_BE_RESENT[-1]}"
+"""What `resolve` looks through, in words."""
+
+ledger_app = App(name="ledger", help="Look into a ledger, say what became of a row, or forget a person.")
 
 
 def get(*ids: int, plan: Plan | None = None) -> int:
@@ -64,9 +67,9 @@ def resolve(
     /,
     *,
     created: int | None = None,
-    resend: Annotated[bool, Flag] = False,
+    not_created: Annotated[bool, Flag] = False,
 ) -> int:
-    """Say what became of a row whose outcome is unknown, or have a rejected one sent again.
+    """Say what became of a row whose outcome is unknown, or have one sent that is rejected, duplicate or expired.
 
     Parameters
     ----------
@@ -76,11 +79,29 @@ def resolve(
         The row's key, or enough of its beginning.
     created
         It was created, with this interview request id.
-    resend
-        It was not, or may be sent again.
+    not_created
+        It was not: the next run sends it.
 
     """
-    return _with_ledger(_resolve(Ledger(ledger), key, created, resend=resend))
+    return _with_ledger(_resolve(Ledger(ledger), key, created, not_created=not_created))
+
+
+@ledger_app.command
+def forget(ledger: str, address: str, /) -> int:
+    """Remove what a ledger knows of a person: address, requests, texts of keys, and context.
+
+    What stays is a hash of the address, so that they are not emailed again for the same interviews; whoever knows the
+    address can tell by it that they are here. Input files, results and backups are not touched.
+
+    Parameters
+    ----------
+    ledger
+        The ledger's file, or its database's URL.
+    address
+        The person's email address.
+
+    """
+    return _with_ledger(_forget(Ledger(ledger), address))
 
 
 async def _get(ids: tuple[int, ...], hindsight: HindsightSession) -> int:
@@ -135,18 +156,38 @@ def _cells(entry: LedgerEntry) -> tuple[object, ...]:
     )
 
 
-async def _resolve(ledger: Ledger, beginning: str, created: int | None, *, resend: bool) -> int:
+async def _resolve(ledger: Ledger, beginning: str, created: int | None, *, not_created: bool) -> int:
     if len(beginning) < SHORTEST_KEY:
         return refuse(f"give at least {SHORTEST_KEY} characters of the key")
     keys = [
         entry.key
-        for status in (LedgerStatus.UNKNOWN, LedgerStatus.REJECTED)
+        for status in MAY_BE_RESENT
         async for entry in ledger.entries(status=status)
         if entry.key.startswith(beginning)
     ]
     if len(keys) != 1:
-        found = f"{len(keys)} unknown or rejected rows have" if keys else "no unknown or rejected row has"
+        found = f"{len(keys)} {_RESOLVABLE} rows have" if keys else f"no {_RESOLVABLE} row has"
         return refuse(f"{found} a key that begins with {beginning}")
-    await ledger.resolve(keys[0], created=created, resend=resend)
-    say("resolved: it will be sent by the next run" if resend else f"resolved: created as {created}")
+    await ledger.resolve(keys[0], created=created, not_created=not_created)
+    say("resolved: it will be sent by the next run" if not_created else f"resolved: created as {created}")
+    return ExitCode.DONE
+
+
+async def _forget(ledger: Ledger, address: str) -> int:
+    forgotten = await ledger.forget(address)
+    if not forgotten.rows + forgotten.contexts:
+        say("nothing removed: no row of this address")
+        return ExitCode.DONE
+    removed = (
+        counted(forgotten.addresses, "address", "addresses"),
+        counted(forgotten.requests, "request"),
+        counted(forgotten.caller_keys, "key's text", "keys' texts"),
+        counted(forgotten.contexts, "context"),
+    )
+    say(f"removed from {counted(forgotten.rows, 'row')}: {', '.join(removed)}")
+    if forgotten.expired:
+        say(f"{counted(forgotten.expired, 'row')} still to be sent: not sent any more")
+    if not forgotten.vacuumed:
+        say("the database has not let go of the removed bytes yet: it does so by its next VACUUM")
+    say("what stays is a hash of the address, by which the same interviews are not sent again")
     return ExitCode.DONE

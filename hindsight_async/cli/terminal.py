@@ -62,9 +62,9 @@ def harmless(text: str) -> str:
     return "".join(part if part in {"\n", "\t"} else escaped(part) for part in re.split(r"([\n\t])", text))
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return `1 row`, `2 rows`."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def refuse(text: str) -> ExitCode:

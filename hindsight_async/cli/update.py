@@ -1,18 +1,23 @@
-"""`update`: the changes of a file, at plan speed, once a person has agreed to what they overwrite."""
+"""`update`: the changes of a file, at plan speed, once a person has agreed to what they overwrite.
+
+With `--merge` notes are merged into those that a ledger remembers; a row of whose contact it remembers none is a bad row.
+"""
 
 import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 from attrs import define, field
+from cyclopts import Parameter
 
 from hindsight_async.call.access import read_access
 from hindsight_async.call.codec import encode
-from hindsight_async.cli.contacts import BadRow, UpdateRow, read_updates
+from hindsight_async.cli.contacts import BadRow, CheckedRows, UpdateRow, read_updates
 from hindsight_async.cli.file_arguments import (
     STDIN,
     FileArgument,
@@ -28,6 +33,7 @@ from hindsight_async.cli.progress import RunProgress
 from hindsight_async.cli.results import ResultsFile
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.input import SeenKeys
+from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.rate import Plan, plan_or_default
 from hindsight_async.redaction import json_text
@@ -61,15 +67,44 @@ class _Changes:
     """How many of `to_send` overwrite a field, by its name."""
     first: list[UpdateRow] = field(factory=list[UpdateRow])
     """The first REQUESTS_SHOWN that would go out."""
+    merges: bool = False
+    """Whether notes are merged into what the ledger remembers."""
 
     def __str__(self) -> str:
         lost = [
-            f"  {self.fields[name]:>7,}  {labels[self.fields[name] > 1]}"
+            f"  {self.fields[name]:>7,}  {labels[self.fields[name] > 1]}{self._how(name)}"
             for name, labels in _OVERWRITTEN.items()
             if self.fields[name]
         ]
         updates = f"This updates {counted(self.to_send, 'interview')} and overwrites"
         return "\n".join([updates, *lost, "Hindsight keeps no old values."])
+
+    def _how(self, name: str) -> str:
+        return ", merged with what the ledger remembers" * (self.merges and name == "contact_context")
+
+
+@define
+class _MergeableRows:
+    """The rows of a file, of which those are bad that would merge into nothing."""
+
+    rows: CheckedRows[UpdateRow]
+    remembered: Collection[int]
+    """The interviews whose contact's context the ledger remembers."""
+
+    def __iter__(self) -> Iterator[UpdateRow | BadRow]:
+        for row in self.rows:
+            if (
+                isinstance(row, BadRow)
+                or row.update.contact_context is None
+                or row.interview_request_id in self.remembered
+            ):
+                yield row
+            else:
+                problem = (
+                    f"the ledger remembers no context of the contact of interview {row.interview_request_id}:"
+                    " nothing to merge into"
+                )
+                yield BadRow(line=row.line, cells=row.cells, problem=problem)
 
 
 def update(
@@ -79,6 +114,8 @@ def update(
     plan: Plan | None = None,
     map_: MapOption = [],  # noqa: B006  never altered
     context: str | None = None,
+    merge: Annotated[bool, Flag] = False,
+    ledger_at: Annotated[str | None, Parameter(name="--ledger")] = None,
     output: Path | None = None,
     skip_invalid: Annotated[bool, Flag] = False,
     dry_run: Annotated[bool, Flag] = False,
@@ -99,6 +136,10 @@ def update(
         Which column feeds a field: objective="Next Question". May be given several times.
     context
         The columns that make up the contact's context, separated by commas; or rest.
+    merge
+        Merge the context into the one that --ledger remembers of the contact, instead of overwriting it.
+    ledger_at
+        For --merge: the ledger that enroll --store-contexts, or a program, has filled; a file or a database's URL.
     output
         Where to write the results, .csv or .jsonl; else stdout.
     skip_invalid
@@ -109,11 +150,17 @@ def update(
         Do not ask before anything is overwritten.
 
     """
+    if merge is not (ledger_at is not None):
+        return refuse("give --merge and --ledger together: contexts are merged into what a ledger remembers")
+    ledger = None if ledger_at is None else Ledger(ledger_at, store_contexts=True)
     if not dry_run:
         read_access()  # which complains before anything is read or asked
     with open_copy(file) as source:
-        rows = read_updates(source, mapping=parse_mapping(map_), context=parse_context(context))
-        changes = _check(rows)
+        checked = read_updates(source, mapping=parse_mapping(map_), context=parse_context(context))
+        rows = (
+            checked if ledger is None else _MergeableRows(checked, asyncio.run(_remembered(checked, ledger)))
+        )
+        changes = _check(rows, merges=merge)
         if changes.bad and not skip_invalid:
             return refuse_bad_rows(changes.bad)
         if dry_run:
@@ -122,16 +169,23 @@ def update(
         hindsight = HindsightSession(plan=plan)
         if changes.to_send and not yes and not confirm(str(changes), from_stdin=file == STDIN):
             return refuse("nothing was sent")
-        results = ResultsFile(output, rows.columns, apart_from=[Path(file)])
+        ledger_files = () if ledger is None else ledger.files
+        results = ResultsFile(output, checked.columns, apart_from=[Path(file), *ledger_files])
         progress = RunProgress(changes.to_send + changes.duplicates)
         file_run = FileRun[UpdateRow, Any](
             rows, lambda row: (row.interview_request_id, row.update), results, _ADVICE, progress
         )
-        return asyncio.run(_run(file_run, hindsight))
+        return asyncio.run(_run(file_run, hindsight, ledger))
 
 
-def _check(rows: Iterable[UpdateRow | BadRow]) -> _Changes:
-    changes = _Changes()
+async def _remembered(rows: Iterable[UpdateRow | BadRow], ledger: Ledger) -> Collection[int]:
+    """Return the interviews of a file whose contact's context the ledger remembers."""
+    ids = (row.interview_request_id for row in rows if isinstance(row, UpdateRow))
+    return await ledger.interviews_remembered(set(ids))
+
+
+def _check(rows: Iterable[UpdateRow | BadRow], *, merges: bool) -> _Changes:
+    changes = _Changes(merges=merges)
     with SeenKeys() as seen:
         for index, row in enumerate(rows):
             if isinstance(row, BadRow):
@@ -157,6 +211,10 @@ def _show_dry_run(changes: _Changes, limit: int) -> None:
     )
 
 
-async def _run(file_run: FileRun[UpdateRow, Any], hindsight: HindsightSession) -> int:
-    async with hindsight:
-        return await file_run.run(hindsight, hindsight.interviews.update_many)
+async def _run(file_run: FileRun[UpdateRow, Any], hindsight: HindsightSession, ledger: Ledger | None) -> int:
+    async with AsyncExitStack() as opened:
+        run = None if ledger is None else await opened.enter_async_context(ledger.run())
+        await opened.enter_async_context(hindsight)
+        return await file_run.run(
+            hindsight, lambda updates: hindsight.interviews.update_many(updates, merge_into=run)
+        )

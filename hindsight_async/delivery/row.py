@@ -29,6 +29,7 @@ from hindsight_async.errors import (
 )
 
 if TYPE_CHECKING:
+    from hindsight_async.delivery.ledger.contexts import Context
     from hindsight_async.delivery.ledger.run import LedgerRun
 
 Request = TypeVar("Request")
@@ -43,6 +44,10 @@ IN_HAND_SECONDS: Final = 5.0
 
 def _kept_in_no_ledger(*_: object) -> NoReturn:
     raise TypeError("rows of this kind are kept in no ledger")
+
+
+def _has_no_context(_: object) -> None:
+    return None
 
 
 @frozen(kw_only=True)
@@ -63,6 +68,9 @@ class RowKind(Generic[Request, Response]):
 
     kept_of: Callable[[Response], Mapping[str, Any]] = _kept_in_no_ledger
     """Returns what the ledger keeps of a response beside its id, by the names of LedgerEntry."""
+
+    context_of: Callable[[Request], "Context | None"] = _has_no_context
+    """Returns the contact's notes that a request sets, None where it leaves them as they are."""
 
     earlier_response: Callable[[LedgerEntry], Response] = _kept_in_no_ledger
     """Returns the response of an earlier call, as far as the ledger kept it."""
@@ -140,7 +148,7 @@ class Row(Generic[Request, Response]):
             return
         kept: Mapping[str, Any] = {} if outcome.error is None else kept_of(outcome.error)
         if outcome.response is not None:
-            kept = self.kind.kept_of(outcome.response)
+            kept = {**self.kind.kept_of(outcome.response), "context": self.kind.context_of(self.request)}
         kept = {**kept, **self.kept_beside(outcome)}
         try:
             await self.ledger.finished(
@@ -206,7 +214,7 @@ class Row(Generic[Request, Response]):
             return self.ends_as(
                 OutcomeStatus.ALREADY_DONE, response=made, interview_request_id=entry.interview_request_id
             )
-        is_over = entry.status is LedgerStatus.REJECTED
+        is_over = entry.status in {LedgerStatus.REJECTED, LedgerStatus.DUPLICATE, LedgerStatus.EXPIRED}
         status = OutcomeStatus.ALREADY_DONE if is_over else OutcomeStatus.UNKNOWN
         return self.ends_as(status, error=error_of(entry, self.request))
 

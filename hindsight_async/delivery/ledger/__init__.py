@@ -2,8 +2,13 @@
 
     entries         the statuses and which of them may be sent; what goes in and what comes out
     kept_errors     what is kept of an error, and the error that a later call raises from it
-    ledger          opening one by a path or a URL, reading it, resolving what is unknown
+    ledger          opening one by a path or a URL, reading it, resolving what is unknown, forgetting a person
     run             a ledger while a run has it: rows claimed, marked, finished
+    contexts        the contexts that the API accepted last, to be merged into
+    forgetting      what it takes to forget a person
+    queue_run       what a queue does in a run
+    queue_rows      rows with a body: stored, due, paused
+    queue_from_outside  what is done to a queue without sending from it
     group_commit    concurrent writes that share one transaction
     run_connection  a run's connection, opened anew where the database was away, and what was lost on it
     tables          tables and statements

@@ -9,7 +9,7 @@ rejected   the API said no                                        once a person 
 not_sent   nothing left, or provably nothing came of what did     by whoever has claimed it
 unknown    it left, and no answer said what became of it          once a person says so (`Ledger.resolve`)
 duplicate  the person was asked before, and is not to be again    once a person says so (`Ledger.resolve`)
-expired    it was queued for longer than its queue allows         once a person says so (`Ledger.resolve`)
+expired    it was queued too long, or its person was forgotten    once a person says so (`Ledger.resolve`)
 
 With which of them a call that failed ends its row, `delivery.outcomes.status_of` says. In a database a run that was
 wrongly taken for dead, and so left a row `unknown`, may still say what became of it, also that nothing did (`leases`).
@@ -45,7 +45,7 @@ class LedgerStatus(enum.StrEnum):
     DUPLICATE = enum.auto()
     """Not sent: the person has another interview within the time that `once_per_contact_within` gives."""
     EXPIRED = enum.auto()
-    """Not sent: it was queued for longer than the queue's `max_age`."""
+    """Not sent: it was queued for longer than the queue's `max_age`, or its person was forgotten meanwhile."""
 
     @property
     def may_be_sent(self) -> bool:
@@ -157,3 +157,27 @@ class LedgerEntry:
     def may_be_sent(self) -> bool:
         """Whether whoever claimed the row may send it."""
         return self.status.may_be_sent and not self.in_hand
+
+
+@frozen(kw_only=True)
+class Forgotten:
+    """What was removed of a person (`Ledger.forget`), as numbers."""
+
+    rows: int
+    """Rows of theirs, all of which stay, without what names them."""
+
+    addresses: int
+    requests: int
+    """Bodies that a queue kept."""
+
+    caller_keys: int
+    """Texts of keys of the caller's own."""
+
+    contexts: int
+    """Contexts that were remembered."""
+
+    expired: int
+    """Rows that were still to be sent, and are not any more."""
+
+    vacuumed: bool = True
+    """Whether the database has let go of the removed bytes; False where PostgreSQL could not do so now."""

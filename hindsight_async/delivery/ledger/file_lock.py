@@ -109,10 +109,11 @@ class SqliteRunLock:
             await note_run_open(self._tables, connection, is_open=False)
 
 
-async def merge_log(connection: AsyncConnection, path: Path) -> None:
+async def merge_log(connection: AsyncConnection, path: Path, *, empty_it: bool = False) -> None:
     """Bring all that is committed into the file itself; LedgerError where another program's reading prevents it."""
+    how = "TRUNCATE" if empty_it else "FULL"
     async with connection.begin():
-        merged = await connection.exec_driver_sql("PRAGMA wal_checkpoint(FULL)")
+        merged = await connection.exec_driver_sql(f"PRAGMA wal_checkpoint({how})")
         prevented = merged.scalar_one()
     if prevented:
         raise LedgerError(f"{path}: {KEPT_LOCKED}")

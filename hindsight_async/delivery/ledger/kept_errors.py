@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from hindsight_async.call.answer import refusal_class
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
-from hindsight_async.errors import APIError, Delivery, HindsightError, OutcomeUnknownError
+from hindsight_async.errors import APIError, Delivery, HindsightError, NotSentError, OutcomeUnknownError
 from hindsight_async.redaction import LONGEST_TEXT, harmless, without_addresses
 
 _SURVEY_LINK = {"survey_url", "survey_token"}
@@ -27,7 +27,10 @@ def kept_of(error: HindsightError) -> dict[str, Any]:
 
 
 def error_of(entry: LedgerEntry, request: object) -> HindsightError:
-    """Return the error that an earlier call met: a refusal, or that its outcome is unknown."""
+    """Return the error that an earlier call met: a refusal, that it is not to be sent, or that its outcome is unknown."""
+    if entry.status in {LedgerStatus.DUPLICATE, LedgerStatus.EXPIRED}:
+        why = entry.error_message or entry.error_code or "a person can have it sent (Ledger.resolve)"
+        return NotSentError(f"the ledger has it as {entry.status}: {why}", is_earlier=True)
     if entry.status is not LedgerStatus.REJECTED:
         return OutcomeUnknownError(
             f"{entry.error_message or 'it was sent and had no answer'}; look it up, then resolve it in the ledger",

@@ -25,7 +25,9 @@ except ModuleNotFoundError as error:
         f"{error.name} is not installed: a ledger needs pip install 'hindsight-async[bulk]'", name=error.name
     ) from error
 
-from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, LedgerEntry, LedgerStatus
+from hindsight_async.delivery.ledger.contexts import interviews_remembered
+from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, Forgotten, LedgerEntry, LedgerStatus
+from hindsight_async.delivery.ledger.forgetting import Forgetting
 from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
 from hindsight_async.delivery.ledger.postgres import PostgresBackend
 from hindsight_async.delivery.ledger.run import LedgerRun
@@ -60,6 +62,8 @@ class Ledger:
             `ledger=NAME` is one of several in the database, `lease_seconds=` is how long the rows of a run that is not heard
             of stay its own, and `outage_seconds=` is how long a run waits for a database that is away.
         store_addresses: False to store a hash in place of each address from now on.
+        store_contexts: True to remember, of each contact, the context that the API accepted last, so that
+            `interviews.enrich` can merge into it. Without it nothing is added, and what is overwritten is forgotten.
         now: Returns the time as an aware datetime.
 
     Raises:
@@ -73,10 +77,12 @@ class Ledger:
         location: str | os.PathLike[str],
         *,
         store_addresses: bool = True,
+        store_contexts: bool = False,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._backend = open_backend(location)
         self.store_addresses = store_addresses
+        self._store_contexts = store_contexts
         self.now = now
 
     @property
@@ -122,6 +128,7 @@ class Ledger:
                     self._backend,
                     run_lock,
                     store_addresses=self.store_addresses,
+                    store_contexts=self._store_contexts,
                     now=self.now,
                 )
             finally:
@@ -172,31 +179,34 @@ class Ledger:
         counted = await self.with_connection(count)
         return {status: counted.get(status, 0) for status in LedgerStatus}
 
-    async def resolve(self, key: str, *, created: int | None = None, resend: bool = False) -> None:
-        """Say what a person found out about an `unknown` row: that it was created, or may be sent again.
+    async def resolve(self, key: str, *, created: int | None = None, not_created: bool = False) -> None:
+        """Say what a person found out about an `unknown` row: that it was created, or that it was not.
 
         Args:
             key: That of the row.
             created: The interview request id, from 1.
-            resend: True where it may be sent again; also of a `rejected` row, where a person corrected what the API
-                refused.
+            not_created: True where no interview was made: the next run sends it. Also of a row that is `rejected`,
+                `duplicate` or `expired`, so that it is sent all the same.
 
         Raises:
             ValueError: Not exactly one of the two is given, or `created` is below 1.
             LedgerError: The ledger has no such row, or it has another status.
 
         """
-        if (created is None) is not resend:
-            raise ValueError("give either created=ID or resend=True")
+        if (created is None) is not not_created:
+            raise ValueError("give either created=ID or not_created=True")
         if created is not None and created < 1:
             raise ValueError(f"created={created} is no interview request id: these start at 1")
-        from_statuses = MAY_BE_RESENT if resend else (LedgerStatus.UNKNOWN,)
-        status = LedgerStatus.NOT_SENT if resend else LedgerStatus.CREATED
-        tables = self._backend.tables
+        from_statuses = MAY_BE_RESENT if not_created else (LedgerStatus.UNKNOWN,)
+        status = LedgerStatus.NOT_SENT if not_created else LedgerStatus.CREATED
+        tables, now = self._backend.tables, self.now()
         values = {
             **NOTHING_SAID,
             "interview_request_id": created,
-            "finished_at": self.now(),
+            "finished_at": now,
+            "due_at": None,
+            # A body is kept for as long as it may be sent, and a queue counts its age from now on.
+            **({"planned_at": tables.anew(now)} if not_created else {"request": None}),
             **tables.release_values,
         }
 
@@ -206,7 +216,37 @@ class Ledger:
 
         await self.with_connection(move)
 
-    async def with_connection(self, work: Work[T]) -> T:
+    async def forget(self, address: str) -> Forgotten:
+        """Remove what the ledger knows of a person: address, bodies, keys' text and context.
+
+        In a file also from its free pages and its log; of what PostgreSQL keeps for a while see `forgetting`. A hash of
+        the address stays, in the rows and in their keys, which keeps the person from being emailed again for the same
+        interviews; whoever knows the address can tell by it that they are here. Rows that were still to be sent become
+        `expired`, with `forgotten` as their error code. It works while a run is on.
+
+        Args:
+            address: Theirs, in any spelling that `normalised` takes for the same.
+
+        Returns:
+            What was removed, all zeros where the ledger does not know the person.
+
+        Raises:
+            TypeError: `address` is no text.
+            ValueError: It is no email address.
+            LedgerInUseError: A request to the person is on its way; nothing was removed.
+            LedgerError: The ledger cannot be read or written; where its text says that the rows are erased, call this
+                again to clear the file of their bytes.
+
+        """
+        forgetting = Forgetting(self._backend, address)
+        await self.with_connection(forgetting.erase, forgetting.scrub)
+        return forgetting.removed
+
+    async def interviews_remembered(self, ids: Collection[int]) -> Collection[int]:
+        """Return those of some interviews, by their ids, whose contact's context is remembered."""
+        return await self.with_connection(partial(interviews_remembered, self._backend.tables, ids))
+
+    async def with_connection(self, work: Work[T], afterwards: Work[None] | None = None) -> T:
         """Do `work` in a transaction of its own, beside whatever run is on; LedgerError where there is no ledger."""
 
         async def open_and_work() -> T:
@@ -219,7 +259,10 @@ class Ledger:
                 async with aclosing(connection):
                     await self._backend.mark_abandoned(connection, self.now())
                     async with connection.begin():
-                        return await work(connection)
+                        result = await work(connection)
+                    if afterwards is not None:
+                        await afterwards(connection)
+                    return result
 
         return await to_the_end(open_and_work())
 

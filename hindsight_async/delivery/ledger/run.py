@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from attrs import evolve
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hindsight_async.delivery.ledger.contexts import Context, ContextMemory
 from hindsight_async.delivery.ledger.entries import (
     FINISHED,
     MAY_BE_SENT,
@@ -46,8 +47,11 @@ class LedgerRun:
         run_lock: RunLock,
         *,
         store_addresses: bool,
+        store_contexts: bool,
         now: Clock,
     ) -> None:
+        self.contexts = ContextMemory(group_commit, backend.tables, is_on=store_contexts, now=now)
+        """What is remembered of people's contexts."""
         self._group_commit = group_commit
         self._tables = backend.tables
         self._run_lock = run_lock
@@ -181,6 +185,7 @@ class LedgerRun:
         error_code: str | None = None,
         error_message: str | None = None,
         received: Mapping[str, Any] | None = None,
+        context: Context | None = None,
         due_at: datetime | None = None,
         pauses: int = 0,
     ) -> None:
@@ -200,6 +205,7 @@ class LedgerRun:
             error_code: Of a failure.
             error_message: Of a failure.
             received: Of a failure.
+            context: The contact's notes that the API has accepted with it, to be remembered where contexts are.
             due_at: When a queue tries it again at the soonest.
             pauses: How many pauses it has made then.
 
@@ -230,8 +236,9 @@ class LedgerRun:
         self._marked_at.pop(key, None)
         # Whoever claims it from here on is served after this is written.
         self._in_hand.discard(key)
+        finishing = self._finishing(key, status, values)
         await self._group_commit.write(
-            self._finishing(key, status, values),
+            finishing if context is None else self.contexts.along_with(finishing, key, context),
             delivery=Delivery.NOT_SENT if is_not_sent else Delivery.UNKNOWN,
             # A row that says `sending` until then is nobody's to send; any other may be by then.
             till_done=None if is_not_sent else key,
@@ -275,6 +282,12 @@ class LedgerRun:
     ) -> Work[None]:
         async def move(connection: AsyncConnection) -> None:
             if not await self._tables.move(connection, key, from_statuses, status, values, condition):
+                if await self._tables.status(connection, key) == LedgerStatus.EXPIRED:
+                    if status is LedgerStatus.NOT_SENT:
+                        return  # nor is it to be
+                    # By a person's word since it was claimed: whoever has it in hand asks again, and goes on without it.
+                    why = await self._tables.why_not_moved(connection, key, from_statuses)
+                    raise LedgerInUseError(why.args[0])
                 raise await self._run_lock.why_not_moved(connection, key, from_statuses)
 
         return move

@@ -22,6 +22,7 @@ from hindsight_async.delivery.ledger.file_lock import (
     exclusive_lock,
     is_run_open,
     mark_abandoned,
+    merge_log,
     note_run_open,
     primary_code,
 )
@@ -160,6 +161,24 @@ class SqliteBackend:
             meaning = _MEANINGS.get(primary_code(reason), "it cannot be used")
             raise LedgerError(f"{self.path}: {meaning} ({reason})") from error
 
+    async def scrub(self, connection: AsyncConnection) -> bool:
+        """Leave nothing of what was erased in the file's free pages and in its log; return that it is done.
+
+        Raises LedgerError where another program's reading or writing, or a full disk, prevents it.
+        """
+        try:
+            with self.failures():
+                async with connection.begin():
+                    # Erased bytes are overwritten at once (`secure_delete`), but pages that were rearranged before may
+                    # have copies of them. This writes all that is alive anew.
+                    await connection.exec_driver_sql("VACUUM")
+                await merge_log(connection, self.path, empty_it=True)
+        except LedgerError as error:
+            raise LedgerError(
+                f"{error.args[0]}; the rows are erased, but their bytes may be in the file until that is done again"
+            ) from error
+        return True
+
     def is_one_jobs_fault(self, error: LedgerError) -> bool:
         """Return False: what SQLite fails at (a full disk, a lock) it fails at for all that share a transaction."""
         del error
@@ -204,7 +223,9 @@ _BESIDE = ("-lock", "-wal", "-shm")
 _DURABLE = (
     "synchronous=FULL",
     "fullfsync=ON",
-)  # the second for macOS, where fsync alone does not reach the disk
+    "secure_delete=ON",
+)
+"""The second for macOS, where fsync alone does not reach the disk; the last so that what is erased is overwritten."""
 
 _MEANINGS = {
     sqlite3.SQLITE_FULL: "the disk is full: free some space, then run again",

@@ -1,6 +1,5 @@
 """The rows of a ledger: what they say, how they are stored, and the statements that read and change them."""
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from typing import Any, Final, cast
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from hindsight_async.delivery.addresses import hash_of
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.errors import LedgerError
 
@@ -119,14 +119,7 @@ class Tables:
             sa.Index(f"{prefix}interviews_in_row_order", "row_index", "key"),
             sa.Index(f"{prefix}interviews_of_a_person", "address_hash"),
         )
-        request = self.interviews.c.request
-        # Few rows have a body at a time, so that looking for what is to be sent stays quick however many there are.
-        sa.Index(
-            f"{prefix}interviews_queued",
-            self.interviews.c.due_at,
-            sqlite_where=request.is_not(None),
-            postgresql_where=request.is_not(None),
-        )
+        _index_few(prefix, self.interviews)
         self.contexts = sa.Table(
             f"{prefix}contexts",
             self.schema,
@@ -136,7 +129,7 @@ class Tables:
             sa.Column("accepted_at", Timestamp, nullable=False),
         )
         """The context of each person that the API accepted last, where they are remembered."""
-        self.entries = sa.select(*(column for column in self.interviews.c if column is not request))
+        self.entries = sa.select(*(column for column in self.interviews.c if column.name != "request"))
         """What `read` reads; to be narrowed down."""
         self.release_values: Mapping[str, Any] = {}
         """What is stored in a row that a run lets go."""
@@ -154,6 +147,11 @@ class Tables:
         await connection.execute(
             sa.update(meta).where(meta.c.name == _VERSION_NAME).values(value=meta.c.value)
         )
+
+    def anew(self, now: datetime) -> sa.ColumnElement[datetime]:
+        """Return when a row counts as planned that a person has sent again: now, where a queue is to send it."""
+        row = self.interviews.c
+        return sa.case((row.request.is_not(None), sa.literal(now, row.planned_at.type)), else_=row.planned_at)
 
     async def note_version(self, connection: AsyncConnection) -> None:
         """Write down whose tables these are, and of which version; no harm where it is there."""
@@ -274,13 +272,22 @@ def _interview_columns() -> list[sa.Column[Any]]:
     ]
 
 
+def _index_few(prefix: str, interviews: sa.Table) -> None:
+    """Find quickly what few rows have, however many there are: a body that is to be sent, an interview that was made."""
+    for name, column, is_there in (
+        ("queued", interviews.c.due_at, interviews.c.request.is_not(None)),
+        ("made", interviews.c.interview_request_id, interviews.c.interview_request_id.is_not(None)),
+    ):
+        sa.Index(f"{prefix}interviews_{name}", column, sqlite_where=is_there, postgresql_where=is_there)
+
+
 def planned(row: LedgerRow, planned_at: datetime, *, store_address: bool) -> dict[str, Any]:
     """Return the stored values of a row that was not seen before."""
     return {
         "key": row.key,
         "row_index": row.row_index,
         "contact_email": row.contact_email if store_address else None,
-        "address_hash": hashlib.sha256(row.contact_email.encode()).hexdigest(),
+        "address_hash": hash_of(row.contact_email),
         "sequence_id": row.sequence_id,
         "interview_type_id": row.interview_type_id,
         "deal_id": row.deal_id,

@@ -15,8 +15,6 @@ from hindsight_async.resources.interviews.models import (
     CreateInterviewFields,
     Interview,
     UpdatedInterview,
-    UpdateInterview,
-    UpdateInterviewFields,
 )
 from hindsight_async.resources.interviews.poll_schedule import Pace
 from hindsight_async.resources.interviews.queueing import InterviewQueues
@@ -25,11 +23,15 @@ from hindsight_async.resources.interviews.rows import (
     CREATES,
     UPDATES,
     Update,
-    checked_id,
     of_type,
     request_of,
 )
-from hindsight_async.resources.interviews.waiting import InterviewWaits
+from hindsight_async.resources.interviews.updates import (
+    COLLECTION,
+    InterviewUpdates,
+    checked_ledger,
+    item_path,
+)
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -37,23 +39,14 @@ if TYPE_CHECKING:
     from hindsight_async.delivery.ledger.ledger import Ledger
     from hindsight_async.delivery.ledger.run import LedgerRun
 
-_COLLECTION = "/interviews"
-
 _CREATE = Endpoint(method="POST", route="POST /interviews", reply_type=CreatedInterview, repeatable=False)
 _GET = Endpoint(method="GET", route="GET /interviews/{id}", reply_type=Interview, repeatable=True)
-_UPDATE = Endpoint(
-    method="PATCH",
-    route="PATCH /interviews/{id}",
-    reply_type=UpdatedInterview,
-    repeatable=True,
-    status_suffices=True,
-)
 
 BULK_ROW_SECONDS = 3600.0
 """The deadline of a row of a bulk run, where the session's own is shorter: rows are there to wait."""
 
 
-class Interviews(InterviewWaits, InterviewQueues):
+class Interviews(InterviewUpdates, InterviewQueues):
     """Create, read and update interviews, and wait for them; reached as `session.interviews`.
 
     Args:
@@ -122,15 +115,9 @@ class Interviews(InterviewWaits, InterviewQueues):
             HindsightError: As from `create`. Where `delivery` is NOT_SENT the next call sends it.
 
         """
-        from hindsight_async.delivery.ledger.run import LedgerRun  # noqa: PLC0415  needs the extra `bulk`
-
-        if not isinstance(ledger, LedgerRun):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
-                f"ledger must be a LedgerRun, as Ledger.run() opens it, not {type(ledger).__name__}"
-            )
         deadline = self._executor.deadline
         return await deliver_once(
-            CREATES, request, ledger,
+            CREATES, request, checked_ledger(ledger),
             lambda request, hooks: self._create(request, "interactive", deadline, hooks),
         )  # fmt: skip
 
@@ -152,37 +139,8 @@ class Interviews(InterviewWaits, InterviewQueues):
 
         """
         known = {"interview_request_id": interview_request_id}
-        call = Call(_GET, _item_path(interview_request_id), known=known)
+        call = Call(_GET, item_path(interview_request_id), known=known)
         return await self._executor.run(call, lane="interactive", deadline=self._executor.deadline)
-
-    @overload
-    async def update(self, interview_request_id: int, request: UpdateInterview) -> UpdatedInterview: ...
-    @overload
-    async def update(
-        self, interview_request_id: int, **fields: Unpack[UpdateInterviewFields]
-    ) -> UpdatedInterview: ...
-    async def update(
-        self, interview_request_id: int, request: UpdateInterview | None = None, **fields: Any
-    ) -> UpdatedInterview:
-        """Replace the contact's notes or name, or this interview's objective (page update-interview).
-
-        Args:
-            interview_request_id: From 0.
-            request: What to change.
-            **fields: In its place, what UpdateInterview takes: `update(4821, objective=...)`.
-
-        Returns:
-            What was updated.
-
-        Raises:
-            TypeError: An argument is of another type, or a request and fields are given.
-            ValueError: The id is negative, or a field has a value that the API would refuse.
-            HindsightError: It was not updated; where `delivery` is UNKNOWN it may have been, and doing it again does no
-                harm.
-
-        """
-        request = request_of(UpdateInterview, request, fields)
-        return await self._update((interview_request_id, request), "interactive", self._executor.deadline)
 
     def create_many(
         self,
@@ -226,6 +184,7 @@ class Interviews(InterviewWaits, InterviewQueues):
         self,
         updates: Iterable[Update] | AsyncIterable[Update],
         *,
+        merge_into: "LedgerRun | None" = None,
         abort_after_failures: int = DEFAULT_ABORT_AFTER_FAILURES,
     ) -> BulkRun[Update, UpdatedInterview]:
         """Make each `(interview_request_id, UpdateInterview)` change, like `create_many`.
@@ -234,19 +193,24 @@ class Interviews(InterviewWaits, InterviewQueues):
 
         Args:
             updates: Interview request ids, each with what to change.
+            merge_into: An open ledger that remembers contexts: each `contact_context` is merged into what it remembers, as
+                by `enrich`, and a row of whose contact it remembers none is not sent. None to overwrite.
             abort_after_failures: How many rows, at least 1.
 
         Returns:
             The run, to be entered with `async with` and iterated inside that block.
 
         Raises:
+            TypeError: `merge_into` is another thing.
             ValueError: `abort_after_failures` is below 1.
 
         """
+        if merge_into is not None:
+            checked_ledger(merge_into)
         return BulkRun(
             updates,
             UPDATES,
-            lambda update, hooks: self._update(update, "bulk", self._row_deadline, hooks),
+            lambda update, hooks: self._update_row(update, self._row_deadline, hooks, merge_into),
             open_session=self._executor.open,
             ledger=None,
             max_in_flight=self._max_in_flight,
@@ -257,7 +221,7 @@ class Interviews(InterviewWaits, InterviewQueues):
         self, interview_request_id: int, deadline: float, on_reply: Callable[[Reply], object]
     ) -> Awaitable[Interview]:
         known = {"interview_request_id": interview_request_id}
-        call = Call(_GET, _item_path(interview_request_id), known=known, on_reply=on_reply)
+        call = Call(_GET, item_path(interview_request_id), known=known, on_reply=on_reply)
         return self._executor.run(call, lane="bulk", deadline=deadline)
 
     @property
@@ -272,22 +236,9 @@ class Interviews(InterviewWaits, InterviewQueues):
         deadline: float | None,
         hooks: SendHooks | None = None,
     ) -> Awaitable[CreatedInterview]:
-        call = Call(_CREATE, _COLLECTION, encode(of_type(request, CreateInterview)), request)
+        call = Call(_CREATE, COLLECTION, encode(of_type(request, CreateInterview)), request)
         self._guard.check(request.contact_email, _CREATE.method, call.path)
         return self._executor.run(call, lane=lane, deadline=deadline, hooks=hooks)
-
-    def _update(
-        self, update: Update, lane: Lane, deadline: float | None, hooks: SendHooks | None = None
-    ) -> Awaitable[UpdatedInterview]:
-        interview_request_id, request = update
-        path = _item_path(interview_request_id)
-        body = encode(of_type(request, UpdateInterview))
-        call = Call(_UPDATE, path, body, request, {"interview_request_id": interview_request_id})
-        return self._executor.run(call, lane=lane, deadline=deadline, hooks=hooks)
-
-
-def _item_path(interview_request_id: int) -> str:
-    return f"{_COLLECTION}/{checked_id(interview_request_id)}"
 
 
 def _ledger_at(ledger: "Ledger | str | PathLike[str]") -> "Ledger":

@@ -5,6 +5,7 @@ from typing import Any, TypeVar, cast
 
 from attrs import asdict, fields_dict
 
+from hindsight_async.delivery.addresses import normalised
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.delivery.row import RowKind
@@ -15,7 +16,7 @@ from hindsight_async.resources.interviews.models import (
     UpdatedInterview,
     UpdateInterview,
 )
-from hindsight_async.resources.interviews.recipients import caller_key_hash, interview_key, normalised
+from hindsight_async.resources.interviews.recipients import caller_key_hash, interview_key
 
 T = TypeVar("T")
 
@@ -90,6 +91,7 @@ CREATES = RowKind[CreateInterview, CreatedInterview](
     id_of=lambda created: created.interview_request_id,
     ledger_row=_ledger_row,
     kept_of=_kept_of,
+    context_of=lambda request: request.contact_context,
     earlier_response=_created_earlier,
     key_for=caller_key_hash,
     body_of=_body_of,
