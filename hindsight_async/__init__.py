@@ -44,11 +44,14 @@ nowhere else. Inside, in reading order:
         bulk.py                 a run of many: reads, plans, sends by a fixed set of workers
         input.py                its rows as they come in, and which stood in it before
         row.py                  one row on its way to its verdict
+        keys.py                 a caller's own keys, and their hashes
         outcomes.py             the verdict on a row, and which verdicts end the run
         ledger/                 what was about to be sent and what became of it, on disk
             entries.py          what is known of a row, and which rows may be sent
             ledger.py           opening one, reading it, resolving what is unknown
             run.py              rows claimed, marked before they leave, and finished
+            claims.py           which claimed rows are new, free again, or held back
+            arguments.py        what calls take as `ledger=`
             kept_errors.py      what is kept of an error, to be raised again
             group_commit.py     concurrent writes that share one transaction
             tables.py           the tables and their statements

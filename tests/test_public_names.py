@@ -19,8 +19,9 @@ PACKAGE = Path(hindsight_async.__file__).parent
 FOR_USERS = {"hindsight_async", "hindsight_async.emulator", "hindsight_async.testing"}
 ON_FIRST_USE = {"Ledger": "bulk", "LedgerRun": "bulk", "RedisBudget": "redis"}
 
-NOT_FOR_USERS = {"BudgetClient", "Timing", "Budget"}
-"""What a session asks of its budget, the seconds that tests make shorter, and what both budgets have in common."""
+NOT_FOR_USERS = {"BudgetClient", "Timing", "Budget", "HasLedgerRun"}
+"""What a session asks of its budget, the seconds that tests make shorter, and what both budgets, and those that have a
+ledger open, have in common."""
 
 MADE_BY_US = {
     "BulkRun",

@@ -4,6 +4,8 @@
     kept_errors    what is kept of an error, and the error that a later call raises from it
     ledger         opening one by a path or a URL, reading it, resolving what is unknown
     run            a ledger while a run has it: rows claimed, marked, finished
+    claims         what a claim decides of rows that nobody else has
+    arguments      what calls take as `ledger=`
     group_commit   concurrent writes that share one transaction
     tables         tables and statements
     sqlite         `SqliteBackend`: the file, how it comes to be, what makes it durable, what its failures mean

@@ -24,6 +24,7 @@ except ModuleNotFoundError as error:
         f"{error.name} is not installed: a ledger needs pip install 'hindsight-async[bulk]'", name=error.name
     ) from error
 
+from hindsight_async.delivery.keys import caller_key_hash, stored_key
 from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, LedgerEntry, LedgerStatus
 from hindsight_async.delivery.ledger.group_commit import Backend, GroupCommit, Work
 from hindsight_async.delivery.ledger.postgres import PostgresBackend
@@ -122,15 +123,18 @@ class Ledger:
         """Return what the ledger knows of some rows.
 
         Args:
-            keys: Those of the rows.
+            keys: Those of the rows, or the callers' own.
 
         Returns:
-            The entries by key, of those that it has; none where there is no ledger yet.
+            The entries by what was asked for, of those that it has; none where there is no ledger yet.
 
         """
         if not await self._backend.exists():
             return {}
-        return await self._with_connection(lambda connection: self._backend.tables.known(connection, keys))
+        either = {*keys, *map(caller_key_hash, keys)}
+        found = await self._with_connection(lambda connection: self._backend.tables.known(connection, either))
+        named = {key: found.get(stored_key(key, found)) for key in keys}
+        return {key: entry for key, entry in named.items() if entry is not None}
 
     async def entries(self, *, status: LedgerStatus | None = None) -> AsyncIterator[LedgerEntry]:
         """Yield every entry in the order of their row index.
@@ -167,7 +171,7 @@ class Ledger:
         """Say what a person found out about an `unknown` row: that it was created, or may be sent again.
 
         Args:
-            key: That of the row.
+            key: That of the row, or the caller's own.
             created: The interview request id, from 1.
             resend: True where it may be sent again; also of a `rejected` row, where a person corrected what the API
                 refused.
@@ -192,8 +196,9 @@ class Ledger:
         }
 
         async def move(connection: AsyncConnection) -> None:
-            if not await tables.move(connection, key, from_statuses, status, values):
-                raise await tables.why_not_moved(connection, key, from_statuses)
+            of_row = stored_key(key, await tables.known(connection, [key, caller_key_hash(key)]))
+            if not await tables.move(connection, of_row, from_statuses, status, values):
+                raise await tables.why_not_moved(connection, of_row, from_statuses)
 
         await self._with_connection(move)
 

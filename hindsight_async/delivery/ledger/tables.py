@@ -140,12 +140,15 @@ class Tables:
         """What `read` reads; to be narrowed down."""
         self.release_values: Mapping[str, Any] = {}
         """What is stored in a row that a run lets go."""
+        self.is_held: sa.ColumnElement[bool] = sa.false()
+        self.is_forsaken: sa.ColumnElement[bool] = sa.false()
+        """Whether a living run, or a dead one, has claimed a row and not let it go, as far as the row says so."""
         if shared:
             self.interviews.append_column(sa.Column("holder", sa.Text))
 
-    def among(self, keys: Collection[str]) -> sa.ColumnElement[bool]:
-        """Select the rows of these keys."""
-        return self.interviews.c.key.in_(keys)
+    def among(self, values: Collection[str], column: sa.Column[Any] | None = None) -> sa.ColumnElement[bool]:
+        """Select the rows of these keys, or of these values in another column."""
+        return (self.interviews.c.key if column is None else column).in_(values)
 
     async def note_version(self, connection: AsyncConnection) -> None:
         """Write down whose tables these are, and of which version; no harm where it is there."""
@@ -266,13 +269,18 @@ def _interview_columns() -> list[sa.Column[Any]]:
     ]
 
 
+def address_hash(address: str) -> str:
+    """Return what stands for a person in the ledger, made from their normalised address."""
+    return hashlib.sha256(address.encode()).hexdigest()
+
+
 def planned(row: LedgerRow, planned_at: datetime, *, store_address: bool) -> dict[str, Any]:
     """Return the stored values of a row that was not seen before."""
     return {
         "key": row.key,
         "row_index": row.row_index,
         "contact_email": row.contact_email if store_address else None,
-        "address_hash": hashlib.sha256(row.contact_email.encode()).hexdigest(),
+        "address_hash": address_hash(row.contact_email),
         "sequence_id": row.sequence_id,
         "interview_type_id": row.interview_type_id,
         "deal_id": row.deal_id,
