@@ -156,6 +156,7 @@ Each folder imports only from those below it. On top of them, and imported by no
         documents.py            `documents upload`
         ask.py                  `ask`
         file_arguments.py       what `enroll` and `update` are given
+        ledger_beside.py        where the ledger of a file is
         preflight.py            what a file amounts to before anything is sent
         file_run.py             the run over a file's rows
         progress.py             how far it is
@@ -168,6 +169,7 @@ Each folder imports only from those below it. On top of them, and imported by no
             tables.py           its rows, with their line numbers
             columns.py          which column feeds which field
             rows.py             rows to requests
+            exclusions.py       people who are not to be written to
         sample_contacts.csv     25 made-up contacts
     __main__.py                 the `hindsight-async` command
 

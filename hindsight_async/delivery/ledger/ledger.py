@@ -7,9 +7,9 @@ was wrongly taken for dead (`leases`) knows better of its own.
 """
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -25,7 +25,8 @@ except ModuleNotFoundError as error:
     ) from error
 
 from hindsight_async.delivery.keys import caller_key_hash, stored_key
-from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, LedgerEntry, LedgerStatus
+from hindsight_async.delivery.ledger.claims import OncePerContact
+from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.delivery.ledger.group_commit import Backend, GroupCommit, Work
 from hindsight_async.delivery.ledger.postgres import PostgresBackend
 from hindsight_async.delivery.ledger.run import LedgerRun
@@ -135,6 +136,26 @@ class Ledger:
         found = await self._with_connection(lambda connection: self._backend.tables.known(connection, either))
         named = {key: found.get(stored_key(key, found)) for key in keys}
         return {key: entry for key, entry in named.items() if entry is not None}
+
+    async def held_back(self, rows: Sequence[LedgerRow], once_within: timedelta) -> Collection[str]:
+        """Return the keys of those rows that a run with `once_within` would hold back now (`claims`).
+
+        Args:
+            rows: What it would claim, in the order of the input, and what may be sent of it.
+            once_within: For how long a person who has one interview gets no other.
+
+        """
+        if not await self._backend.exists():
+            return ()
+        tables = self._backend.tables
+        rule = OncePerContact(tables=tables, once_within=once_within, now=self._now(), in_hand=())
+
+        async def look(connection: AsyncConnection) -> Collection[str]:
+            known = await tables.known(connection, [row.key for row in rows])
+            held_back, _ = await rule.held_back(connection, rows, known)
+            return held_back
+
+        return await self._with_connection(look)
 
     async def entries(self, *, status: LedgerStatus | None = None) -> AsyncIterator[LedgerEntry]:
         """Yield every entry in the order of their row index.
