@@ -92,7 +92,7 @@ class OncePerContact:
         if not status.may_be_sent:
             times = (other.planned_at, other.sending_at, other.finished_at)
             noted_at = max(time for time in times if time is not None)
-            if status is LedgerStatus.SENDING or noted_at >= self.now - self.once_within:
+            if status is LedgerStatus.SENDING or self.now - noted_at <= self.once_within:
                 person.counts = True
         elif other.is_held or other.key in self.in_hand:
             person.counts = True
