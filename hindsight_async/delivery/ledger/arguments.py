@@ -25,9 +25,10 @@ def open_run(ledger: Any) -> LedgerRun:
     """
     run = ledger if isinstance(ledger, LedgerRun) else getattr(ledger, "ledger_run", None)
     if not isinstance(run, LedgerRun):
+        # What has one open will do, too; most who come here gave a path.
         raise TypeError(
-            "ledger must be a LedgerRun, as Ledger.run() opens it, or what has one open, not"
-            f" {type(ledger).__name__}: a single call opens no ledger"
+            f"ledger must be a LedgerRun, as Ledger.run() opens it, not {type(ledger).__name__}:"
+            " a single call opens no ledger"
         )
     return run
 
