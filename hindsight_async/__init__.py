@@ -47,6 +47,7 @@ nowhere else. Inside, in reading order:
         input.py                its rows as they come in, and which stood in it before
         claimed.py              its rows that other runs have in hand, asked for again at its end
         row.py                  one row on its way to its verdict
+        keys.py                 a caller's own keys, and their hashes
         outcomes.py             the verdict on a row, and which verdicts end the run
         addresses.py            when two spellings are one person, and the hash that stands for them
         queue/                  what is accepted now and sent when the plan lets it
@@ -64,6 +65,8 @@ nowhere else. Inside, in reading order:
             queue_run.py        what a queue does in it
             queue_from_outside.py  what is done to a queue without sending from it
             queue_rows.py       rows with a body: stored, due, paused
+            claims.py           which claimed rows are new, free again, or held back
+            arguments.py        what calls take as `ledger=`
             kept_errors.py      what is kept of an error, to be raised again
             group_commit.py     concurrent writes that share one transaction
             run_connection.py   a run's connection, opened anew where the database was away
@@ -170,6 +173,7 @@ Each folder imports only from those below it. On top of them, and imported by no
         documents.py            `documents upload`
         ask.py                  `ask`
         file_arguments.py       what `enroll` and `update` are given
+        ledger_beside.py        where the ledger of a file is
         preflight.py            what a file amounts to before anything is sent
         file_run.py             the run over a file's rows
         progress.py             how far it is
@@ -182,6 +186,7 @@ Each folder imports only from those below it. On top of them, and imported by no
             tables.py           its rows, with their line numbers
             columns.py          which column feeds which field
             rows.py             rows to requests
+            exclusions.py       people who are not to be written to
         sample_contacts.csv     25 made-up contacts
     __main__.py                 the `hindsight-async` command
 

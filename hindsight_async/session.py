@@ -31,7 +31,7 @@ from hindsight_async.resources.deals.calls import Deals
 from hindsight_async.resources.documents.calls import Documents
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.poll_schedule import Pace
-from hindsight_async.resources.interviews.recipients import CreateGuard, allowed_here
+from hindsight_async.resources.interviews.recipients import BlockedRecipients, CreateGuard, allowed_here
 from hindsight_async.resources.responses.calls import Responses
 from hindsight_async.resources.tools.calls import Tools
 from hindsight_async.shielding import to_the_end
@@ -62,6 +62,8 @@ class HindsightSession:
         allowed_recipients: Patterns such as `*@ours.test`; a create to anyone else raises RecipientNotAllowedError. The
             variable HINDSIGHT_ALLOWED_RECIPIENTS (comma-separated) must allow them too, both as it was when the
             session was built and as it is when that opens.
+        blocked_recipients: Addresses and patterns (`ann@x.test`, `*@rival.test`), and domains with all below them
+            (`rival.test`), of those who asked not to be written to; RecipientNotAllowedError too.
         max_creates: How many creates this session may make; one more raises CreateLimitReachedError. None for no end.
         proxy: The URL of an HTTP proxy to the API, such as http://user:password@host:3128.
         ssl: For a certificate authority of your own, say; else the system's certificates count.
@@ -104,6 +106,7 @@ class HindsightSession:
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008  frozen
         budget: Budget | None = None,
         allowed_recipients: Iterable[str] | None = None,
+        blocked_recipients: Iterable[str] | None = None,
         max_creates: int | None = None,
         proxy: str | None = None,
         ssl: SSLContext | None = None,
@@ -130,6 +133,7 @@ class HindsightSession:
         check_given(key, base_url, via)
         self.budget = RateBudget.for_plan(plan_or_default(plan)) if budget is None else budget
         allowed = allowed_here(allowed_recipients)
+        guard = CreateGuard(allowed, BlockedRecipients(blocked_recipients), max_creates)
 
         def read_environment() -> Access:  # when it opens: tests and child processes may point it elsewhere
             turn_on_logging()
@@ -145,9 +149,7 @@ class HindsightSession:
             self._transport, self._client, policy=retry, deadline=deadline,
             random=random.random, wall_clock=lambda: datetime.now(UTC), on_event=on_event,
         )  # fmt: skip
-        self._interviews_over = partial(
-            Interviews, guard=CreateGuard(allowed, max_creates), pace=Pace(), max_in_flight=max_in_flight
-        )
+        self._interviews_over = partial(Interviews, guard=guard, pace=Pace(), max_in_flight=max_in_flight)
         self._offer(executor)
 
     def _offer(self, executor: Executor) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -110,7 +110,8 @@ async def enroll_once(requests: list[CreateInterview], lane: Lane) -> list[bool 
         assert_type(enriched, UpdatedInterview)
         assert_type(await Ledger("deals.db").forget("jane@acme.example"), Forgotten)
         return [
-            (await view.interviews.create_once(request, ledger=ledger)).created_now for request in requests
+            (await view.interviews.create_once(request, ledger=ledger, key=request.deal_id)).created_now
+            for request in requests
         ]
 
 
@@ -130,8 +131,13 @@ async def ask_about(hindsight: HindsightSession, recording: AsyncIterator[bytes]
 async def in_doubt(requests: AsyncIterator[CreateInterview], ledger: Ledger) -> list[LedgerEntry]:
     """Run many, and list what a person has to look up."""
     async with (
-        HindsightSession() as hindsight,
-        hindsight.interviews.create_many(requests, ledger=ledger) as run,
+        HindsightSession(blocked_recipients=["rival.test"]) as hindsight,
+        hindsight.interviews.create_many(
+            requests,
+            ledger=ledger,
+            key_of=lambda request: f"deal:{request.deal_id}",
+            once_per_contact_within=timedelta(days=90),
+        ) as run,
     ):
         async for outcome in run:
             assert_type(outcome, Outcome[CreateInterview, CreatedInterview])

@@ -727,7 +727,8 @@ def tasks_of(package):
 
 
 @pytest.mark.parametrize("room_again", [False, True])
-def test_what_was_made_and_not_recorded_outranks_what_was_not_sent(tmp_path, room_again):
+@pytest.mark.parametrize("key_of", [None, lambda each: f"deal of {each.contact_email}"])
+def test_what_was_made_and_not_recorded_outranks_what_was_not_sent(tmp_path, room_again, key_of):
     """The error counts them and the outcomes have their ids; with room again they are recorded at the end."""
     ledger = Ledger(tmp_path / "autumn.db")
 
@@ -739,7 +740,9 @@ def test_what_was_made_and_not_recorded_outranks_what_was_not_sent(tmp_path, roo
         ):
             await hindsight.interviews.create(request("first"))
             with ExitStack() as disk:
-                async with hindsight.interviews.create_many(requests(30), ledger=ledger) as run:
+                async with hindsight.interviews.create_many(
+                    requests(30), ledger=ledger, key_of=key_of
+                ) as run:
                     while len(emulator.requests) < 5:
                         await asyncio.sleep(0.01)
                     disk.enter_context(full_disk())

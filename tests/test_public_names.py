@@ -19,8 +19,9 @@ PACKAGE = Path(hindsight_async.__file__).parent
 FOR_USERS = {"hindsight_async", "hindsight_async.emulator", "hindsight_async.testing"}
 ON_FIRST_USE = {"DurableQueue": "bulk", "Ledger": "bulk", "LedgerRun": "bulk", "RedisBudget": "redis"}
 
-NOT_FOR_USERS = {"BudgetClient", "Timing", "Budget", "Tables"}
-"""What a session asks of its budget, the seconds that tests make shorter, what both budgets have in common, and SQL."""
+NOT_FOR_USERS = {"BudgetClient", "Timing", "Budget", "HasLedgerRun", "Tables"}
+"""What a session asks of its budget, the seconds that tests make shorter, what both budgets, and those that have a
+ledger open, have in common, and SQL."""
 
 MADE_BY_US = {
     "BulkRun",

@@ -363,6 +363,32 @@ async def test_a_contact_who_may_not_be_emailed_is_refused_at_the_door(tmp_path)
     assert [] == emulator.requests
 
 
+@pytest.mark.parametrize("send", [True, False])
+async def test_a_person_who_is_queued_or_was_asked_is_not_asked_again(tmp_path, send):
+    """Another deal of theirs within the time is a duplicate, whatever its key; after the time it goes."""
+    within = {"once_per_contact_within": timedelta(days=90), "send": send, "max_age": timedelta(days=999)}
+    async with serving() as (emulator, interviews):
+        async with interviews.queue(ledger_in(tmp_path), **within) as queue:
+            both = [request(1, deal_id="deal_1"), request(1, deal_id="deal_2"), request(2)]
+            first, second, other = await queue.put_many(both)
+            third = await queue.put(request(1), key="deal:3")
+            again = await queue.put(request(1), key="deal:3")
+        async with interviews.queue(ledger_in(tmp_path)) as queue:
+            await queue.drain(60)
+        assert [
+            ("queued", True),
+            ("duplicate", True),
+            ("queued", True),
+            ("duplicate", True),
+            ("duplicate", False),
+        ] == [(each.status, each.is_new) for each in (first, second, other, third, again)]
+        assert 2 == len(emulator.outbox)
+        await asyncio.sleep(91 * 86400 if not send else 1)
+        async with interviews.queue(ledger_in(tmp_path), **within) as queue:
+            late = await queue.put(request(1, deal_id="deal_4"))
+    assert ("duplicate" if send else "queued") == late.status
+
+
 async def test_single_calls_share_the_queues_ledger(tmp_path):
     """`create_once` with the queue's run knows what was queued, and the other way round."""
     async with serving() as (emulator, interviews), interviews.queue(ledger_in(tmp_path)) as queue:

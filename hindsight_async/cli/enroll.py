@@ -1,18 +1,16 @@
 """`enroll`: the contacts of a file, at plan speed, with a ledger beside the file."""
 
 import asyncio
-import json
-import os
 import shlex
 import sys
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from hindsight_async.call.access import read_access
-from hindsight_async.call.codec import encode
 from hindsight_async.cli.contacts import BadRow, ContactRow, read_contacts
 from hindsight_async.cli.file_arguments import (
     STDIN,
@@ -21,30 +19,35 @@ from hindsight_async.cli.file_arguments import (
     MapOption,
     open_copy,
     parse_context,
+    parse_key,
     parse_mapping,
+    parse_time,
+    read_excluded,
 )
 from hindsight_async.cli.file_run import FileRun
-from hindsight_async.cli.preflight import Preflight, check_file, refuse_bad_rows, report, time_needed
+from hindsight_async.cli.ledger_beside import location_beside
+from hindsight_async.cli.preflight import (
+    Preflight,
+    Rules,
+    check_file,
+    refuse_bad_rows,
+    report,
+    say_who_is_kept_back,
+    show_dry_run,
+)
 from hindsight_async.cli.progress import RunProgress
-from hindsight_async.cli.results import ResultsFile, are_results
+from hindsight_async.cli.results import ResultsFile
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.ledger.ledger import Ledger, without_password
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.errors import HindsightError
 from hindsight_async.rate import Plan, plan_or_default
-from hindsight_async.redaction import json_text
-from hindsight_async.resources.interviews.recipients import ALLOWED_RECIPIENTS_VARIABLE, allowed_here
+from hindsight_async.resources.interviews.models import CreateInterview
+from hindsight_async.resources.interviews.recipients import BlockedRecipients, allowed_here
 from hindsight_async.session import HindsightSession
 
 CONFIRM_ABOVE = 25
 """So many people may be emailed without being asked."""
-
-LEDGER_SUFFIX = ".hindsight.db"
-"""What stands in place of the input's suffix in the name of the ledger beside it."""
-
-_NO_FILES = (("dev",), ("proc",))
-"""Where a name such as /dev/stdin or /dev/fd/63 is another file each time."""
-
 
 _RESOLVED_BY_COMMAND = {OutcomeStatus.REJECTED, OutcomeStatus.UNKNOWN}
 
@@ -100,6 +103,9 @@ def enroll(
     plan: Plan | None = None,
     map_: MapOption = [],  # noqa: B006  never altered
     context: str | None = None,
+    key: str | None = None,
+    once_per_contact: str | None = None,
+    exclude: Path | None = None,
     output: Path | None = None,
     skip_invalid: Annotated[bool, Flag] = False,
     dry_run: Annotated[bool, Flag] = False,
@@ -131,6 +137,12 @@ def enroll(
         Which column feeds a field: contact_email="Work Email". May be given several times.
     context
         The columns that make up the contact's context, separated by commas; or rest.
+    key
+        The columns that tell a row from others, separated by commas; else contact, sequence and deal do.
+    once_per_contact
+        Send nobody a second interview within a time such as 90d, 12w or 36h, whatever its key.
+    exclude
+        A file of people who are not to be written to: an address or a domain a line, or in a CSV file's first column.
     output
         Where to write the results, .csv or .jsonl; else stdout.
     skip_invalid
@@ -141,14 +153,14 @@ def enroll(
         Do not ask before many people are emailed.
 
     """
-    if mistake := _contradiction(
-        (sequence, interview_type), (ledger_at, store_contexts), no_ledger=no_ledger
-    ):
-        return refuse(mistake)
+    if sequence is not None and interview_type is not None:
+        return refuse("give --sequence (it emails) or --interview-type (it makes links), not both")
+    once_within = parse_time(once_per_contact)
+    _check_ledger_options(ledger_at, no_ledger=no_ledger, once_within=once_within, stores=store_contexts)
+    excluded = read_excluded(exclude)
+    rules = Rules(allowed=allowed_here(), blocked=BlockedRecipients(excluded), once_within=once_within)
     if not dry_run:
         read_access()  # which complains before anything is read or asked
-    if no_ledger:
-        say("No ledger: nothing will remember who was sent.")
     with open_copy(file) as source:
         rows = read_contacts(
             source,
@@ -156,110 +168,61 @@ def enroll(
             interview_type_id=interview_type,
             mapping=parse_mapping(map_),
             context=parse_context(context),
+            key=parse_key(key),
         )
-        location = None if no_ledger else ledger_at or _location_beside(file, rows.columns, dry_run=dry_run)
+        location = None if no_ledger else ledger_at or location_beside(file, rows.columns, dry_run=dry_run)
         ledger = None if location is None else Ledger(location, store_contexts=store_contexts)
         shown = None if location is None else without_password(location)
-        preflight = asyncio.run(_check(rows, ledger, shown))
+        preflight = asyncio.run(_check(rows, ledger, shown, rules))
         if preflight.bad and not skip_invalid:
             return refuse_bad_rows(preflight.bad)
         if dry_run:
-            _show_dry_run(preflight, plan_or_default(plan).requests_per_minute)
+            show_dry_run(preflight, plan_or_default(plan).requests_per_minute)
             return ExitCode.DONE
-        hindsight = HindsightSession(plan=plan, on_outcome_unknown=_said_by_its_row)
+        hindsight = HindsightSession(
+            plan=plan, blocked_recipients=excluded, on_outcome_unknown=_said_by_its_row
+        )
         if not (yes or _may_be_emailed(preflight.emails, from_stdin=file == STDIN)):
             return refuse("nothing was sent")
         ledger_files = () if ledger is None else ledger.files
         results = ResultsFile(output, rows.columns, apart_from=[Path(file), *ledger_files])
-        progress = RunProgress(preflight.rows)
-        file_run = FileRun[ContactRow, Any](rows, lambda row: row.request, results, _advice(shown), progress)
-        code = asyncio.run(_run(file_run, hindsight, ledger))
-    if code == ExitCode.INTERRUPTED:
-        _say_how_to_go_on(ledger_at, shown)
-    if shown != location and (code == ExitCode.INTERRUPTED or progress.counts.keys() & _RESOLVED_BY_COMMAND):
-        say(_WHAT_STARS_MEAN)
+        progress, keys = RunProgress(preflight.rows), _KeysOnTheirWay()
+        file_run = FileRun(rows, keys.request_of, results, _advice(shown), progress)
+        options = {"key_of": keys.key_of if key else None, "once_per_contact_within": once_within}
+        code = asyncio.run(_run(file_run, hindsight, ledger, **options))
+    _say_what_is_next(code, progress, ledger_at, shown, is_secret=shown != location)
     return code
 
 
-def _contradiction(
-    asked: tuple[str | None, str | None], of_ledger: tuple[str | None, bool], *, no_ledger: bool
-) -> str | None:
-    """Say which two options exclude each other, None where none do."""
-    ledger_at, store_contexts = of_ledger
-    if None not in asked:
-        return "give --sequence (it emails) or --interview-type (it makes links), not both"
-    if no_ledger and ledger_at is not None:
-        return "give --ledger, which says where it is, or --no-ledger; not both"
-    if no_ledger and store_contexts:
-        return "give --store-contexts, which keeps them in the ledger, or --no-ledger; not both"
-    return None
+def _check_ledger_options(
+    ledger_at: str | None, *, no_ledger: bool, once_within: timedelta | None, stores: bool
+) -> None:
+    if not no_ledger:
+        return
+    if ledger_at is not None:
+        raise ValueError("give --ledger, which says where it is, or --no-ledger; not both")
+    if once_within is not None:
+        raise ValueError("--once-per-contact needs a ledger, which knows who was written to: no --no-ledger")
+    if stores:
+        raise ValueError("give --store-contexts, which keeps them in the ledger, or --no-ledger; not both")
+    say("No ledger: nothing will remember who was sent.")
 
 
 def _may_be_emailed(people: int, *, from_stdin: bool) -> bool:
     return people <= CONFIRM_ABOVE or confirm(f"This emails {people} people.", from_stdin=from_stdin)
 
 
-def _location_beside(file: str, columns: Iterable[str], *, dry_run: bool) -> str | None:
-    """Return where the input's ledger is; ValueError where it can have none, which a dry run only hears.
-
-    Results of an earlier run raise it for a dry run too: a new ledger would know none of those who were emailed.
-    """
-    if are_results(columns):
-        raise ValueError(
-            f"{file} has the results of an earlier run, and that run's ledger lies beside its input: correct rows in"
-            " that input and run it again; or name its ledger with --ledger (--no-ledger sends every row again)"
-        )
-    try:
-        return ledger_beside(file)
-    except ValueError as error:
-        if not dry_run:
-            raise
-        say(f"Counted without a ledger: {error}")
-        return None
-
-
-def ledger_beside(file: str) -> str:
-    """Return the ledger that belongs to an input file.
-
-    Args:
-        file: The input's path, or `-` for stdin.
-
-    Returns:
-        The path of a file in the same directory; in that of the file itself, where the input is a symbolic link.
-
-    Raises:
-        ValueError: The input is no file that will be there again, or its directory takes no ledger.
-
-    """
-    path = Path(file)
-    choice = "give --ledger FILE for one, or --no-ledger to have nothing remember who was sent"
-    if file == STDIN or not path.is_file() or path.absolute().parts[1:2] in _NO_FILES:
-        raise ValueError(f"{'stdin' if file == STDIN else file} has no ledger beside it: {choice}")
-    # By a link's own name the file would have a second ledger, which knows nobody.
-    ledger = (path.resolve() if path.is_symlink() else path).with_suffix(LEDGER_SUFFIX)
-    needed = [ledger.parent, *([ledger] if ledger.exists() else [])]
-    effective = os.access in os.supports_effective_ids
-    for each in needed:
-        if not os.access(each, os.W_OK, effective_ids=effective):
-            raise ValueError(f"the ledger {ledger} cannot be kept, since {each} is not writable: {choice}")
-    return f"./{ledger}" if str(ledger).startswith("-") else str(ledger)
-
-
-async def _check(rows: Iterable[ContactRow | BadRow], ledger: Ledger | None, shown: str | None) -> Preflight:
+async def _check(
+    rows: Iterable[ContactRow | BadRow], ledger: Ledger | None, shown: str | None, rules: Rules
+) -> Preflight:
     """Say which ledger it is, and what the rows amount to with it."""
     if ledger is not None:
         state = "new"
         if await ledger.exists():
             state = f"knows {counted(sum((await ledger.counts()).values()), 'row')}"
         say(f"Ledger: {shown} ({state})")
-    preflight = await check_file(rows, ledger, allowed_here(), report)
-    if preflight.not_allowed:
-        lines = ", ".join(map(str, preflight.not_allowed_on))
-        more = preflight.not_allowed - len(preflight.not_allowed_on)
-        say(
-            f"{preflight.not_allowed} not allowed by {ALLOWED_RECIPIENTS_VARIABLE}:\n"
-            f"  line{'s' * (preflight.not_allowed > 1)} {lines}{f' and {more} more' * (more > 0)}"
-        )
+    preflight = await check_file(rows, ledger, rules, report)
+    say_who_is_kept_back(preflight)
     return preflight
 
 
@@ -267,24 +230,43 @@ def _said_by_its_row(error: HindsightError) -> None:
     del error
 
 
-async def _run(file_run: FileRun[ContactRow, Any], hindsight: HindsightSession, ledger: Ledger | None) -> int:
+class _KeysOnTheirWay:
+    """The keys of rows whose requests are on their way into a run, which knows the requests alone."""
+
+    def __init__(self) -> None:
+        self._by_request: dict[int, str] = {}
+        """By the identity of a request, which lives until its run has asked for the key."""
+
+    def request_of(self, row: ContactRow) -> CreateInterview:
+        """Return the request of a row, and keep its key."""
+        if row.key is not None:
+            self._by_request[id(row.request)] = row.key
+        return row.request
+
+    def key_of(self, request: CreateInterview) -> str:
+        """Return the key of a request, which is asked for once."""
+        return self._by_request.pop(id(request))
+
+
+async def _run(
+    file_run: FileRun[ContactRow, CreateInterview],
+    hindsight: HindsightSession,
+    ledger: Ledger | None,
+    **options: Any,
+) -> int:
     async with hindsight:
         return await file_run.run(
-            hindsight, lambda requests: hindsight.interviews.create_many(requests, ledger=ledger)
+            hindsight, lambda requests: hindsight.interviews.create_many(requests, ledger=ledger, **options)
         )
 
 
-def _show_dry_run(preflight: Preflight, limit: int) -> None:
-    for request in preflight.first:
-        sys.stdout.write(f"{json_text(json.loads(encode(request)))}\n")
-    known = "".join(
-        f", {count} {status.value} in the ledger" for status, count in preflight.in_ledger.items()
-    )
-    kept_back = f", {preflight.not_allowed} not allowed" if preflight.not_allowed else ""
-    say(
-        f"{preflight.to_send} would be sent ({counted(preflight.emails, 'email')}),"
-        f" {counted(preflight.duplicates, 'duplicate')}, {preflight.bad} invalid{kept_back}{known}\n{time_needed(preflight.to_send, limit)}"
-    )
+def _say_what_is_next(
+    code: int, progress: RunProgress, ledger_at: str | None, shown: str | None, *, is_secret: bool
+) -> None:
+    if code == ExitCode.INTERRUPTED:
+        _say_how_to_go_on(ledger_at, shown)
+    if is_secret and (code == ExitCode.INTERRUPTED or progress.counts.keys() & _RESOLVED_BY_COMMAND):
+        say(_WHAT_STARS_MEAN)
 
 
 def _say_how_to_go_on(ledger_at: str | None, shown: str | None) -> None:

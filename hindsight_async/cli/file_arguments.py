@@ -1,16 +1,19 @@
 """What `enroll` and `update` are both given: a file, and options that say how to read it."""
 
+import io
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 from cyclopts import Parameter
 
-from hindsight_async.cli.contacts import REST, ContactFileError
+from hindsight_async.cli.contacts import REST, ContactFileError, read_exclusions
 
 STDIN = "-"
 """As the file's name: read standard input."""
@@ -68,4 +71,59 @@ def parse_context(names: str | None) -> Sequence[str]:
         return ()
     if names.strip() == REST:
         return REST
+    return parse_columns(names)
+
+
+def parse_columns(names: str) -> list[str]:
+    """Return the names of columns that are parted by commas."""
     return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def parse_key(names: str | None) -> Sequence[str]:
+    """Return the columns that the option --key names; none where it was not given.
+
+    Raises:
+        ContactFileError: It names none.
+
+    """
+    columns = [] if names is None else parse_columns(names)
+    if names is not None and not columns:
+        raise ContactFileError("--key takes columns, such as --key 'Deal ID,Contact ID'")
+    return columns
+
+
+def parse_time(text: str | None) -> timedelta | None:
+    """Return the time that the option --once-per-contact gives, None where it was not given.
+
+    Raises:
+        ValueError: It is no such time, or none at all.
+
+    """
+    if text is None:
+        return None
+    found = _TIME.fullmatch(text.strip())
+    time = found and timedelta(**{_UNITS[found[2].lower()]: int(found[1])})
+    if not time:
+        raise ValueError("--once-per-contact takes hours, days or weeks, such as 36h, 90d or 12w")
+    return time
+
+
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_TIME = re.compile("([0-9]{1,5})([hdw])", re.IGNORECASE)
+
+
+def read_excluded(file: Path | None) -> list[str]:
+    """Return who stands in the file that the option --exclude names; nobody where it was not given.
+
+    Raises:
+        ContactFileError: It cannot be read, or a line of it keeps nobody back.
+
+    """
+    if file is None:
+        return []
+    try:
+        return read_exclusions(io.BytesIO(file.read_bytes()))
+    except OSError as error:
+        raise ContactFileError(f"{file} cannot be read: {error.strerror}") from None
+    except ContactFileError as error:
+        raise ContactFileError(f"{file}: {error}") from None

@@ -79,6 +79,8 @@ class FileRun(Generic[Row, Request]):
     """The line of each row that was handed to the run, by its index: an array, since a file may have millions."""
     _not_allowed: int = field(init=False, default=0)
     """Rows that the allow-list kept back."""
+    _excluded: int = field(init=False, default=0)
+    """Rows of people who are not to be written to."""
     _refused_before: int = field(init=False, default=0)
     """Rows that the ledger knows as rejected by an earlier run."""
     _invalid: int = field(init=False, default=0)
@@ -131,8 +133,12 @@ class FileRun(Generic[Row, Request]):
         self.progress.advance(outcome.status, outcome.attempts)
         row = self._in_hand.pop(outcome.index)
         error = None if outcome.error is None else str(outcome.error)
+        own_key = isinstance(row, ContactRow) and row.key is not None
         if outcome.duplicate_of is not None:
-            error = f"the same contact and interview as line {self._lines[outcome.duplicate_of]}"
+            same = "key" if own_key else "contact and interview"
+            error = f"the same {same} as line {self._lines[outcome.duplicate_of]}"
+        elif outcome.status is OutcomeStatus.DUPLICATE:
+            error = "the contact has another interview within the time of --once-per-contact"
         result = RowResult(
             status=outcome.status.value,
             interview_request_id=outcome.interview_request_id,
@@ -140,10 +146,15 @@ class FileRun(Generic[Row, Request]):
             error=error,
         )
         written = self.results.write(row.cells, result)
+        kept_back = outcome.error if isinstance(outcome.error, RecipientNotAllowedError) else None
+        is_excluded = kept_back is not None and kept_back.is_blocked
+        self._excluded += is_excluded
+        self._not_allowed += kept_back is not None and not is_excluded
         listed = self._problems.get(outcome.status)
-        if listed is not None and len(listed) < FAILURES_LISTED:
-            listed.append(_wrapped(f"line {row.line}, key {outcome.key[:KEY_SHOWN]}: {error}"))
-        self._not_allowed += isinstance(outcome.error, RecipientNotAllowedError)
+        if listed is not None and len(listed) < FAILURES_LISTED and not is_excluded:
+            # The ledger's own also where the caller's is another: that may be an address.
+            key = row.ledger_key if isinstance(row, ContactRow) else outcome.key
+            listed.append(_wrapped(f"line {row.line}, key {key[:KEY_SHOWN]}: {error}"))
         self._refused_before += outcome.status is OutcomeStatus.ALREADY_DONE and outcome.error is not None
         return written
 
@@ -179,15 +190,20 @@ class FileRun(Generic[Row, Request]):
         say(", ".join(parts) or "no rows")
         if failure is not None:
             say(f"the run ended early: {failure}")
+        if self._excluded:
+            say(
+                f"{self._excluded} of those not sent {'is' if self._excluded == 1 else 'are'} excluded (--exclude)"
+            )
         for status, lines in self._problems.items():
-            if counts[status]:
+            left = counts[status] - (self._excluded if status is OutcomeStatus.NOT_SENT else 0)
+            if left:
                 advice = [self.advice[status]]
                 if status is OutcomeStatus.NOT_SENT:
                     advice += self._to_be_mended(failure)
-                say(f"{counts[status]} {status.value}: " + ",\n".join(advice))
+                say(f"{left} {status.value}: " + ",\n".join(advice))
                 say("\n".join(lines))
-            if counts[status] > len(lines):
-                say(f"  and {counts[status] - len(lines)} more, in the results")
+            if left > len(lines):
+                say(f"  and {left - len(lines)} more, in the results")
         if self._refused_before:
             say(f"{self._refused_before} of those already done had been rejected: see the results")
         return self._exit_code(failure)
@@ -207,7 +223,7 @@ class FileRun(Generic[Row, Request]):
         if counts[OutcomeStatus.UNKNOWN] or unrecorded:
             return ExitCode.UNKNOWN_OUTCOMES
         undone = (OutcomeStatus.REJECTED, OutcomeStatus.NOT_SENT, OutcomeStatus.CLAIMED)
-        failed = sum(counts[status] for status in undone) + self._invalid
+        failed = sum(counts[status] for status in undone) - self._excluded + self._invalid
         if failure or failed or self._refused_before or self._unwritable:
             return ExitCode.SOME_FAILED
         return ExitCode.DONE

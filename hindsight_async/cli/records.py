@@ -47,7 +47,7 @@ def show(ledger: str, /, *, status: LedgerStatus | None = None) -> int:
     """Print a ledger's rows as tab-separated lines.
 
     They have the key, the row's number in its input, the contact's address, the status, the interview's id, the
-    error code (else the HTTP status), the attempts, and when it was last touched.
+    error code (else the HTTP status), the attempts, when it was last touched, and the caller's own key.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def resolve(
     ledger
         The ledger's file, or its database's URL.
     key
-        The row's key, or enough of its beginning.
+        The row's key, or enough of its beginning; or the whole of the caller's own.
     created
         It was created, with this interview request id.
     not_created
@@ -153,13 +153,15 @@ def _cells(entry: LedgerEntry) -> tuple[object, ...]:
         entry.error_code or entry.http_status,
         entry.attempts,
         when.isoformat(timespec="seconds"),
+        entry.caller_key,
     )
 
 
 async def _resolve(ledger: Ledger, beginning: str, created: int | None, *, not_created: bool) -> int:
-    if len(beginning) < SHORTEST_KEY:
+    named = await ledger.known([beginning])
+    if len(beginning) < SHORTEST_KEY and not named:
         return refuse(f"give at least {SHORTEST_KEY} characters of the key")
-    keys = [
+    keys = [entry.key for entry in named.values()] or [
         entry.key
         for status in MAY_BE_RESENT
         async for entry in ledger.entries(status=status)

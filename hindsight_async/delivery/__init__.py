@@ -2,6 +2,7 @@
 
     row        the life of one row, which `create_once` and bulk runs share
     bulk       many rows: read as they come, claimed, sent by a fixed set of workers
+    keys       a caller's own keys, and the hashes by which the ledger knows them
     input      the rows as they come in, and which of them came before
     claimed    the rows that other runs have in hand, asked for again at the end
     outcomes   what became of a row, and which outcome ends a run

@@ -97,8 +97,8 @@ class BulkRun(Generic[Request, Response]):
         self._at_work: dict[asyncio.Task[None], Row[Request, Response]] = {}
         """Which row each worker is at."""
         self._failures_in_a_row = 0
-        self._unrecorded: list[tuple[Outcome[Request, Response], Exception]] = []
-        """Outcomes of requests that left which could not be written down, each with the reason."""
+        self._unrecorded: dict[str, tuple[Outcome[Request, Response], Exception]] = {}
+        """Outcomes of requests that left which could not be written down, each with the reason, by the ledger's keys."""
         self._failure: BaseException | None = None
         """What ended the run; None where its input did, and once it was raised."""
 
@@ -207,7 +207,7 @@ class BulkRun(Generic[Request, Response]):
             finally:
                 # There may have been room on the disk again by the end.
                 late = self._ledger_run.recorded_late if self._ledger_run else ()
-                unrecorded = [each for each in self._unrecorded if each[0].key not in late]
+                unrecorded = [each for key, each in self._unrecorded.items() if key not in late]
                 self._failure = end_of_run(self._failure, unrecorded)
                 self._outcomes.put_nowait(None)
 
@@ -281,7 +281,7 @@ class BulkRun(Generic[Request, Response]):
             # What is not written down must not go on.
             self._end_with(row.unrecorded)
             if outcome.status is not OutcomeStatus.NOT_SENT:
-                self._unrecorded.append((outcome, row.unrecorded))
+                self._unrecorded[row.key] = (outcome, row.unrecorded)
         self._hand_out(row, outcome)
 
     def _count_failures(self, outcome: Outcome[Request, Response]) -> None:

@@ -51,7 +51,8 @@ class OutcomeStatus(enum.StrEnum):
     """Sent, and no answer said what became of it: a person may have been emailed. Never sent again by itself."""
 
     DUPLICATE = "duplicate"
-    """The same contact and interview stood earlier in this input."""
+    """Not sent: its key stood earlier in this input (`duplicate_of` says where), or the ledger has another interview of
+    the person within `once_per_contact_within` (`duplicate_of` is None)."""
 
     ALREADY_DONE = "already_done"
     """The ledger has it from an earlier run."""
@@ -68,7 +69,7 @@ class Outcome(Generic[Request, Response]):
     """Its place in the input, from 0."""
 
     key: str
-    """The hash of what the row means."""
+    """The caller's own, where they gave one; else the hash of what the row means. The ledger takes either."""
 
     status: OutcomeStatus
     request: Request
@@ -80,7 +81,7 @@ class Outcome(Generic[Request, Response]):
     """How many times this run tried to send it."""
 
     duplicate_of: int | None = None
-    """The index of the row that it repeats."""
+    """The index of the row that it repeats; None also where the person has another interview in the ledger."""
 
     interview_request_id: int | None = None
     """From the response or from the ledger."""
@@ -91,7 +92,7 @@ _FAILURES = (OutcomeStatus.REJECTED, OutcomeStatus.NOT_SENT, OutcomeStatus.UNKNO
 
 def counts_against_the_run(outcome: Outcome[Any, Any]) -> bool:
     """Return whether many such rows one after another should end the run."""
-    # An allow-list keeps rows back on purpose.
+    # A list of those who may, or may not, be written to keeps rows back on purpose.
     return outcome.status in _FAILURES and not isinstance(outcome.error, RecipientNotAllowedError)
 
 

@@ -11,12 +11,14 @@ Without a ledger the row goes the same way, and nothing outlives the run.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from hindsight_async.call.execute import SendHooks
 from hindsight_async.call.failure import unexpected
+from hindsight_async.delivery.keys import caller_key_hash
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.delivery.ledger.kept_errors import error_of, kept_of
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus, status_of
@@ -52,7 +54,10 @@ def _has_no_context(_: object) -> None:
 
 @frozen(kw_only=True)
 class RowKind(Generic[Request, Response]):
-    """What a resource says about its rows; all but the first three are asked only where there is a ledger."""
+    """What a resource says about its rows, and a caller about theirs.
+
+    What begins with `ledger_row` is asked only where there is a ledger.
+    """
 
     success: OutcomeStatus
     """What a row becomes that the API took."""
@@ -62,6 +67,9 @@ class RowKind(Generic[Request, Response]):
 
     id_of: Callable[[Response], int]
     """Returns the interview request id."""
+
+    caller_key_of: Callable[[Request], str] | None = None
+    """Returns the caller's own key, checked, which then goes before that of `key_of`; None where they have none."""
 
     ledger_row: Callable[[str, int, Request], LedgerRow] = _kept_in_no_ledger
     """Returns what the ledger is told of a key, a row's index and its request."""
@@ -75,14 +83,14 @@ class RowKind(Generic[Request, Response]):
     earlier_response: Callable[[LedgerEntry], Response] = _kept_in_no_ledger
     """Returns the response of an earlier call, as far as the ledger kept it."""
 
-    key_for: Callable[[str], str] = _kept_in_no_ledger
-    """Returns the ledger's key for a key of the caller's own; raises TypeError or ValueError for what is none."""
-
     body_of: Callable[[Request], Mapping[str, Any]] = _kept_in_no_ledger
     """Returns the request as a queue keeps it, in plain JSON types."""
 
     request_of: Callable[[Mapping[str, Any]], Request] = _kept_in_no_ledger
     """Makes the request again from what `body_of` returned."""
+
+    once_within: timedelta | None = None
+    """How long a person for whom there is one row gets no other (`ledger.once_per_contact`); None for no such rule."""
 
     @property
     def is_create(self) -> bool:
@@ -106,6 +114,11 @@ class Row(Generic[Request, Response]):
     """Whether it has no place in a bulk run: taken to see whether earlier runs have done it, or in another run's hand."""
 
     key: str = field(init=False)
+    """As the ledger knows it: a hash."""
+
+    caller_key: str | None = field(init=False)
+    """As the caller knows it, where they gave a key of their own."""
+
     attempts: int = field(default=0, init=False)
     """How many times it was tried."""
 
@@ -122,7 +135,11 @@ class Row(Generic[Request, Response]):
     """Why the ledger does not have its outcome."""
 
     def __attrs_post_init__(self) -> None:
-        self.key = self.kind.key_of(self.request)
+        own = self.kind.caller_key_of
+        self.caller_key = None if own is None else own(self.request)
+        self.key = (
+            self.kind.key_of(self.request) if self.caller_key is None else caller_key_hash(self.caller_key)
+        )
 
     async def about_to_send(self) -> None:
         """Write down, before the first byte leaves, that it will."""
@@ -170,7 +187,7 @@ class Row(Generic[Request, Response]):
         """Return the outcome with this status."""
         return Outcome(
             index=self.index,
-            key=self.key,
+            key=self.caller_key or self.key,
             request=self.request,
             status=status,
             attempts=self.attempts,
@@ -198,8 +215,17 @@ class Row(Generic[Request, Response]):
             error = OutcomeUnknownError(what, request=self.request, attempts=self.attempts)
         return self.failed(error)
 
+    def for_the_ledger(self) -> LedgerRow:
+        """Return what the ledger is told of it."""
+        told = self.kind.ledger_row(self.key, self.index, self.request)
+        return told if self.caller_key is None else evolve(told, caller_key=self.caller_key)
+
     def known_as(self, entry: LedgerEntry) -> Outcome[Request, Response] | None:
-        """Return what others made of the row or are at, or None where it may be sent."""
+        """Return what others made of the row or are at, or None where it may be sent.
+
+        Asked of an entry that a claim told. One that says `duplicate` was held back by this very claim: what an
+        earlier one had held back, it would have freed where `once_within` of the kind does not hold it back any more.
+        """
         if entry.may_be_sent:
             return None
         if entry.in_hand:
@@ -214,13 +240,15 @@ class Row(Generic[Request, Response]):
             return self.ends_as(
                 OutcomeStatus.ALREADY_DONE, response=made, interview_request_id=entry.interview_request_id
             )
-        is_over = entry.status in {LedgerStatus.REJECTED, LedgerStatus.DUPLICATE, LedgerStatus.EXPIRED}
+        if entry.status is LedgerStatus.DUPLICATE:
+            return self.ends_as(OutcomeStatus.DUPLICATE)
+        is_over = entry.status in {LedgerStatus.REJECTED, LedgerStatus.EXPIRED}
         status = OutcomeStatus.ALREADY_DONE if is_over else OutcomeStatus.UNKNOWN
         return self.ends_as(status, error=error_of(entry, self.request))
 
 
 async def claim(rows: Sequence[Row[Request, Response]]) -> None:
-    """Claim rows of one run, each with a key of its own; those that may not be sent have their outcome then.
+    """Claim rows of one kind and run, each with a key of its own; those that may not be sent have their outcome then.
 
     Raises:
         LedgerError: The ledger cannot be written; none of the rows is claimed.
@@ -229,7 +257,8 @@ async def claim(rows: Sequence[Row[Request, Response]]) -> None:
     ledger = rows[0].ledger if rows else None
     if ledger is None:
         return
-    known = await ledger.claim([row.kind.ledger_row(row.key, row.index, row.request) for row in rows])
+    once_within = rows[0].kind.once_within
+    known = await ledger.claim([row.for_the_ledger() for row in rows], once_within=once_within)
     for row in rows:
         if row.key in known:
             row.outcome = row.known_as(known[row.key])

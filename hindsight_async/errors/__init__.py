@@ -222,7 +222,9 @@ class ExportFailedError(HindsightError):
 
 
 class RecipientNotAllowedError(HindsightError):
-    """A create to an address that `allowed_recipients` does not allow."""
+    """A create to an address that `allowed_recipients` does not allow, or `blocked_recipients` blocks (`is_blocked`)."""
+
+    is_blocked = False
 
 
 class CreateLimitReachedError(HindsightError):

@@ -6,12 +6,14 @@ The modules, in the order in which a file passes:
     tables       its rows, streamed, each with its line number
     columns      headings, and which field of the API each one feeds
     rows         a row to a request, or what is wrong with it
+    exclusions   another file: people who are not to be written to
 
 Every file is read as a stream and more than once, so nothing here keeps rows. An address is never repeated in an error
 text; a row is named by its line.
 """
 
 from hindsight_async.cli.contacts.columns import REST, ColumnMapping
+from hindsight_async.cli.contacts.exclusions import read_exclusions
 from hindsight_async.cli.contacts.file_format import ContactFileError
 from hindsight_async.cli.contacts.rows import CheckedRows, ContactRow, UpdateRow, read_contacts, read_updates
 from hindsight_async.cli.contacts.tables import BadRow
@@ -25,5 +27,6 @@ __all__ = [
     "ContactRow",
     "UpdateRow",
     "read_contacts",
+    "read_exclusions",
     "read_updates",
 ]

@@ -141,11 +141,11 @@ def map_columns(
     for name, column in mapping.items():
         if name not in fields:
             raise ContactFileError(f"there is no field {shown(name)} to map{_did_you_mean(name, fields)}")
-        found[name] = _find_column(columns, column)
+        found[name] = find_column(columns, column)
     free = [column for column in columns if column not in found.values()]
     for name in fields:
         if name not in found and not _RIVALS.get(name, set()) & found.keys():
-            claims = [column for column in free if _heading(column) in HEADINGS[name]]
+            claims = [column for column in free if heading_of(column) in HEADINGS[name]]
             if len(claims) > 1:
                 raise ContactFileError(
                     f"the columns {_listed(claims)} could all be {name}: map the one that is, "
@@ -168,7 +168,7 @@ def _context_columns(
     if context == REST:
         return tuple(column for column in columns if column not in found.values())
     wanted = [context] if isinstance(context, str) else context
-    return tuple(_find_column(columns, name) for name in wanted)
+    return tuple(find_column(columns, name) for name in wanted)
 
 
 def _require(name: str, found: Mapping[str, str], columns: Sequence[str]) -> None:
@@ -177,7 +177,7 @@ def _require(name: str, found: Mapping[str, str], columns: Sequence[str]) -> Non
     known = HEADINGS[name]
     telling = [heading for heading in known if len(heading) >= _SHORTEST_TELLING_HEADING]
     for column in columns:
-        heading = _heading(column)
+        heading = heading_of(column)
         if any(word in heading for word in telling) or difflib.get_close_matches(heading, known, n=1):
             hint = f"; did you mean {name}={shown(column)}?"
             break
@@ -187,7 +187,7 @@ def _require(name: str, found: Mapping[str, str], columns: Sequence[str]) -> Non
 
 
 def _whose_id(name: str, columns: Sequence[str]) -> str:
-    bare = [column for column in columns if _heading(column) == _BARE_ID]
+    bare = [column for column in columns if heading_of(column) == _BARE_ID]
     if name != "interview_request_id" or not bare:
         return ""
     # Never taken by itself: a number that means a record elsewhere is also some stranger's interview here.
@@ -197,11 +197,17 @@ def _whose_id(name: str, columns: Sequence[str]) -> str:
     )
 
 
-def _find_column(columns: Sequence[str], name: str) -> str:
+def find_column(columns: Sequence[str], name: str) -> str:
+    """Return the column that somebody called so.
+
+    Raises:
+        ContactFileError: There is none, or several could be meant.
+
+    """
     if name in columns:
         return name
-    heading = _heading(name)
-    alike = [column for column in columns if heading and _heading(column) == heading]
+    heading = heading_of(name)
+    alike = [column for column in columns if heading and heading_of(column) == heading]
     if len(alike) > 1:
         raise ContactFileError(
             f"{shown(name)} could be any of the columns {_listed(alike)}: write it exactly"
@@ -211,16 +217,17 @@ def _find_column(columns: Sequence[str], name: str) -> str:
     return alike[0]
 
 
-def _heading(column: str) -> str:
+def heading_of(column: str) -> str:
+    """Return what of a column's name counts: its letters and digits, without case."""
     folded = unicodedata.normalize("NFKC", column).casefold()
     return "".join(character for character in folded if character.isalnum())
 
 
 def _did_you_mean(name: str, choices: Sequence[str]) -> str:
-    by_heading = {_heading(choice): choice for choice in choices}
+    by_heading = {heading_of(choice): choice for choice in choices}
     # Two names without a letter or digit are alike to difflib.
     by_heading.pop("", None)
-    close = difflib.get_close_matches(_heading(name), by_heading, n=1)
+    close = difflib.get_close_matches(heading_of(name), by_heading, n=1)
     return f"; did you mean {shown(by_heading[close[0]])}?" if close else ""
 
 

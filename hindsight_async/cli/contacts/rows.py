@@ -7,11 +7,20 @@ from typing import Any, BinaryIO, Generic, TypeVar, cast, final
 
 from attrs import field, frozen
 
-from hindsight_async.cli.contacts.columns import HEADINGS, ColumnMapping, map_columns, trimmed
+from hindsight_async.cli.contacts.columns import (
+    HEADINGS,
+    ColumnMapping,
+    find_column,
+    map_columns,
+    shown,
+    trimmed,
+)
 from hindsight_async.cli.contacts.file_format import ContactFileError
 from hindsight_async.cli.contacts.tables import BadRow, Table, TableRow, json_object
+from hindsight_async.delivery.keys import caller_key_hash, checked_caller_key
 from hindsight_async.resources.interviews.context import ContactContext
 from hindsight_async.resources.interviews.models import CreateInterview, UpdateInterview
+from hindsight_async.resources.interviews.recipients import interview_key
 
 _UPDATE_FIELDS = (
     "interview_request_id",
@@ -23,6 +32,7 @@ _UPDATE_FIELDS = (
 )
 _CREATE_FIELDS = tuple(name for name in HEADINGS if name != "interview_request_id")
 _NOT_TEXT_ONLY = {"interview_request_id", "contact_context"}
+_BETWEEN_KEY_CELLS = ":"
 _ID_LENGTH = 18  # fewer digits than 64 bits, and than any id will have
 _JSON_KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
@@ -37,6 +47,13 @@ class ContactRow:
     """Its cells as read, by column."""
     request: CreateInterview
     """What they ask for."""
+    key: str | None = field(default=None, repr=False)
+    """What tells it from other rows, out of the columns that were named for it; None where none were."""
+
+    @property
+    def ledger_key(self) -> str:
+        """By what the ledger knows it."""
+        return interview_key(self.request) if self.key is None else caller_key_hash(self.key)
 
 
 @frozen(kw_only=True)
@@ -94,6 +111,7 @@ def read_contacts(
     interview_type_id: str | None = None,
     mapping: Mapping[str, str] | None = None,
     context: Sequence[str] = (),
+    key: Sequence[str] = (),
 ) -> CheckedRows[ContactRow]:
     """Return the contacts in a CSV or JSON Lines file.
 
@@ -103,9 +121,10 @@ def read_contacts(
         interview_type_id: For the same rows, instead.
         mapping: Which column feeds a field, by the field's name, before any heading is guessed.
         context: The columns that make up the contact's context; REST takes all that are left.
+        key: The columns that tell a row from others; none for the contact, the sequence or interview type, and the deal.
 
     Raises:
-        ContactFileError: The file, the mapping or the context cannot be used.
+        ContactFileError: The file, the mapping, the context or the key cannot be used.
 
     """
     given = {"sequence_id": sequence_id, "interview_type_id": interview_type_id}
@@ -128,9 +147,15 @@ def read_contacts(
             deal_id=text.get("deal_id"),
             objective=text.get("objective"),
         )
-        return ContactRow(line=row.line, cells=row.cells, request=request)
+        return ContactRow(
+            line=row.line,
+            cells=row.cells,
+            request=request,
+            key=_key(row, key_columns) if key_columns else None,
+        )
 
     table = Table(file)
+    key_columns = [find_column(table.columns, name) for name in key]
     columns = map_columns(table.columns, _CREATE_FIELDS, mapping or {}, context)
     if not (sequence_id or interview_type_id or columns.fields.keys() & {"sequence_id", "interview_type_id"}):
         raise ContactFileError(
@@ -203,6 +228,24 @@ def _context(row: TableRow, columns: ColumnMapping) -> ContactContext | None:
         return cast("ContactContext | None", value)
     filled = ((column, _filled(row, column)) for column in columns.context)
     return {column: value for column, value in filled if value is not None} or None
+
+
+def _key(row: TableRow, columns: Sequence[str]) -> str:
+    """Return the cells of these columns, parted by colons: as a program of their own would write that key."""
+    cells: list[str] = []
+    for column in columns:
+        value = _filled(row, column)
+        if value is None:
+            raise ValueError(f"{shown(column)}, a column of the key, is empty")
+        if not isinstance(value, str) and type(value) is not int:
+            raise TypeError(f"{shown(column)}, a column of the key, must be text or a whole number")
+        cells.append(str(value))
+    if len(cells) > 1:  # so that no two rows with other cells have one key
+        cells = [
+            cell.replace("\\", "\\\\").replace(_BETWEEN_KEY_CELLS, rf"\{_BETWEEN_KEY_CELLS}")
+            for cell in cells
+        ]
+    return checked_caller_key(_BETWEEN_KEY_CELLS.join(cells), "the key")
 
 
 def _refuse_look_alikes(address: str) -> None:

@@ -109,7 +109,7 @@ def _refuse_constant(name: str) -> NoReturn:
 _JSON = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_refuse_constant)
 
 
-class _Lines:
+class Lines:
     """The lines of a file as text, counted, with their line ends; CR alone ends a line too."""
 
     def __init__(self, text: io.TextIOWrapper) -> None:
@@ -120,6 +120,7 @@ class _Lines:
         self.ended = False  # whether the file is read to its end
 
     def begin_row(self) -> None:
+        """Take what comes next for the beginning of a row."""
         self.row_line = self._number + 1
         self.row_length = 0
 
@@ -146,12 +147,13 @@ class _Lines:
 
 
 @contextmanager
-def _lines_of(file: BinaryIO) -> Generator[_Lines, None, None]:
+def lines_of(file: BinaryIO) -> Generator[Lines, None, None]:
+    """Read a file from its beginning, line by line; where that fails, a ContactFileError names the line."""
     file.seek(0)
     # Escaped bytes instead of an exception from the middle of a buffer: so the line is known.
     text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
     try:
-        yield _Lines(text)
+        yield Lines(text)
     finally:
         if not file.closed:
             text.detach()
@@ -178,7 +180,7 @@ class Table:
 
     def __iter__(self) -> Iterator[TableRow | BadRow]:
         empty = True
-        with _lines_of(self._file) as lines:
+        with lines_of(self._file) as lines:
             for row in self._objects(lines) if self._format.json_lines else self._records(lines):
                 empty = False
                 yield row
@@ -186,12 +188,12 @@ class Table:
             raise ContactFileError("the file has column names but no row below them")
 
     def _names_in_header(self) -> tuple[str, ...]:
-        with _lines_of(self._file) as lines:
+        with lines_of(self._file) as lines:
             for line, cells in _csv_rows(lines, self._format):
                 return column_names(cells, line)
         raise ContactFileError("the file is empty: the first line must name the columns")
 
-    def _records(self, lines: _Lines) -> Iterator[TableRow | BadRow]:
+    def _records(self, lines: Lines) -> Iterator[TableRow | BadRow]:
         width = len(self.columns)
         rows = _csv_rows(lines, self._format)
         next(rows)
@@ -206,7 +208,7 @@ class Table:
     def _names_in_objects(self) -> tuple[str, ...]:
         names: dict[str, None] = {}
         unreadable: BadRow | None = None
-        with _lines_of(self._file) as lines:
+        with lines_of(self._file) as lines:
             for row in self._objects(lines):
                 if isinstance(row, BadRow):
                     unreadable = unreadable or row
@@ -216,7 +218,7 @@ class Table:
             raise ContactFileError(unreadable.problem, line=unreadable.line)
         return tuple(names)
 
-    def _objects(self, lines: _Lines) -> Iterator[TableRow | BadRow]:
+    def _objects(self, lines: Lines) -> Iterator[TableRow | BadRow]:
         lines.begin_row()
         for text in lines:
             if trimmed(text):
@@ -228,7 +230,7 @@ class Table:
             lines.begin_row()
 
 
-def _csv_rows(lines: _Lines, file_format: FileFormat) -> Iterator[tuple[int, list[str]]]:
+def _csv_rows(lines: Lines, file_format: FileFormat) -> Iterator[tuple[int, list[str]]]:
     if file_format.separator_line:
         next(lines)
     limit = min(FIELD_LIMIT, csv.field_size_limit())
@@ -245,7 +247,7 @@ def _csv_rows(lines: _Lines, file_format: FileFormat) -> Iterator[tuple[int, lis
         _refuse_quoting(lines, limit)
 
 
-def _refuse_quoting(lines: _Lines, limit: int) -> NoReturn:
+def _refuse_quoting(lines: Lines, limit: int) -> NoReturn:
     # What follows may be the inside of a cell, so no later row can be trusted to be one.
     if lines.row_length > limit:
         problem = (

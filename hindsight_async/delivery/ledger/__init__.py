@@ -4,6 +4,8 @@
     kept_errors     what is kept of an error, and the error that a later call raises from it
     ledger          opening one by a path or a URL, reading it, resolving what is unknown, forgetting a person
     run             a ledger while a run has it: rows claimed, marked, finished
+    claims          what a claim decides of rows that nobody else has
+    arguments       what calls take as `ledger=`
     contexts        the contexts that the API accepted last, to be merged into
     forgetting      what it takes to forget a person
     queue_run       what a queue does in a run

@@ -8,7 +8,7 @@ created    the API made the interview                             no
 rejected   the API said no                                        once a person says so (`Ledger.resolve`)
 not_sent   nothing left, or provably nothing came of what did     by whoever has claimed it
 unknown    it left, and no answer said what became of it          once a person says so (`Ledger.resolve`)
-duplicate  the person was asked before, and is not to be again    once a person says so (`Ledger.resolve`)
+duplicate  the person has another interview (`claims`)            by whoever claims it anew, who decides that anew
 expired    it was queued too long, or its person was forgotten    once a person says so (`Ledger.resolve`)
 
 With which of them a call that failed ends its row, `delivery.outcomes.status_of` says. In a database a run that was
@@ -157,6 +157,11 @@ class LedgerEntry:
     def may_be_sent(self) -> bool:
         """Whether whoever claimed the row may send it."""
         return self.status.may_be_sent and not self.in_hand
+
+    @property
+    def may_be_claimed(self) -> bool:
+        """Whether a claim is to decide if the row may be sent."""
+        return self.may_be_sent or (self.status is LedgerStatus.DUPLICATE and not self.in_hand)
 
 
 @frozen(kw_only=True)

@@ -67,6 +67,8 @@ class SharedTables(Tables):
             .where(self.runs.c.id == holder, self.runs.c.lease_until > _database_clock())
             .correlate(self.interviews)
         )
+        self.is_held = self.has_a_living_holder
+        self.is_forsaken = sa.and_(holder.is_not(None), ~self.has_a_living_holder)
         self.lease_seconds = (
             sa.select(sa.cast(sa.extract("epoch", self.runs.c.lease_until - _database_clock()), sa.Double))
             .where(self.runs.c.id == holder)
@@ -75,9 +77,10 @@ class SharedTables(Tables):
         )
         """How long a row is its holder's should that one die; NULL where it is nobody's."""
 
-    def among(self, keys: Collection[str]) -> sa.ColumnElement[bool]:
-        """Select the rows of these keys, given as one array: the statement stays the same however many they are."""
-        return self.interviews.c.key == sa.any_(sa.literal(sorted(keys), ARRAY(sa.Text)))
+    def among(self, values: Collection[str], column: sa.Column[Any] | None = None) -> sa.ColumnElement[bool]:
+        """Select the rows of these, given as one array: the statement stays the same however many they are."""
+        one_of_them = sa.any_(sa.literal(sorted(values), ARRAY(sa.Text)))
+        return (self.interviews.c.key if column is None else column) == one_of_them
 
     async def take_turns(self, connection: AsyncConnection) -> None:
         """Have the lock without which nobody changes rows of several runs, until the end of the transaction."""

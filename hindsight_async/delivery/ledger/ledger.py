@@ -8,9 +8,9 @@ was wrongly taken for dead (`leases`) knows better of its own.
 
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -25,8 +25,16 @@ except ModuleNotFoundError as error:
         f"{error.name} is not installed: a ledger needs pip install 'hindsight-async[bulk]'", name=error.name
     ) from error
 
+from hindsight_async.delivery.keys import caller_key_hash, stored_key
+from hindsight_async.delivery.ledger.claims import OncePerContact
 from hindsight_async.delivery.ledger.contexts import interviews_remembered
-from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, Forgotten, LedgerEntry, LedgerStatus
+from hindsight_async.delivery.ledger.entries import (
+    MAY_BE_RESENT,
+    Forgotten,
+    LedgerEntry,
+    LedgerRow,
+    LedgerStatus,
+)
 from hindsight_async.delivery.ledger.forgetting import Forgetting
 from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
 from hindsight_async.delivery.ledger.postgres import PostgresBackend
@@ -138,15 +146,38 @@ class Ledger:
         """Return what the ledger knows of some rows.
 
         Args:
-            keys: Those of the rows.
+            keys: Those of the rows, or the callers' own.
 
         Returns:
-            The entries by key, of those that it has; none where there is no ledger yet.
+            The entries by what was asked for, of those that it has; none where there is no ledger yet.
 
         """
         if not await self._backend.exists():
             return {}
-        return await self.with_connection(lambda connection: self._backend.tables.known(connection, keys))
+        either = {*keys, *map(caller_key_hash, keys)}
+        found = await self.with_connection(lambda connection: self._backend.tables.known(connection, either))
+        named = {key: found.get(stored_key(key, found)) for key in keys}
+        return {key: entry for key, entry in named.items() if entry is not None}
+
+    async def held_back(self, rows: Sequence[LedgerRow], once_within: timedelta) -> Collection[str]:
+        """Return the keys of those rows that a run with `once_within` would hold back now (`claims`).
+
+        Args:
+            rows: What it would claim, in the order of the input, and what may be sent of it.
+            once_within: For how long a person who has one interview gets no other.
+
+        """
+        if not await self._backend.exists():
+            return ()
+        tables = self._backend.tables
+        rule = OncePerContact(tables=tables, once_within=once_within, now=self.now(), in_hand=())
+
+        async def look(connection: AsyncConnection) -> Collection[str]:
+            known = await tables.known(connection, [row.key for row in rows])
+            held_back, _ = await rule.held_back(connection, rows, known)
+            return held_back
+
+        return await self.with_connection(look)
 
     async def entries(self, *, status: LedgerStatus | None = None) -> AsyncIterator[LedgerEntry]:
         """Yield every entry in the order of their row index.
@@ -183,7 +214,7 @@ class Ledger:
         """Say what a person found out about an `unknown` row: that it was created, or that it was not.
 
         Args:
-            key: That of the row.
+            key: That of the row, or the caller's own.
             created: The interview request id, from 1.
             not_created: True where no interview was made: the next run sends it. Also of a row that is `rejected`,
                 `duplicate` or `expired`, so that it is sent all the same.
@@ -211,8 +242,9 @@ class Ledger:
         }
 
         async def move(connection: AsyncConnection) -> None:
-            if not await tables.move(connection, key, from_statuses, status, values):
-                raise await tables.why_not_moved(connection, key, from_statuses)
+            of_row = stored_key(key, await tables.known(connection, [key, caller_key_hash(key)]))
+            if not await tables.move(connection, of_row, from_statuses, status, values):
+                raise await tables.why_not_moved(connection, of_row, from_statuses)
 
         await self.with_connection(move)
 

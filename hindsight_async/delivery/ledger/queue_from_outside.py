@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hindsight_async.delivery.ledger import queue_rows
-from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow
+from hindsight_async.delivery.ledger.entries import LedgerRow
 from hindsight_async.delivery.ledger.ledger import Ledger
-from hindsight_async.delivery.ledger.queue_rows import Backlog
+from hindsight_async.delivery.ledger.queue_rows import Backlog, Stored
 from hindsight_async.errors import LedgerInUseError
 
 
@@ -21,12 +22,17 @@ async def make(ledger: Ledger) -> None:
                 pass
 
 
-async def put(ledger: Ledger, rows: Sequence[LedgerRow]) -> dict[str, LedgerEntry]:
-    """Store those rows that are new, with their bodies; return the entries that were there before, by key."""
+async def put(ledger: Ledger, rows: Sequence[LedgerRow], once_within: timedelta | None = None) -> Stored:
+    """Store those rows that are new, with their bodies, as `queue_rows.put` does; say what it met."""
 
-    async def store(connection: AsyncConnection) -> dict[str, LedgerEntry]:
+    async def store(connection: AsyncConnection) -> Stored:
         return await queue_rows.put(
-            ledger.tables, connection, rows, ledger.now(), store_address=ledger.store_addresses
+            ledger.tables,
+            connection,
+            rows,
+            ledger.now(),
+            store_address=ledger.store_addresses,
+            once_within=once_within,
         )
 
     return await ledger.with_connection(store)

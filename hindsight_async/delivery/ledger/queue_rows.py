@@ -5,14 +5,15 @@ goes once the interview is there.
 """
 
 import json
-from collections.abc import Collection, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from attrs import field, frozen
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hindsight_async.delivery.ledger.claims import OncePerContact
 from hindsight_async.delivery.ledger.entries import MAY_BE_SENT, LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.delivery.ledger.tables import Tables, planned
 
@@ -26,6 +27,21 @@ class DueRow:
 
     entry: LedgerEntry
     body: dict[str, Any] = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Stored:
+    """What a put met."""
+
+    known: Mapping[str, LedgerEntry] = field(factory=dict[str, LedgerEntry])
+    """The entries that were there before, by key; nothing of them is changed."""
+
+    held_back: Collection[str] = ()
+    """The keys of new rows that are duplicates, since their person has another row."""
+
+    def __or__(self, other: "Stored") -> "Stored":
+        """Return what two puts met, one after the other."""
+        return Stored(known={**self.known, **other.known}, held_back={*self.held_back, *other.held_back})
 
 
 @frozen(kw_only=True)
@@ -54,36 +70,53 @@ async def put(
     now: datetime,
     *,
     store_address: bool,
-) -> dict[str, LedgerEntry]:
+    once_within: timedelta | None = None,
+    in_hand: Collection[str] = (),
+) -> Stored:
     """Store those rows that are new, with their bodies.
 
-    One that a bulk run has planned or given up is new to the queue, which else could not send it.
-
-    Returns:
-        The entries that were there before, by key: nothing of them is changed.
+    One that a bulk run has planned or given up is new to the queue, which else could not send it. One that is held back,
+    since its person has another (`claims`), is stored as a duplicate.
 
     """
     wanted = {row.key: row for row in reversed(rows)}
     # Others may put the same rows at this moment: whoever reads first must also be the one who writes first.
     await tables.take_turns(connection)
     known = await tables.known(connection, wanted.keys())
+    for key in [key for key, entry in known.items() if entry.status.may_be_sent]:
+        if await _adopt(tables, connection, wanted[key], now):
+            del known[key]
+            del wanted[key]
+    new = [row for key, row in reversed(wanted.items()) if key not in known]
+    held_back: set[str] = set()
+    if once_within is not None:
+        rule = OncePerContact(tables=tables, once_within=once_within, now=now, in_hand=in_hand)
+        held_back, _ = await rule.held_back(connection, new, {})
+    as_held_back = {"status": LedgerStatus.DUPLICATE, "finished_at": now}
     unseen = [
-        planned(row, now, store_address=store_address) for key, row in wanted.items() if key not in known
+        {
+            **planned(row, now, store_address=store_address),
+            "finished_at": None,
+            **(as_held_back if row.key in held_back else {}),
+        }
+        for row in new
     ]
     if unseen:
         await connection.execute(sa.insert(tables.interviews), unseen)
+    return Stored(known=known, held_back=held_back)
+
+
+async def _adopt(tables: Tables, connection: AsyncConnection, row: LedgerRow, now: datetime) -> bool:
+    """Take over a row that somebody planned without its body; return whether there is such a row."""
     interviews = tables.interviews
-    for key in [key for key, entry in known.items() if entry.status.may_be_sent]:
-        adopted = await connection.execute(
-            sa.update(interviews)
-            .where(
-                interviews.c.key == key, interviews.c.request.is_(None), interviews.c.status.in_(MAY_BE_SENT)
-            )
-            .values(request=wanted[key].request, status=LedgerStatus.QUEUED, planned_at=now)
+    adopted = await connection.execute(
+        sa.update(interviews)
+        .where(
+            interviews.c.key == row.key, interviews.c.request.is_(None), interviews.c.status.in_(MAY_BE_SENT)
         )
-        if adopted.rowcount:
-            del known[key]
-    return known
+        .values(request=row.request, status=LedgerStatus.QUEUED, planned_at=now)
+    )
+    return bool(adopted.rowcount)
 
 
 async def expire(

@@ -1,16 +1,16 @@
 """What a queue does in the ledger while it has it: rows are put, those that are due are claimed, sending is paused."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hindsight_async.delivery.ledger import queue_rows
-from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow
+from hindsight_async.delivery.ledger.entries import LedgerRow
 from hindsight_async.delivery.ledger.group_commit import GroupCommit
-from hindsight_async.delivery.ledger.queue_rows import Backlog, DueRow
+from hindsight_async.delivery.ledger.queue_rows import Backlog, DueRow, Stored
 from hindsight_async.delivery.ledger.run_connection import RunLock
 from hindsight_async.delivery.ledger.tables import Tables
 
@@ -48,21 +48,22 @@ class QueueRun:
         self._store_addresses = store_addresses
         self._now = now
 
-    async def put(self, rows: Sequence[LedgerRow]) -> Mapping[str, LedgerEntry]:
-        """Store those rows that are new, with their bodies; return the entries that were there before, by key."""
-        known: dict[str, LedgerEntry] = {}
+    async def put(self, rows: Sequence[LedgerRow], once_within: timedelta | None = None) -> Stored:
+        """Store those rows that are new, with their bodies, as `queue_rows.put` does; say what it met."""
+        met = Stored()
         for start in range(0, len(rows), PUT_AT_ONCE):
             some, now = rows[start : start + PUT_AT_ONCE], self._now()
 
             async def store(
                 connection: AsyncConnection, some: Sequence[LedgerRow] = some, now: datetime = now
-            ) -> dict[str, LedgerEntry]:
+            ) -> Stored:
                 return await queue_rows.put(
-                    self._tables, connection, some, now, store_address=self._store_addresses
-                )
+                    self._tables, connection, some, now,
+                    store_address=self._store_addresses, once_within=once_within, in_hand=self._in_hand,
+                )  # fmt: skip
 
-            known |= await self._group_commit.write(store)
-        return known
+            met |= await self._group_commit.write(store)
+        return met
 
     async def claim_due(self, most: int, put_before: datetime) -> tuple[list[DueRow], int]:
         """Claim the rows that may be sent now; what was put before a moment expires instead.
@@ -80,6 +81,9 @@ class QueueRun:
         is_wanted = True
 
         async def take(connection: AsyncConnection) -> tuple[list[DueRow], int]:
+            # Nothing, but where the transaction is done again, since its connection was lost.
+            self._in_hand.difference_update(taken)
+            taken.clear()
             free = [self._run_lock.may_be_claimed, row.key.not_in(list(self._in_hand))]
             # Read before anything is written: a queue that looks each second must not have the disk write each second.
             if not await queue_rows.due_keys(self._tables, connection, now, 1, *free):

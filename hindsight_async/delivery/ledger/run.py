@@ -1,7 +1,7 @@
 """The ledger while a run has it: rows are claimed, marked before they leave, and finished."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from attrs import evolve
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hindsight_async.delivery.ledger.claims import Claim, OncePerContact
 from hindsight_async.delivery.ledger.contexts import Context, ContextMemory
 from hindsight_async.delivery.ledger.entries import (
     FINISHED,
@@ -20,7 +21,7 @@ from hindsight_async.delivery.ledger.entries import (
 from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
 from hindsight_async.delivery.ledger.queue_run import QueueRun
 from hindsight_async.delivery.ledger.run_connection import Backend, RunLock
-from hindsight_async.delivery.ledger.tables import NOTHING_SAID, planned
+from hindsight_async.delivery.ledger.tables import NOTHING_SAID
 from hindsight_async.errors import Delivery, LedgerError, LedgerInUseError
 
 Clock = Callable[[], datetime]
@@ -74,7 +75,9 @@ class LedgerRun:
         """The keys of rows whose outcome could not be written at once, and was by a later try."""
         return self._group_commit.recorded_late
 
-    async def claim(self, rows: Sequence[LedgerRow]) -> Mapping[str, LedgerEntry]:
+    async def claim(
+        self, rows: Sequence[LedgerRow], *, once_within: timedelta | None = None
+    ) -> Mapping[str, LedgerEntry]:
         """Plan rows that are new, and tell what is known of the others.
 
         The caller has in hand, and may send, what was new and what `may_be_sent`, until it is finished; an entry
@@ -82,33 +85,32 @@ class LedgerRun:
 
         Args:
             rows: What it wants to send; of two with one key the first counts.
+            once_within: For how long a person who has one interview gets no other (`claims`); None for no such rule.
 
         Returns:
-            The entries that the ledger had already, by key.
+            By key, the entries that the ledger had already, and those of rows that are held back as `duplicate`.
 
         Raises:
             LedgerError: The ledger cannot be read or written.
 
         """
         now = self._now()
-        wanted = {row.key: row for row in reversed(rows)}
+        wanted: dict[str, LedgerRow] = {}
+        for row in rows:
+            wanted.setdefault(row.key, row)
         # Decided before anything is waited for, and written in the order of asking: of two callers the first has it.
         elsewhere = wanted.keys() & self._in_hand
         self._in_hand |= wanted.keys()
+        decision = self._claim(now, once_within)
 
         async def look_up_and_plan(connection: AsyncConnection) -> Mapping[str, LedgerEntry]:
             known = await self._run_lock.claim(connection, wanted.keys(), now)
             lost = elsewhere - known.keys()
             if lost:
                 raise LedgerError(f"row {min(lost)} could not be written by the caller that has it in hand")
-            unseen = [
-                {**planned(row, now, store_address=self._store_addresses), **self._run_lock.claim_values}
-                for key, row in wanted.items()
-                if key not in known
-            ]
-            if unseen:
-                await connection.execute(sa.insert(self._tables.interviews), unseen)
-            return known
+            return await decision.decide(
+                connection, [row for row in wanted.values() if row.key not in elsewhere], known
+            )
 
         known: Mapping[str, LedgerEntry] = {}
         let_go = wanted.keys() - elsewhere
@@ -120,6 +122,20 @@ class LedgerRun:
         return {
             key: evolve(entry, in_hand=True) if key in elsewhere else entry for key, entry in known.items()
         }
+
+    def _claim(self, now: datetime, once_within: timedelta | None) -> Claim:
+        rule = None
+        if once_within is not None:
+            rule = OncePerContact(
+                tables=self._tables, once_within=once_within, now=now, in_hand=self._in_hand
+            )
+        return Claim(
+            tables=self._tables,
+            claim_values=self._run_lock.claim_values,
+            store_addresses=self._store_addresses,
+            now=now,
+            rule=rule,
+        )
 
     async def sending(self, key: str) -> None:
         """Mark a row as about to be sent; only then may its first byte leave.

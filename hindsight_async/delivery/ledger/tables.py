@@ -133,12 +133,15 @@ class Tables:
         """What `read` reads; to be narrowed down."""
         self.release_values: Mapping[str, Any] = {}
         """What is stored in a row that a run lets go."""
+        self.is_held: sa.ColumnElement[bool] = sa.false()
+        self.is_forsaken: sa.ColumnElement[bool] = sa.false()
+        """Whether a living run, or a dead one, has claimed a row and not let it go, as far as the row says so."""
         if shared:
             self.interviews.append_column(sa.Column("holder", sa.Text))
 
-    def among(self, keys: Collection[str]) -> sa.ColumnElement[bool]:
-        """Select the rows of these keys."""
-        return self.interviews.c.key.in_(keys)
+    def among(self, values: Collection[str], column: sa.Column[Any] | None = None) -> sa.ColumnElement[bool]:
+        """Select the rows of these keys, or of these values in another column."""
+        return (self.interviews.c.key if column is None else column).in_(values)
 
     async def take_turns(self, connection: AsyncConnection) -> None:
         """Have nobody else write until the end of the transaction, so that what is read before a write stays true."""

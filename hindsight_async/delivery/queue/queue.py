@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import TracebackType
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
 
 from attrs import evolve
 
+from hindsight_async.delivery.keys import caller_key_hash, checked_caller_key
 from hindsight_async.delivery.ledger import queue_from_outside
-from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
+from hindsight_async.delivery.ledger.entries import LedgerRow, LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
-from hindsight_async.delivery.ledger.queue_rows import Backlog
+from hindsight_async.delivery.ledger.queue_rows import Backlog, Stored
 from hindsight_async.delivery.queue.models import Accepted, QueueSnapshot
 from hindsight_async.delivery.queue.sender import OnOutcome, Sender
 from hindsight_async.delivery.row import RowKind, Send
@@ -175,7 +176,7 @@ class DurableQueue(Generic[Request, Response]):
 
         Raises:
             TypeError: A request or a key is of another type.
-            ValueError: A key is empty.
+            ValueError: A key is none that can be stored.
             RecipientNotAllowedError: A contact may not be emailed.
             LedgerError: The ledger cannot be written; nothing of the last transaction was stored.
             RuntimeError: The block is not open.
@@ -187,12 +188,12 @@ class DurableQueue(Generic[Request, Response]):
         if not rows:
             return []
         if self.ledger_run is None:
-            known: Mapping[str, LedgerEntry] = await queue_from_outside.put(self._ledger, rows)
+            met = await queue_from_outside.put(self._ledger, rows, self._kind.once_within)
         else:
-            known = await self.ledger_run.queue.put(rows)
+            met = await self.ledger_run.queue.put(rows, self._kind.once_within)
         if self._sender is not None:
             self._sender.wake()
-        return list(_accepted(rows, known))
+        return list(_accepted(rows, met))
 
     def _row_of(self, request: Request, key_of: Callable[[Request], str] | None) -> LedgerRow:
         key = self._kind.key_of(request)
@@ -200,8 +201,8 @@ class DurableQueue(Generic[Request, Response]):
         row = evolve(self._kind.ledger_row(key, 0, request), request=self._kind.body_of(request))
         if key_of is None:
             return row
-        own = key_of(request)
-        return evolve(row, key=self._kind.key_for(own), caller_key=own)
+        own = checked_caller_key(key_of(request))
+        return evolve(row, key=caller_key_hash(own), caller_key=own)
 
     def snapshot(self) -> QueueSnapshot:
         """Tell how things stand, as of at most `LOOK_EVERY` seconds ago; only where this process sends.
@@ -271,12 +272,13 @@ def _report(sending: asyncio.Task[None]) -> None:
         logger.error("the queue sends no more", exc_info=error)
 
 
-def _accepted(rows: Sequence[LedgerRow], known: Mapping[str, LedgerEntry]) -> Iterable[Accepted]:
+def _accepted(rows: Sequence[LedgerRow], met: Stored) -> Iterable[Accepted]:
     made: set[str] = set()
     for row in rows:
-        key, entry = row.caller_key or row.key, known.get(row.key)
+        key, entry = row.caller_key or row.key, met.known.get(row.key)
         if entry is None:
-            yield Accepted(key=key, is_new=row.key not in made, status=LedgerStatus.QUEUED)
+            status = LedgerStatus.DUPLICATE if row.key in met.held_back else LedgerStatus.QUEUED
+            yield Accepted(key=key, is_new=row.key not in made, status=status)
             made.add(row.key)
         else:
             yield Accepted(

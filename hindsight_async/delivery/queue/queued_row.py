@@ -28,7 +28,7 @@ class QueuedRow(Row[Request, Response]):
     random: Callable[[], float] = field(kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        self.key = self.due.entry.key
+        self.key, self.caller_key = self.due.entry.key, self.due.entry.caller_key
 
     def kept_beside(self, outcome: Outcome[Request, Response]) -> Mapping[str, Any]:
         """Return when it is tried again, where it was not sent for a passing reason."""

@@ -1,6 +1,7 @@
 """The interviews resource: typed arguments to calls."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from hindsight_async.call.codec import encode
@@ -20,9 +21,10 @@ from hindsight_async.resources.interviews.poll_schedule import Pace
 from hindsight_async.resources.interviews.queueing import InterviewQueues
 from hindsight_async.resources.interviews.recipients import CreateGuard
 from hindsight_async.resources.interviews.rows import (
-    CREATES,
     UPDATES,
     Update,
+    create_with,
+    creates_with,
     of_type,
     request_of,
 )
@@ -36,6 +38,7 @@ from hindsight_async.resources.interviews.updates import (
 if TYPE_CHECKING:
     from os import PathLike
 
+    from hindsight_async.delivery.ledger.arguments import HasLedgerRun
     from hindsight_async.delivery.ledger.ledger import Ledger
     from hindsight_async.delivery.ledger.run import LedgerRun
 
@@ -90,15 +93,18 @@ class Interviews(InterviewUpdates, InterviewQueues):
         request = request_of(CreateInterview, request, fields)
         return await self._create(request, "interactive", self._executor.deadline)
 
-    async def create_once(self, request: CreateInterview, *, ledger: "LedgerRun") -> CreatedInterview:
+    async def create_once(
+        self, request: CreateInterview, *, ledger: "LedgerRun | HasLedgerRun", key: str | None = None
+    ) -> CreatedInterview:
         """Create an interview unless the ledger has it already, for events that may be delivered twice.
 
         The same contact with and without `deal_id` is two interviews and two emails, and the ledger knows nothing of
         those of Hindsight's own Interview Agent; see "Who may be emailed twice" in the README.
 
         Args:
-            request: The interview to create; its contact, sequence or interview type and deal tell it from others.
-            ledger: What `Ledger.run()` opens (extra `bulk`), once for all calls.
+            request: The interview to create.
+            ledger: What `Ledger.run()` opens (extra `bulk`), once for all calls, or what has one open.
+            key: What tells it from others, such as "hubspot:62515:151088"; else its contact, sequence or type and deal.
 
         Returns:
             What was created, now or by an earlier call: `created_now` tells which. Of an earlier one the ledger has
@@ -115,9 +121,12 @@ class Interviews(InterviewUpdates, InterviewQueues):
             HindsightError: As from `create`. Where `delivery` is NOT_SENT the next call sends it.
 
         """
+        from hindsight_async.delivery.ledger.arguments import open_run  # noqa: PLC0415  needs the extra `bulk`
+
+        run, kind = open_run(ledger), create_with(key)
         deadline = self._executor.deadline
         return await deliver_once(
-            CREATES, request, checked_ledger(ledger),
+            kind, request, run,
             lambda request, hooks: self._create(request, "interactive", deadline, hooks),
         )  # fmt: skip
 
@@ -147,6 +156,8 @@ class Interviews(InterviewUpdates, InterviewQueues):
         requests: Iterable[CreateInterview] | AsyncIterable[CreateInterview],
         *,
         ledger: "Ledger | str | PathLike[str] | None" = None,
+        key_of: Callable[[CreateInterview], str] | None = None,
+        once_per_contact_within: timedelta | None = None,
         abort_after_failures: int = DEFAULT_ABORT_AFTER_FAILURES,
     ) -> BulkRun[CreateInterview, CreatedInterview]:
         """Create an interview for each request, at plan speed, and tell what became of each.
@@ -161,21 +172,30 @@ class Interviews(InterviewUpdates, InterviewQueues):
         Args:
             requests: What to create, one for each contact.
             ledger: Where the run keeps its memory; None for none beyond the run.
+            key_of: Returns the key of a request, as in `create_once`; None for the default one.
+            once_per_contact_within: A person of whom the ledger has another row that was, or may be, sent within this
+                time is DUPLICATE (see the README for which rows count); None to email them all the same.
             abort_after_failures: How many rows, at least 1.
 
         Returns:
             The run, to be entered with `async with` and iterated inside that block.
 
         Raises:
-            ValueError: `abort_after_failures` is below 1.
+            TypeError: An argument is of another type.
+            ValueError: `abort_after_failures` is below 1, or `once_per_contact_within` not above 0 or without ledger.
 
         """
+        kind = creates_with(key_of, once_per_contact_within, has_ledger=ledger is not None)
+        if ledger is not None:
+            from hindsight_async.delivery.ledger.arguments import ledger_at  # noqa: PLC0415  as above
+
+            ledger = ledger_at(ledger)
         return BulkRun(
             requests,
-            CREATES,
+            kind,
             lambda request, hooks: self._create(request, "bulk", self._row_deadline, hooks),
             open_session=self._executor.open,
-            ledger=None if ledger is None else _ledger_at(ledger),
+            ledger=ledger,
             max_in_flight=self._max_in_flight,
             abort_after_failures=abort_after_failures,
         )
@@ -239,9 +259,3 @@ class Interviews(InterviewUpdates, InterviewQueues):
         call = Call(_CREATE, COLLECTION, encode(of_type(request, CreateInterview)), request)
         self._guard.check(request.contact_email, _CREATE.method, call.path)
         return self._executor.run(call, lane=lane, deadline=deadline, hooks=hooks)
-
-
-def _ledger_at(ledger: "Ledger | str | PathLike[str]") -> "Ledger":
-    from hindsight_async.delivery.ledger.ledger import Ledger  # noqa: PLC0415  needs the extra `bulk`
-
-    return ledger if isinstance(ledger, Ledger) else Ledger(ledger)

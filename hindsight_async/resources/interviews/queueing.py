@@ -11,7 +11,7 @@ from hindsight_async.rate import Lane
 from hindsight_async.rate.client import check_lane
 from hindsight_async.resources.interviews.models import CreatedInterview, CreateInterview
 from hindsight_async.resources.interviews.recipients import CreateGuard
-from hindsight_async.resources.interviews.rows import CREATES
+from hindsight_async.resources.interviews.rows import creates_with
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -42,6 +42,7 @@ class InterviewQueues:
         send: bool = True,
         lane: Lane = "bulk",
         max_age: timedelta = DEFAULT_MAX_AGE,
+        once_per_contact_within: timedelta | None = None,
         abort_after_failures: int = DEFAULT_ABORT_AFTER_FAILURES,
         on_outcome: Callable[[Outcome[CreateInterview, CreatedInterview]], object] | None = None,
     ) -> "DurableQueue[CreateInterview, CreatedInterview]":
@@ -59,6 +60,8 @@ class InterviewQueues:
             send: False to only accept: others send, and a file may be in use by one of them.
             lane: "interactive" goes before "bulk".
             max_age: What was queued for longer becomes `expired`, and is not sent without a person.
+            once_per_contact_within: A person who has a row in the ledger under another key, which is queued or on its way,
+                or was created or left unknown within this time, gets no other: what is put is a `duplicate` then.
             abort_after_failures: So many requests in a row that fail, but for want of a network, pause the queue.
             on_outcome: A function, also an asynchronous one, which is called at most once for each request with what
                 became of it; what it raises is logged.
@@ -68,7 +71,7 @@ class InterviewQueues:
 
         Raises:
             TypeError: `on_outcome` is no function, or `max_age` no timedelta.
-            ValueError: `abort_after_failures` is below 1, `max_age` is not above 0, the lane is unknown, or `ledger` is
+            ValueError: `abort_after_failures` is below 1, `a time is not above 0, the lane is unknown, or `ledger` is
                 no place for one.
             ModuleNotFoundError: The extra is not installed.
 
@@ -87,7 +90,7 @@ class InterviewQueues:
             raise ValueError("abort_after_failures must be a whole number of at least 1")
         executor = self._executor
         return DurableQueue(
-            CREATES,
+            creates_with(None, once_per_contact_within),
             lambda request, hooks: self._create(request, lane, self._row_deadline, hooks),
             check=lambda request: self._guard.check_recipient(request.contact_email),
             open_session=executor.open if send else None,

@@ -3,12 +3,12 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from hindsight_async.delivery.addresses import normalised
 from hindsight_async.errors import CreateLimitReachedError, RecipientNotAllowedError
-from hindsight_async.resources.interviews.context import sendable_text
 from hindsight_async.resources.interviews.models import CreateInterview
 
 ALLOWED_RECIPIENTS_VARIABLE = "HINDSIGHT_ALLOWED_RECIPIENTS"
@@ -23,15 +23,6 @@ def interview_key(request: CreateInterview) -> str:
         request.deal_id,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def caller_key_hash(key: str) -> str:
-    """Return the hash by which the ledger knows a key of the caller's own; never that of another interview's."""
-    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"key must be text, not {type(key).__name__}")
-    if not key or key.isspace():
-        raise ValueError("key must not be empty: give what tells this interview from every other")
-    return hashlib.sha256(b"key:" + sendable_text(key, "key").encode()).hexdigest()
 
 
 class AllowedRecipients:
@@ -76,28 +67,106 @@ def _in_normal_form(lists: Mapping[str, Iterable[str] | None]) -> dict[str, tupl
     }
 
 
+class BlockedRecipients:
+    """Who may not be emailed: people who asked for that, and whole domains.
+
+    As many exact entries as there may be cost no time at a create; of patterns, each is tried.
+
+    Args:
+        entries: Addresses, domains and patterns, as `blocked_entry` takes them.
+
+    Raises:
+        TypeError: They are one text, and no list, or one of them is no text.
+        ValueError: One is neither an address nor a domain; the error names its place, not itself.
+
+    """
+
+    def __init__(self, entries: Iterable[str] | None = None) -> None:
+        if isinstance(entries, str):
+            raise TypeError(
+                "blocked_recipients must be a list such as ['ann@x.test', 'rival.test'], not one text"
+            )
+        exact: set[str] = set()
+        patterns: set[str] = set()
+        for place, entry in enumerate(entries or ()):
+            if not isinstance(entry, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"blocked_recipients[{place}] must be text (str), not {type(entry).__name__}")
+            try:
+                blocked = blocked_entry(entry)
+            except ValueError as error:
+                raise ValueError(f"blocked_recipients[{place}] is {error}") from None
+            (patterns if _WILDCARD.search(blocked) else exact).add(blocked)
+        self._exact = frozenset(exact)
+        self._patterns = tuple(sorted(patterns))
+
+    def check(self, address: str) -> None:
+        """Raise RecipientNotAllowedError for an address that is blocked."""
+        if not (self._exact or self._patterns):
+            return
+        known_as = normalised(address)
+        domain = f".{known_as.rpartition('@')[2]}"
+        # Each domain that it lies in begins behind a dot: `.mail.rival.test`, `.rival.test`, `.test`.
+        domains = [domain[dot.start() + 1 :] for dot in re.finditer(r"\.", domain)]
+        if not self._exact.isdisjoint([known_as, *domains]) or any(
+            fnmatchcase(name, pattern) for pattern in self._patterns for name in (known_as, *domains)
+        ):
+            error = RecipientNotAllowedError("this recipient is blocked (blocked_recipients)")
+            error.is_blocked = True
+            raise error
+
+
+def blocked_entry(text: str) -> str:
+    """Return the form in which an address, a domain or a pattern is blocked; a domain stands for all below it, too.
+
+    Args:
+        text: Such as `ann@x.test`, `*@rival.test`, or `rival.test`, also as `@rival.test`.
+
+    Raises:
+        ValueError: It is neither, so that it would block nobody; the text does not repeat it.
+
+    """
+    local, at, domain = text.strip().rpartition("@")
+    # Through an address, since a domain alone is no such thing.
+    known_as = normalised(f"{local or 'x'}@{domain.removesuffix('.')}")
+    in_form = known_as.rpartition("@")[2] if not local else known_as
+    labels = known_as.rpartition("@")[2].split(".")
+    is_whole = all(labels) and (len(labels) > 1 or (bool(at) and labels == ["*"]))
+    if not is_whole or not in_form.isprintable() or _NO_ADDRESS.search(in_form):
+        raise ValueError("neither an address nor a domain")
+    return in_form
+
+
+_WILDCARD = re.compile(r"[*?\[]")
+_NO_ADDRESS = re.compile(r"[\s,;:<>()\"]|@.*@")
+
+
 class CreateGuard:
     """What a create has to pass, of a session and of all its views together.
 
     Args:
         allowed: Who may be emailed.
+        blocked: Who may not, also where they are allowed.
         max_creates: How many creates may be made; None for any number.
 
     """
 
-    def __init__(self, allowed: AllowedRecipients, max_creates: int | None) -> None:
+    def __init__(
+        self, allowed: AllowedRecipients, blocked: BlockedRecipients, max_creates: int | None
+    ) -> None:
         self._allowed = allowed
+        self._blocked = blocked
         self._max_creates = max_creates
         self._creates = 0
         """How many were made so far, whatever became of them."""
 
     def check_recipient(self, address: str) -> None:
         """Raise RecipientNotAllowedError for an address to which no create may go; counts nothing."""
+        self._blocked.check(address)
         self._allowed.check(address)
 
     def check(self, address: str, method: str, path: str) -> None:
         """Count a create; RecipientNotAllowedError or CreateLimitReachedError where it may not be made."""
-        self._allowed.check(address)
+        self.check_recipient(address)
         if self._max_creates is None:
             return
         if self._creates >= self._max_creates:

@@ -1,11 +1,13 @@
 """Creates and updates as rows: when two are the same, what the ledger keeps of one, and what it tells of an earlier one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
-from attrs import asdict, fields_dict
+from attrs import asdict, evolve, fields_dict
 
 from hindsight_async.delivery.addresses import normalised
+from hindsight_async.delivery.keys import checked_caller_key
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.delivery.row import RowKind
@@ -16,7 +18,7 @@ from hindsight_async.resources.interviews.models import (
     UpdatedInterview,
     UpdateInterview,
 )
-from hindsight_async.resources.interviews.recipients import caller_key_hash, interview_key
+from hindsight_async.resources.interviews.recipients import interview_key
 
 T = TypeVar("T")
 
@@ -93,10 +95,59 @@ CREATES = RowKind[CreateInterview, CreatedInterview](
     kept_of=_kept_of,
     context_of=lambda request: request.contact_context,
     earlier_response=_created_earlier,
-    key_for=caller_key_hash,
     body_of=_body_of,
     request_of=lambda body: CreateInterview(**body),
 )
+
+
+def creates_with(
+    key_of: Callable[[CreateInterview], str] | None, once_within: timedelta | None, *, has_ledger: bool = True
+) -> RowKind[CreateInterview, CreatedInterview]:
+    """Return creates as rows with a caller's own keys, and the rule of one interview for a person within a time.
+
+    Args:
+        key_of: Returns the caller's key of a request; None for the default one.
+        once_within: For how long; None for no such rule.
+        has_ledger: Whether something remembers who was written to.
+
+    Raises:
+        TypeError: One of the first two is of another type; in the run, where a key is, or a request.
+        ValueError: The time is not above 0, or there is no ledger for it; in the run, where a key cannot be used.
+
+    """
+    if key_of is not None and not callable(key_of):
+        raise TypeError(f"key_of must be a function of a request, not {type(key_of).__name__}")
+    if once_within is not None and not isinstance(once_within, timedelta):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"once_per_contact_within must be a timedelta, not {type(once_within).__name__}")
+    if once_within is not None and once_within <= timedelta(0):
+        raise ValueError("once_per_contact_within must be above 0, such as timedelta(days=90)")
+    if once_within is not None and not has_ledger:
+        raise ValueError("once_per_contact_within needs a ledger, which knows who was written to")
+
+    def caller_key(request: CreateInterview) -> str:
+        made = cast("Callable[[CreateInterview], object]", key_of)(of_type(request, CreateInterview))
+        return checked_caller_key(made, "what key_of returns")
+
+    return evolve(CREATES, caller_key_of=None if key_of is None else caller_key, once_within=once_within)
+
+
+def create_with(key: str | None) -> RowKind[CreateInterview, CreatedInterview]:
+    """Return a create as a row with this key of the caller's own; None for the default one.
+
+    Raises:
+        TypeError: It is no text.
+        ValueError: It is none that can be used.
+
+    """
+    if key is None:
+        return CREATES
+    checked = checked_caller_key(key)
+
+    def caller_key(request: CreateInterview) -> str:
+        of_type(request, CreateInterview)
+        return checked
+
+    return evolve(CREATES, caller_key_of=caller_key)
 
 
 def checked_id(interview_request_id: int) -> int:
