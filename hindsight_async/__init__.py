@@ -45,6 +45,8 @@ nowhere else. Inside, in reading order:
         input.py                its rows as they come in, and which stood in it before
         row.py                  one row on its way to its verdict
         outcomes.py             the verdict on a row, and which verdicts end the run
+        failures.py             how many rows failed one after another
+        network.py              a network that is gone for a while, waited for
         ledger/                 what was about to be sent and what became of it, on disk
             entries.py          what is known of a row, and which rows may be sent
             ledger.py           opening one, reading it, resolving what is unknown

@@ -127,7 +127,7 @@ async def in_doubt(requests: AsyncIterator[CreateInterview], ledger: Ledger) -> 
     """Run many, and list what a person has to look up."""
     async with (
         HindsightSession() as hindsight,
-        hindsight.interviews.create_many(requests, ledger=ledger) as run,
+        hindsight.interviews.create_many(requests, ledger=ledger, wait_for_network=600) as run,
     ):
         async for outcome in run:
             assert_type(outcome, Outcome[CreateInterview, CreatedInterview])

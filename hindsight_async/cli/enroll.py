@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from hindsight_async.cli.file_arguments import (
     FileArgument,
     Flag,
     MapOption,
+    WaitForNetworkOption,
     open_copy,
     parse_context,
     parse_mapping,
@@ -29,6 +31,7 @@ from hindsight_async.cli.progress import RunProgress
 from hindsight_async.cli.results import ResultsFile, are_results
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.ledger.ledger import Ledger, without_password
+from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.errors import HindsightError
 from hindsight_async.rate import Plan, plan_or_default
@@ -100,6 +103,7 @@ def enroll(
     map_: MapOption = [],  # noqa: B006  never altered
     context: str | None = None,
     output: Path | None = None,
+    wait_for_network: WaitForNetworkOption = DEFAULT_WAIT_FOR_NETWORK,
     skip_invalid: Annotated[bool, Flag] = False,
     dry_run: Annotated[bool, Flag] = False,
     yes: Annotated[bool, Flag] = False,
@@ -130,6 +134,8 @@ def enroll(
         The columns that make up the contact's context, separated by commas; or rest.
     output
         Where to write the results, .csv or .jsonl; else stdout.
+    wait_for_network
+        Seconds to wait for a connection where none can be made, before the run ends; 0 waits for none.
     skip_invalid
         Send the good rows although there are bad ones.
     dry_run
@@ -170,7 +176,7 @@ def enroll(
         results = ResultsFile(output, rows.columns, apart_from=[Path(file), *ledger_files])
         progress = RunProgress(preflight.rows)
         file_run = FileRun[ContactRow, Any](rows, lambda row: row.request, results, _advice(shown), progress)
-        code = asyncio.run(_run(file_run, hindsight, ledger))
+        code = asyncio.run(_run(file_run, hindsight, ledger, wait_for_network))
     if code == ExitCode.INTERRUPTED:
         _say_how_to_go_on(ledger_at, shown)
     if shown != location and (code == ExitCode.INTERRUPTED or progress.counts.keys() & _RESOLVED_BY_COMMAND):
@@ -250,11 +256,17 @@ def _said_by_its_row(error: HindsightError) -> None:
     del error
 
 
-async def _run(file_run: FileRun[ContactRow, Any], hindsight: HindsightSession, ledger: Ledger | None) -> int:
+async def _run(
+    file_run: FileRun[ContactRow, Any],
+    hindsight: HindsightSession,
+    ledger: Ledger | None,
+    wait_for_network: float,
+) -> int:
     async with hindsight:
-        return await file_run.run(
-            hindsight, lambda requests: hindsight.interviews.create_many(requests, ledger=ledger)
+        create_many = partial(
+            hindsight.interviews.create_many, ledger=ledger, wait_for_network=wait_for_network
         )
+        return await file_run.run(hindsight, create_many)
 
 
 def _show_dry_run(preflight: Preflight, limit: int) -> None:

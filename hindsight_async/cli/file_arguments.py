@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, BinaryIO
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from hindsight_async.cli.contacts import REST, ContactFileError
 
@@ -18,6 +19,7 @@ STDIN = "-"
 Flag = Parameter(negative=(), show_default=False)
 FileArgument = Annotated[str, Parameter(allow_leading_hyphen=True)]
 JsonOption = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
+WaitForNetworkOption = Annotated[float, Parameter(validator=Number(gte=0))]
 MapOption = Annotated[list[str], Parameter(name="--map", negative=(), show_default=False)]
 
 

@@ -5,6 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from hindsight_async.cli.file_arguments import (
     FileArgument,
     Flag,
     MapOption,
+    WaitForNetworkOption,
     open_copy,
     parse_context,
     parse_mapping,
@@ -28,6 +30,7 @@ from hindsight_async.cli.progress import RunProgress
 from hindsight_async.cli.results import ResultsFile
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.input import SeenKeys
+from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.rate import Plan, plan_or_default
 from hindsight_async.redaction import json_text
@@ -80,6 +83,7 @@ def update(
     map_: MapOption = [],  # noqa: B006  never altered
     context: str | None = None,
     output: Path | None = None,
+    wait_for_network: WaitForNetworkOption = DEFAULT_WAIT_FOR_NETWORK,
     skip_invalid: Annotated[bool, Flag] = False,
     dry_run: Annotated[bool, Flag] = False,
     yes: Annotated[bool, Flag] = False,
@@ -101,6 +105,8 @@ def update(
         The columns that make up the contact's context, separated by commas; or rest.
     output
         Where to write the results, .csv or .jsonl; else stdout.
+    wait_for_network
+        Seconds to wait for a connection where none can be made, before the run ends; 0 waits for none.
     skip_invalid
         Send the good rows although there are bad ones.
     dry_run
@@ -127,7 +133,7 @@ def update(
         file_run = FileRun[UpdateRow, Any](
             rows, lambda row: (row.interview_request_id, row.update), results, _ADVICE, progress
         )
-        return asyncio.run(_run(file_run, hindsight))
+        return asyncio.run(_run(file_run, hindsight, wait_for_network))
 
 
 def _check(rows: Iterable[UpdateRow | BadRow]) -> _Changes:
@@ -157,6 +163,9 @@ def _show_dry_run(changes: _Changes, limit: int) -> None:
     )
 
 
-async def _run(file_run: FileRun[UpdateRow, Any], hindsight: HindsightSession) -> int:
+async def _run(
+    file_run: FileRun[UpdateRow, Any], hindsight: HindsightSession, wait_for_network: float
+) -> int:
     async with hindsight:
-        return await file_run.run(hindsight, hindsight.interviews.update_many)
+        update_many = partial(hindsight.interviews.update_many, wait_for_network=wait_for_network)
+        return await file_run.run(hindsight, update_many)

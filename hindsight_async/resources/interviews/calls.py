@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from hindsight_async.call.codec import encode
 from hindsight_async.call.execute import Executor, SendHooks
 from hindsight_async.call.request import Call, Endpoint, Reply
-from hindsight_async.delivery.bulk import DEFAULT_ABORT_AFTER_FAILURES, BulkRun
+from hindsight_async.delivery.bulk import BulkRun
+from hindsight_async.delivery.failures import DEFAULT_ABORT_AFTER_FAILURES
+from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.delivery.row import deliver_once
 from hindsight_async.rate import Lane
 from hindsight_async.resources.interviews.models import (
@@ -189,26 +191,28 @@ class Interviews(InterviewWaits):
         *,
         ledger: "Ledger | str | PathLike[str] | None" = None,
         abort_after_failures: int = DEFAULT_ABORT_AFTER_FAILURES,
+        wait_for_network: float | None = DEFAULT_WAIT_FOR_NETWORK,
     ) -> BulkRun[CreateInterview, CreatedInterview]:
         """Create an interview for each request, at plan speed, and tell what became of each.
 
         `requests` is read as it goes and never held as a whole. With a `ledger` (one, or the path of its file;
         extra `bulk`) what is about to be sent is on disk before it leaves, and what an earlier run has done is
-        not done again. The run ends by raising after `abort_after_failures` rows in a row without a success.
-
-        The same contact with and without `deal_id` is two rows and two emails; in a job that may be repeated give a
-        `ledger`. See "Who may be emailed twice" in the README.
+        not done again. The same contact with and without `deal_id` is two rows and two emails; in a job that may be
+        repeated give a `ledger`. See "Who may be emailed twice" in the README.
 
         Args:
             requests: What to create, one for each contact.
             ledger: Where the run keeps its memory; None for none beyond the run.
-            abort_after_failures: How many rows, at least 1.
+            abort_after_failures: So many rows in a row without a success, at least 1, end the run by raising; what failed
+                together, by one cause, counts once.
+            wait_for_network: Seconds without any connection that end it too, while all rows wait; 0 waits for nothing
+                and gives up the rows that find none, None waits without end.
 
         Returns:
             The run, to be entered with `async with` and iterated inside that block.
 
         Raises:
-            ValueError: `abort_after_failures` is below 1.
+            ValueError: `abort_after_failures` is below 1, or `wait_for_network` below 0.
 
         """
         return BulkRun(
@@ -219,6 +223,7 @@ class Interviews(InterviewWaits):
             ledger=None if ledger is None else _ledger_at(ledger),
             max_in_flight=self._max_in_flight,
             abort_after_failures=abort_after_failures,
+            wait_for_network=wait_for_network,
         )
 
     def update_many(
@@ -226,6 +231,7 @@ class Interviews(InterviewWaits):
         updates: Iterable[Update] | AsyncIterable[Update],
         *,
         abort_after_failures: int = DEFAULT_ABORT_AFTER_FAILURES,
+        wait_for_network: float | None = DEFAULT_WAIT_FOR_NETWORK,
     ) -> BulkRun[Update, UpdatedInterview]:
         """Make each `(interview_request_id, UpdateInterview)` change, like `create_many`.
 
@@ -234,12 +240,13 @@ class Interviews(InterviewWaits):
         Args:
             updates: Interview request ids, each with what to change.
             abort_after_failures: How many rows, at least 1.
+            wait_for_network: As for `create_many`.
 
         Returns:
             The run, to be entered with `async with` and iterated inside that block.
 
         Raises:
-            ValueError: `abort_after_failures` is below 1.
+            ValueError: `abort_after_failures` is below 1, or `wait_for_network` below 0.
 
         """
         return BulkRun(
@@ -250,6 +257,7 @@ class Interviews(InterviewWaits):
             ledger=None,
             max_in_flight=self._max_in_flight,
             abort_after_failures=abort_after_failures,
+            wait_for_network=wait_for_network,
         )
 
     def _poll(
@@ -265,11 +273,7 @@ class Interviews(InterviewWaits):
         return None if deadline is None else max(deadline, BULK_ROW_SECONDS)
 
     def _create(
-        self,
-        request: CreateInterview,
-        lane: Lane,
-        deadline: float | None,
-        hooks: SendHooks | None = None,
+        self, request: CreateInterview, lane: Lane, deadline: float | None, hooks: SendHooks | None = None
     ) -> Awaitable[CreatedInterview]:
         call = Call(_CREATE, _COLLECTION, encode(of_type(request, CreateInterview)), request)
         self._guard.check(request.contact_email, _CREATE.method, call.path)
