@@ -56,6 +56,8 @@ nowhere else. Inside, in reading order:
             queued_row.py       a row on its way, and when it is tried again
             pauses.py           how long until then, and what pauses the whole queue
             models.py           what it tells
+        failures.py             how many rows failed one after another
+        network.py              a network that is gone for a while, waited for
         ledger/                 what was about to be sent and what became of it, on disk
             entries.py          what is known of a row, and which rows may be sent
             ledger.py           opening one, reading it, resolving what is unknown

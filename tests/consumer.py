@@ -137,6 +137,7 @@ async def in_doubt(requests: AsyncIterator[CreateInterview], ledger: Ledger) -> 
             ledger=ledger,
             key_of=lambda request: f"deal:{request.deal_id}",
             once_per_contact_within=timedelta(days=90),
+            wait_for_network=600,
         ) as run,
     ):
         async for outcome in run:

@@ -197,10 +197,10 @@ async def test_a_row_without_an_answer_is_unknown(emulator, hindsight):
 
 
 async def test_a_row_that_could_not_be_sent_is_safe_to_run_again(emulator):
-    """Where nothing listens, nothing was sent, and the verdict says so."""
+    """Where nothing listens, and that is not to be waited for, nothing was sent, and the verdict says so."""
     await emulator.close()
     async with session(emulator) as hindsight:
-        async with hindsight.interviews.create_many(requests(2)) as run:
+        async with hindsight.interviews.create_many(requests(2), wait_for_network=0) as run:
             outcomes = await all_outcomes(run)
     assert ["not_sent", "not_sent"] == [outcome.status for outcome in outcomes]
     assert RetryPolicy().attempts == outcomes[0].attempts
@@ -852,6 +852,24 @@ async def test_stopping_keeps_back_what_waits_for_the_budget():
             await drain
         assert 60 == len(emulator.outbox) == run.counts[OutcomeStatus.CREATED]
         assert 4 == run.counts[OutcomeStatus.NOT_SENT]
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["no ledger", "ledger"])
+async def test_stopping_keeps_back_what_is_refused_for_now_meanwhile(emulator, hindsight, tmp_path, kept):
+    """A row in flight that is answered 429 does not wait for another try, and is safe to run again."""
+    ledger = Ledger(tmp_path / "autumn.db") if kept else None
+    emulator.fail("POST /interviews", how=429, headers={"Retry-After": "60"}, times=None)
+    async with hindsight.interviews.create_many(requests(20), ledger=ledger) as run:
+        while not any(row.in_flight for row in run._at_work.values()):
+            await asyncio.sleep(0)
+        began = asyncio.get_running_loop().time()
+        await run.stop()
+        assert asyncio.get_running_loop().time() - began < 5
+        outcomes = await all_outcomes(run)
+    assert {"not_sent"} == {outcome.status.value for outcome in outcomes}
+    if ledger is not None:
+        assert 0 == (await ledger.counts())[LedgerStatus.SENDING]
+        assert len(outcomes) == (await ledger.counts())[LedgerStatus.NOT_SENT]
 
 
 async def test_a_wrong_address_is_not_taken_for_the_rows_fault(emulator):

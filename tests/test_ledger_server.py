@@ -21,6 +21,7 @@ from hindsight_async import (
     LedgerStatus,
     OutcomeStatus,
     Plan,
+    RetryPolicy,
 )
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.ledger.entries import FINISHED, LedgerRow
@@ -655,6 +656,47 @@ def test_a_bulk_run_that_lost_a_row_asks_what_became_of_it(postgres, database, e
 
     assert {0: status, 1: OutcomeStatus.CREATED} == asyncio.run(enroll())
     assert ([lost, kept] if status is OutcomeStatus.CREATED else [kept]) == sent
+
+
+@pytest.mark.parametrize("dead", [False, True], ids=["it lives", "it is taken for dead"])
+def test_rows_that_wait_for_the_network_are_sent_once(url, end_leases, dead):
+    """They stay in the hand of their run while that lives; where another took and made one meanwhile, it is not made again."""
+    everyone = requests(4)
+
+    async def enroll():
+        emulator = Emulator(plan=Plan.ENTERPRISE)
+        async with emulator:
+            address = {
+                "base_url": emulator.base_url,
+                "plan": Plan.ENTERPRISE,
+                "retry": RetryPolicy(attempts=1),
+            }
+            async with HindsightSession(emulator.api_key, **address) as hindsight:
+                await emulator.close()
+                async with hindsight.interviews.create_many(everyone, ledger=url) as run:
+                    while not run.network.is_gone:
+                        await asyncio.sleep(0.01)
+                    run.network._pause.cancel()  # what looks renews the lease
+                    while {"not_sent"} != set((await statuses(url)).values()):
+                        await asyncio.sleep(0.01)
+                    async with Ledger(url).run() as other:
+                        if dead:
+                            await end_leases()
+                        known = await other.claim([ledger_row(each) for each in everyone])
+                        assert {not dead} == {entry.in_hand for entry in known.values()}
+                        if dead:
+                            key = interview_key(everyone[0])
+                            await other.sending(key)
+                            await other.finished(
+                                key, LedgerStatus.CREATED, attempts=1, interview_request_id=4821
+                            )
+                    await emulator.start()
+                    run.network._let_one_look()
+                    statuses_by_index = {outcome.index: outcome.status.value async for outcome in run}
+        return statuses_by_index, len(emulator.outbox)
+
+    made = "already_done" if dead else "created"
+    assert ({0: made, 1: "created", 2: "created", 3: "created"}, 4 - dead) == asyncio.run(enroll())
 
 
 def test_a_database_that_stays_away_while_a_lost_row_is_asked_for_ends_the_run(

@@ -1,6 +1,7 @@
 """What the network did to a call, in words and as an error."""
 
 import asyncio
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 
@@ -32,6 +33,12 @@ ClientConnectorError is a ClientOSError too, which else means a connection lost:
 """
 
 
+_GATEWAY_ERRORS = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+"""With which a proxy says that it finds no way to the API."""
+
+NOBODYS_PORT = 1
+"""Where `hindsight_async.testing` sends what would go to the real API, and where nobody will ever be."""
+
 _MAY_HAVE_LEFT = "the request may have left"
 
 
@@ -45,6 +52,22 @@ def may_have_left(error: BaseException | None) -> bool:
     if isinstance(error, asyncio.CancelledError):
         return _MAY_HAVE_LEFT in getattr(error, "__notes__", ())
     return isinstance(error, OutcomeUnknownError) or not isinstance(error, Exception)
+
+
+def finds_nobody(error: Exception) -> bool:
+    """Tell whether there was nothing to connect to, which may pass by itself: a network that is gone looks like this.
+
+    A certificate or a TLS version that will not do is no such thing, nor is a proxy that refuses this client.
+    """
+    match error:
+        case aiohttp.ClientSSLError():
+            return False
+        case aiohttp.ClientConnectorError(port=port):
+            return port != NOBODYS_PORT
+        case aiohttp.ClientHttpProxyError(status=status):
+            return status in _GATEWAY_ERRORS
+        case _:
+            return isinstance(error, aiohttp.ConnectionTimeoutError)
 
 
 def without_whole_answer(
@@ -72,7 +95,9 @@ def without_whole_answer(
     # An aiohttp error's repr shows the headers, so none may hang on to what is raised.
     cause = foreign_cause(error)
     if not left:
-        failure = NotSentError(what, method=call.endpoint.method, path=call.path)
+        failure = NotSentError(
+            what, no_connection=finds_nobody(error), method=call.endpoint.method, path=call.path
+        )
         failure.__cause__ = cause
         return failure
     # Of a lent session aiohttp's own verdict is all there is, which is 400 for whatever it refuses.

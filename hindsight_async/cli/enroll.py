@@ -17,6 +17,7 @@ from hindsight_async.cli.file_arguments import (
     FileArgument,
     Flag,
     MapOption,
+    WaitForNetworkOption,
     open_copy,
     parse_context,
     parse_key,
@@ -39,6 +40,7 @@ from hindsight_async.cli.progress import RunProgress
 from hindsight_async.cli.results import ResultsFile
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.ledger.ledger import Ledger, without_password
+from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.errors import HindsightError
 from hindsight_async.rate import Plan, plan_or_default
@@ -107,6 +109,7 @@ def enroll(
     once_per_contact: str | None = None,
     exclude: Path | None = None,
     output: Path | None = None,
+    wait_for_network: WaitForNetworkOption = DEFAULT_WAIT_FOR_NETWORK,
     skip_invalid: Annotated[bool, Flag] = False,
     dry_run: Annotated[bool, Flag] = False,
     yes: Annotated[bool, Flag] = False,
@@ -145,6 +148,8 @@ def enroll(
         A file of people who are not to be written to: an address or a domain a line, or in a CSV file's first column.
     output
         Where to write the results, .csv or .jsonl; else stdout.
+    wait_for_network
+        Seconds to wait for a connection where none can be made, before the run ends; 0 waits for none.
     skip_invalid
         Send the good rows although there are bad ones.
     dry_run
@@ -188,7 +193,11 @@ def enroll(
         results = ResultsFile(output, rows.columns, apart_from=[Path(file), *ledger_files])
         progress, keys = RunProgress(preflight.rows), _KeysOnTheirWay()
         file_run = FileRun(rows, keys.request_of, results, _advice(shown), progress)
-        options = {"key_of": keys.key_of if key else None, "once_per_contact_within": once_within}
+        options = {
+            "key_of": keys.key_of if key else None,
+            "once_per_contact_within": once_within,
+            "wait_for_network": wait_for_network,
+        }
         code = asyncio.run(_run(file_run, hindsight, ledger, **options))
     _say_what_is_next(code, progress, ledger_at, shown, is_secret=shown != location)
     return code

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, BinaryIO
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from hindsight_async.cli.contacts import REST, ContactFileError, read_exclusions
 
@@ -21,6 +22,7 @@ STDIN = "-"
 Flag = Parameter(negative=(), show_default=False)
 FileArgument = Annotated[str, Parameter(allow_leading_hyphen=True)]
 JsonOption = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
+WaitForNetworkOption = Annotated[float, Parameter(validator=Number(gte=0))]
 MapOption = Annotated[list[str], Parameter(name="--map", negative=(), show_default=False)]
 
 

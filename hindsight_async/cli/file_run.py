@@ -115,6 +115,7 @@ class FileRun(Generic[Row, Request]):
         async with show_progress(self.progress, hindsight.budget.snapshot):
             try:
                 async with start(self.requests()) as run, self._stopped_by_signals(run):
+                    self.progress.follow(run.network)
                     self.results.begin()
                     async for outcome in run:
                         if not self._take(outcome) and not self._unwritable:

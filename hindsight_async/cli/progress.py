@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import textwrap
 import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hindsight_async.cli.terminal import say
+from hindsight_async.delivery.network import NetworkWait
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.rate import BudgetSnapshot
 
@@ -23,6 +25,12 @@ PLAIN_SECONDS = 5.0
 
 RATE_SECONDS = 60.0
 """The span over which the rate is shown: the one that the plan is counted in."""
+
+SECONDS_SPOKEN = 120.0
+"""From how many seconds on a time is told in minutes."""
+
+LINE_WIDTH = 80
+"""Columns of what is said about the network."""
 
 _FAILURES = (OutcomeStatus.REJECTED, OutcomeStatus.NOT_SENT, OutcomeStatus.UNKNOWN)
 
@@ -41,6 +49,7 @@ class RunProgress:
         self.counts: Counter[OutcomeStatus] = Counter()
         self._clock = clock
         self._sent_at: deque[float] = deque()  # of each request in the last RATE_SECONDS, oldest first
+        self._network: NetworkWait | None = None
 
     @property
     def done(self) -> int:
@@ -53,18 +62,39 @@ class RunProgress:
         # As if they had left just now: a verdict does not say when its requests did.
         self._sent_at.extend([self._clock()] * attempts)
 
+    def follow(self, network: NetworkWait) -> None:
+        """Say when the network of the run is gone and when it is back, and show meanwhile that it is waited for."""
+        self._network = network
+        network.on_change = self._say_network
+
+    def _say_network(self, network: NetworkWait) -> None:
+        if network.is_gone and network.error is not None:
+            what = network.error.summary
+            wait = "" if network.seconds == inf else f" for up to {spoken(network.seconds)}"
+            text = f"{what[:1].upper()}{what[1:]}. Trying again{wait}; {self.done:,} of {self.total:,} done, nothing is lost."
+            say(textwrap.fill(text, LINE_WIDTH, break_long_words=False, break_on_hyphens=False))
+        elif network.given_up is None:
+            say(f"The connection is back after {spoken(network.gone_for)}.")
+
     def describe(self, budget: BudgetSnapshot) -> str:
         """Say the rate against the plan, what is waited for, and what failed."""
         now = self._clock()
         while self._sent_at and self._sent_at[0] <= now - RATE_SECONDS:
             self._sent_at.popleft()
         parts = [f"{len(self._sent_at)} of {budget.limit} in the last minute"]
-        if budget.closed_until is not None:
+        if self._network is not None and self._network.is_gone:
+            parts = [f"no connection for {spoken(self._network.seconds_gone)}"]
+        elif budget.closed_until is not None:
             parts.append(f"closed by the server until {budget.closed_until.astimezone():%H:%M:%S}")
         elif 1 <= budget.seconds_until_next_permit < inf:
             parts.append(f"window full, {budget.seconds_until_next_permit:.0f} s")
         failed = sum(self.counts[status] for status in _FAILURES)
         return ", ".join([*parts, *([f"{failed} failed"] if failed else [])])
+
+
+def spoken(seconds: float) -> str:
+    """Return a time as people say it: 40 s, 10 min."""
+    return f"{seconds:.0f} s" if seconds < SECONDS_SPOKEN else f"{seconds / 60:.0f} min"
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from hindsight_async.cli.file_arguments import (
     FileArgument,
     Flag,
     MapOption,
+    WaitForNetworkOption,
     open_copy,
     parse_context,
     parse_mapping,
@@ -34,6 +36,7 @@ from hindsight_async.cli.results import ResultsFile
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.input import SeenKeys
 from hindsight_async.delivery.ledger.ledger import Ledger
+from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.rate import Plan, plan_or_default
 from hindsight_async.redaction import json_text
@@ -117,6 +120,7 @@ def update(
     merge: Annotated[bool, Flag] = False,
     ledger_at: Annotated[str | None, Parameter(name="--ledger")] = None,
     output: Path | None = None,
+    wait_for_network: WaitForNetworkOption = DEFAULT_WAIT_FOR_NETWORK,
     skip_invalid: Annotated[bool, Flag] = False,
     dry_run: Annotated[bool, Flag] = False,
     yes: Annotated[bool, Flag] = False,
@@ -142,6 +146,8 @@ def update(
         For --merge: the ledger that enroll --store-contexts, or a program, has filled; a file or a database's URL.
     output
         Where to write the results, .csv or .jsonl; else stdout.
+    wait_for_network
+        Seconds to wait for a connection where none can be made, before the run ends; 0 waits for none.
     skip_invalid
         Send the good rows although there are bad ones.
     dry_run
@@ -175,7 +181,7 @@ def update(
         file_run = FileRun[UpdateRow, Any](
             rows, lambda row: (row.interview_request_id, row.update), results, _ADVICE, progress
         )
-        return asyncio.run(_run(file_run, hindsight, ledger))
+        return asyncio.run(_run(file_run, hindsight, ledger, wait_for_network))
 
 
 async def _remembered(rows: Iterable[UpdateRow | BadRow], ledger: Ledger) -> Collection[int]:
@@ -211,10 +217,16 @@ def _show_dry_run(changes: _Changes, limit: int) -> None:
     )
 
 
-async def _run(file_run: FileRun[UpdateRow, Any], hindsight: HindsightSession, ledger: Ledger | None) -> int:
+async def _run(
+    file_run: FileRun[UpdateRow, Any],
+    hindsight: HindsightSession,
+    ledger: Ledger | None,
+    wait_for_network: float,
+) -> int:
     async with AsyncExitStack() as opened:
         run = None if ledger is None else await opened.enter_async_context(ledger.run())
         await opened.enter_async_context(hindsight)
-        return await file_run.run(
-            hindsight, lambda updates: hindsight.interviews.update_many(updates, merge_into=run)
+        update_many = partial(
+            hindsight.interviews.update_many, merge_into=run, wait_for_network=wait_for_network
         )
+        return await file_run.run(hindsight, update_many)

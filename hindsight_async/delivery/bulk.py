@@ -9,7 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from hindsight_async.delivery.claimed import ClaimedRows
+from hindsight_async.delivery.failures import FailuresInARow
 from hindsight_async.delivery.input import IncomingRows, SeenKeys
+from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK, NetworkWait
 from hindsight_async.delivery.outcomes import (
     Outcome,
     OutcomeStatus,
@@ -18,7 +20,7 @@ from hindsight_async.delivery.outcomes import (
     ends_the_run,
 )
 from hindsight_async.delivery.row import Row, RowKind, Send, claim, deliver
-from hindsight_async.errors import BulkAbortedError, LedgerError
+from hindsight_async.errors import LedgerError
 
 if TYPE_CHECKING:
     from hindsight_async.delivery.ledger.ledger import Ledger
@@ -29,8 +31,6 @@ logger = logging.getLogger("hindsight_async.delivery")
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
-DEFAULT_ABORT_AFTER_FAILURES = 20
-"""So many rows in a row without a success end the run."""
 
 ROWS_PER_IN_FLIGHT = 2
 """How many rows are taken from the input, and not yet handed out as outcomes, per request in flight."""
@@ -41,9 +41,10 @@ class BulkRun(Generic[Request, Response]):
 
     It runs inside `async with`, and that block can be left early: then it takes no more rows, lets calls in flight
     finish, and records them. Cancelled while it waits for these, it cuts them off; the block ends when the ledger
-    is closed, however often it is cancelled. `counts` has the number of outcomes by status. What ends the whole run
-    (a refused key, an exhausted quota, too many failures in a row, a ledger that cannot be written) is raised once,
-    after the rows in flight are recorded. An exception of somebody else's code ends only its row.
+    is closed, however often it is cancelled. `counts` has the number of outcomes by status, and `network` says whether
+    the network is gone. What ends the whole run (a refused key, an exhausted quota, too many failures in a row, a network
+    that stays away, a ledger that cannot be written) is raised once, after the rows in flight are recorded. An exception
+    of somebody else's code ends only its row.
 
     Args:
         rows: What to send, read as it goes.
@@ -52,7 +53,8 @@ class BulkRun(Generic[Request, Response]):
         open_session: Raises what keeps every row from being sent.
         ledger: The memory beyond this run; None for none.
         max_in_flight: How many requests may be under way at a time.
-        abort_after_failures: So many rows in a row without a success end the run.
+        abort_after_failures: So many rows in a row without a success end the run; what failed together counts once.
+        wait_for_network: Seconds that a network which is gone is waited for; 0 for not at all, None for no end.
 
     Raises:
         RuntimeError: It is iterated before its block is entered, or entered twice.
@@ -70,9 +72,8 @@ class BulkRun(Generic[Request, Response]):
         ledger: "Ledger | None",
         max_in_flight: int,
         abort_after_failures: int,
+        wait_for_network: float | None = DEFAULT_WAIT_FOR_NETWORK,
     ) -> None:
-        if type(abort_after_failures) is not int or abort_after_failures < 1:
-            raise ValueError("abort_after_failures must be a whole number of at least 1")
         self.counts: Counter[OutcomeStatus] = Counter(dict.fromkeys(OutcomeStatus, 0))
         self._rows = IncomingRows(rows, places=ROWS_PER_IN_FLIGHT * max_in_flight)
         self._kind = kind
@@ -83,7 +84,9 @@ class BulkRun(Generic[Request, Response]):
         self._ledger_block = AsyncExitStack()
         """Ends the ledger run, where there is one, once all rows are through."""
         self._max_in_flight = max_in_flight
-        self._abort_after_failures = abort_after_failures
+        self._failures = FailuresInARow(abort_after_failures)
+        self.network = NetworkWait(wait_for_network)
+        """Whether it is gone, and for how long."""
         self._todo: asyncio.Queue[Row[Request, Response] | None] = asyncio.Queue()
         """Claimed rows, and one None for each worker at the end."""
         self._outcomes: asyncio.Queue[tuple[Outcome[Request, Response], bool] | None] = asyncio.Queue()
@@ -96,7 +99,6 @@ class BulkRun(Generic[Request, Response]):
         """Whether no more rows are to be taken or sent."""
         self._at_work: dict[asyncio.Task[None], Row[Request, Response]] = {}
         """Which row each worker is at."""
-        self._failures_in_a_row = 0
         self._unrecorded: dict[str, tuple[Outcome[Request, Response], Exception]] = {}
         """Outcomes of requests that left which could not be written down, each with the reason, by the ledger's keys."""
         self._failure: BaseException | None = None
@@ -172,6 +174,7 @@ class BulkRun(Generic[Request, Response]):
         if self._feeder is not None:
             self._feeder.cancel()
         for worker, row in self._at_work.items():
+            row.at_its_last = True
             # What has not left, or provably came to nothing, is not in flight: it does not leave any more.
             if not (row.in_flight or row.given_up):
                 row.given_up = True
@@ -259,7 +262,7 @@ class BulkRun(Generic[Request, Response]):
                 continue
             self._at_work[worker] = row
             try:
-                outcome = await deliver(row, self._send)
+                outcome = await deliver(row, self._send, self.network)
             except asyncio.CancelledError:
                 outcome = row.outcome or row.cut_off()
                 if worker.cancelling() > row.given_up:
@@ -270,10 +273,13 @@ class BulkRun(Generic[Request, Response]):
                     worker.uncancel()
             del self._at_work[worker]
             self._finish(row, outcome)
-            self._count_failures(outcome)
+            if too_many := self._failures.take(outcome, self._at_work.values()):
+                self._end_with(too_many)
 
     def _finish(self, row: Row[Request, Response], outcome: Outcome[Request, Response]) -> None:
         """Hand the outcome of a row out, and end the run where no other row would escape what it met."""
+        if self.network.given_up is not None:
+            self._end_with(self.network.given_up)
         error, creating = outcome.error, self._kind.is_create
         if error is not None and counts_against_the_run(outcome) and ends_the_run(error, creating=creating):
             self._end_with(error)
@@ -283,16 +289,6 @@ class BulkRun(Generic[Request, Response]):
             if outcome.status is not OutcomeStatus.NOT_SENT:
                 self._unrecorded[row.key] = (outcome, row.unrecorded)
         self._hand_out(row, outcome)
-
-    def _count_failures(self, outcome: Outcome[Request, Response]) -> None:
-        if outcome.status is self._kind.success:
-            self._failures_in_a_row = 0
-        if not counts_against_the_run(outcome):
-            return
-        self._failures_in_a_row = failures = self._failures_in_a_row + 1
-        if failures >= self._abort_after_failures:
-            last = outcome.error.summary if outcome.error else outcome.status
-            self._end_with(BulkAbortedError(f"{failures} rows in a row failed; the last: {last}"))
 
     def _hand_out(self, row: Row[Request, Response], outcome: Outcome[Request, Response]) -> None:
         if not self._claimed.keep(row, outcome):

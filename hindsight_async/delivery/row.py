@@ -3,13 +3,15 @@
     claim             what is new or free may be sent by this call alone; what became of the others is told
     deliver           sends a claimed row, until it has an outcome:
       about_to_send     the ledger says `sending` before the first byte leaves
-      not_processed     it says `not_sent` again before waiting to send once more what provably came to nothing
+      not_processed     it says `not_sent` again before waiting to send once more what provably came to nothing,
+                        be it for the budget, a retry or a network that is gone (`network`)
       record            it says what became of the row
 
 Where another run took it for abandoned, `deliver` claims it anew and, if it is free, sends it in a call of its own.
 Without a ledger the row goes the same way, and nothing outlives the run.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
@@ -33,6 +35,7 @@ from hindsight_async.errors import (
 if TYPE_CHECKING:
     from hindsight_async.delivery.ledger.contexts import Context
     from hindsight_async.delivery.ledger.run import LedgerRun
+    from hindsight_async.delivery.network import NetworkWait
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -128,6 +131,9 @@ class Row(Generic[Request, Response]):
     given_up: bool = field(default=False, init=False)
     """Whether its worker was cancelled to keep it back, because its bulk run takes no more rows."""
 
+    at_its_last: bool = field(default=False, init=False)
+    """Whether it is kept back as soon as nothing is in flight, because its bulk run takes no more rows."""
+
     outcome: Outcome[Request, Response] | None = field(default=None, init=False)
     """What became of it. Set before it is recorded, so that a cancellation meanwhile loses nothing."""
 
@@ -157,6 +163,8 @@ class Row(Generic[Request, Response]):
             # Also where that fails or is cut off: that nothing came of it is known. Not before, since a stopping
             # run cancels what is not in flight, and a row is best left to finish the step that it is at.
             self.in_flight = False
+        if self.at_its_last:
+            raise asyncio.CancelledError  # as the stopping run would have done, had it been a moment later
 
     async def record(self) -> None:
         """Write down what became of it; where that fails, `unrecorded` says why."""
@@ -264,14 +272,16 @@ async def claim(rows: Sequence[Row[Request, Response]]) -> None:
             row.outcome = row.known_as(known[row.key])
 
 
-async def deliver(row: Row[Request, Response], send: Send[Request, Response]) -> Outcome[Request, Response]:
+async def deliver(
+    row: Row[Request, Response], send: Send[Request, Response], network: "NetworkWait | None" = None
+) -> Outcome[Request, Response]:
     """Send a claimed row, record what became of it, and return that; raises nothing but a cancellation.
 
-    One that has an outcome is not sent.
+    One that has an outcome is not sent. Where there is a `network`, one that finds it gone is sent again once it is back.
     """
     while row.outcome is None:
         try:
-            row.outcome = row.succeeded(await send(row.request, row))
+            row.outcome = await _sent(row, send, network)
         except LedgerInUseError:
             # From `about_to_send` or `not_processed`: this run stood still until others took it for dead, and the row
             # with it. Ask what they made of it, and send it where it is free again.
@@ -289,6 +299,26 @@ async def deliver(row: Row[Request, Response], send: Send[Request, Response]) ->
             raise
         await row.record()
     return row.outcome
+
+
+async def _sent(
+    row: Row[Request, Response], send: Send[Request, Response], network: "NetworkWait | None"
+) -> Outcome[Request, Response] | None:
+    """Send a row once the network is there; None where it was gone all the same, and the row is to be sent again."""
+    if network is None:
+        return row.succeeded(await send(row.request, row))
+    await network.passable()
+    try:
+        response = await send(row.request, row)
+    except BaseException as error:
+        if not network.failed(error):
+            raise
+    else:
+        network.worked()
+        return row.succeeded(response)
+    # In no doubt while it waits, and still this run's: nobody else sends it meanwhile.
+    await row.not_processed()
+    return None
 
 
 async def deliver_once(

@@ -18,7 +18,7 @@ HindsightError
 ├── ExportFailedError               the server could not make the export
 ├── RecipientNotAllowedError        a create to somebody the session may not email
 ├── CreateLimitReachedError         one create more than the session may make
-├── BulkAbortedError                too many rows of a bulk run failed one after another
+├── BulkAbortedError                too many failures in a row, or no network for too long, ended a bulk run
 ├── QueuePausedError                a queue sends nothing until somebody lifts its pause
 ├── LedgerError                     the ledger could not be opened, read or written
 │   └── LedgerInUseError            another run or call has it, or the row
@@ -125,7 +125,15 @@ class ExportExpiredError(APIError):
 
 
 class NotSentError(HindsightError):
-    """No byte of the request left: no connection, no name, no TLS, no way through the proxy."""
+    """No byte of the request left: no connection, no name, no TLS, no way through the proxy.
+
+    `no_connection` says that nothing was reached to which it could have gone, as where the network is gone: the name was
+    not found, the connection was refused or not made in time, or the proxy was not there. A bulk run waits for that to pass.
+    """
+
+    def __init__(self, summary: str, *, no_connection: bool = False, **fields: Any) -> None:
+        super().__init__(summary, **fields)
+        self.no_connection = no_connection
 
 
 class OutcomeUnknownError(HindsightError):
@@ -232,7 +240,7 @@ class CreateLimitReachedError(HindsightError):
 
 
 class BulkAbortedError(HindsightError):
-    """So many rows of a bulk run failed one after another that the rest was not begun."""
+    """So many rows of a bulk run failed one after another, or the network was gone for so long, that it ended."""
 
     def __init__(self, summary: str, **fields: Any) -> None:
         super().__init__(summary, **fields)

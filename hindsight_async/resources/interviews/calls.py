@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from hindsight_async.call.codec import encode
 from hindsight_async.call.execute import Executor, SendHooks
 from hindsight_async.call.request import Call, Endpoint, Reply
-from hindsight_async.delivery.bulk import DEFAULT_ABORT_AFTER_FAILURES, BulkRun
+from hindsight_async.delivery.bulk import BulkRun
+from hindsight_async.delivery.failures import DEFAULT_ABORT_AFTER_FAILURES
+from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.delivery.row import deliver_once
 from hindsight_async.rate import Lane
 from hindsight_async.resources.interviews.models import (
@@ -159,15 +161,14 @@ class Interviews(InterviewUpdates, InterviewQueues):
         key_of: Callable[[CreateInterview], str] | None = None,
         once_per_contact_within: timedelta | None = None,
         abort_after_failures: int = DEFAULT_ABORT_AFTER_FAILURES,
+        wait_for_network: float | None = DEFAULT_WAIT_FOR_NETWORK,
     ) -> BulkRun[CreateInterview, CreatedInterview]:
         """Create an interview for each request, at plan speed, and tell what became of each.
 
         `requests` is read as it goes and never held as a whole. With a `ledger` (one, or the path of its file;
         extra `bulk`) what is about to be sent is on disk before it leaves, and what an earlier run has done is
-        not done again. The run ends by raising after `abort_after_failures` rows in a row without a success.
-
-        The same contact with and without `deal_id` is two rows and two emails; in a job that may be repeated give a
-        `ledger`. See "Who may be emailed twice" in the README.
+        not done again. The same contact with and without `deal_id` is two rows and two emails; in a job that may be
+        repeated give a `ledger`. See "Who may be emailed twice" in the README.
 
         Args:
             requests: What to create, one for each contact.
@@ -175,14 +176,18 @@ class Interviews(InterviewUpdates, InterviewQueues):
             key_of: Returns the key of a request, as in `create_once`; None for the default one.
             once_per_contact_within: A person of whom the ledger has another row that was, or may be, sent within this
                 time is DUPLICATE (see the README for which rows count); None to email them all the same.
-            abort_after_failures: How many rows, at least 1.
+            abort_after_failures: So many rows in a row without a success, at least 1, end the run by raising; what failed
+                together, by one cause, counts once.
+            wait_for_network: Seconds without any connection that end it too, while all rows wait; 0 waits for nothing
+                and gives up the rows that find none, None waits without end.
 
         Returns:
             The run, to be entered with `async with` and iterated inside that block.
 
         Raises:
             TypeError: An argument is of another type.
-            ValueError: `abort_after_failures` is below 1, or `once_per_contact_within` not above 0 or without ledger.
+            ValueError: `abort_after_failures` is below 1, `wait_for_network` below 0, or `once_per_contact_within` not
+                above 0 or without ledger.
 
         """
         kind = creates_with(key_of, once_per_contact_within, has_ledger=ledger is not None)
@@ -198,6 +203,7 @@ class Interviews(InterviewUpdates, InterviewQueues):
             ledger=ledger,
             max_in_flight=self._max_in_flight,
             abort_after_failures=abort_after_failures,
+            wait_for_network=wait_for_network,
         )
 
     def update_many(
@@ -206,6 +212,7 @@ class Interviews(InterviewUpdates, InterviewQueues):
         *,
         merge_into: "LedgerRun | None" = None,
         abort_after_failures: int = DEFAULT_ABORT_AFTER_FAILURES,
+        wait_for_network: float | None = DEFAULT_WAIT_FOR_NETWORK,
     ) -> BulkRun[Update, UpdatedInterview]:
         """Make each `(interview_request_id, UpdateInterview)` change, like `create_many`.
 
@@ -216,13 +223,14 @@ class Interviews(InterviewUpdates, InterviewQueues):
             merge_into: An open ledger that remembers contexts: each `contact_context` is merged into what it remembers, as
                 by `enrich`, and a row of whose contact it remembers none is not sent. None to overwrite.
             abort_after_failures: How many rows, at least 1.
+            wait_for_network: As for `create_many`.
 
         Returns:
             The run, to be entered with `async with` and iterated inside that block.
 
         Raises:
             TypeError: `merge_into` is another thing.
-            ValueError: `abort_after_failures` is below 1.
+            ValueError: `abort_after_failures` is below 1, or `wait_for_network` below 0.
 
         """
         if merge_into is not None:
@@ -235,6 +243,7 @@ class Interviews(InterviewUpdates, InterviewQueues):
             ledger=None,
             max_in_flight=self._max_in_flight,
             abort_after_failures=abort_after_failures,
+            wait_for_network=wait_for_network,
         )
 
     def _poll(
@@ -250,11 +259,7 @@ class Interviews(InterviewUpdates, InterviewQueues):
         return None if deadline is None else max(deadline, BULK_ROW_SECONDS)
 
     def _create(
-        self,
-        request: CreateInterview,
-        lane: Lane,
-        deadline: float | None,
-        hooks: SendHooks | None = None,
+        self, request: CreateInterview, lane: Lane, deadline: float | None, hooks: SendHooks | None = None
     ) -> Awaitable[CreatedInterview]:
         call = Call(_CREATE, COLLECTION, encode(of_type(request, CreateInterview)), request)
         self._guard.check(request.contact_email, _CREATE.method, call.path)

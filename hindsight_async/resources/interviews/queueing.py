@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from hindsight_async.call.execute import Executor, SendHooks
-from hindsight_async.delivery.bulk import DEFAULT_ABORT_AFTER_FAILURES
+from hindsight_async.delivery.failures import DEFAULT_ABORT_AFTER_FAILURES
 from hindsight_async.delivery.outcomes import Outcome
 from hindsight_async.rate import Lane
 from hindsight_async.rate.client import check_lane
