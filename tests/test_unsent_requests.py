@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hindsight_async import (
+    AttemptSent,
     CreateInterview,
     DeadlineExceededError,
     HindsightSession,
@@ -19,12 +20,16 @@ from hindsight_async import (
 from hindsight_async.call.execute import Executor
 from hindsight_async.call.request import Call, Endpoint
 from hindsight_async.emulator import Emulator
-from raw_server import raw_server
+from raw_server import CREATED, raw_server
 from stub_transport import StubTransport
 from test_delivery import unused_port
 
 ONCE = RetryPolicy(attempts=1)
 REQUEST = CreateInterview(contact_email="jane@acme.example", sequence_id="seq_1")
+
+LATE_CALL = 2
+"""Which call of a session gets no CPU before its deadline."""
+DEADLINE = 0.5
 
 
 def session(base_url, budget, **options):
@@ -167,3 +172,23 @@ async def test_a_429_whose_window_is_over_is_tried_again_soon():
                 await hindsight.interviews.create(REQUEST)
     assert clock() < 15 + 30
     assert 1 == len(emulator.outbox)
+
+
+async def test_a_create_whose_deadline_comes_before_it_leaves_leaves_its_connection_to_others():
+    """Nothing was written on it, so the next request goes out on it."""
+
+    def stand_still(event):
+        if isinstance(event, AttemptSent) and event.call == LATE_CALL:
+            asyncio.get_running_loop().stand_still(2 * DEADLINE)
+
+    async def answer(connection):
+        while await connection.request():
+            connection.writer.write(CREATED)
+
+    async with raw_server(answer) as server:
+        async with session(server.base_url, RateBudget(100), on_event=stand_still) as hindsight:
+            await hindsight.interviews.create(REQUEST)
+            with pytest.raises(NotSentError, match="the deadline passed"):
+                await hindsight.with_options(deadline=DEADLINE).interviews.create(REQUEST)
+            await hindsight.interviews.create(REQUEST)
+        assert (2, 1) == (len(server.requests), server.connections)

@@ -32,6 +32,8 @@ class WatchedBytes(aiohttp.BytesPayload):
         super(aiohttp.BytesPayload, self).__init__(value, content_type=JSON)
         self._size = len(value)
         self.left = False
+        self.on_connected: Callable[[], None] | None = None
+        """Called once there is a connection for it; what it raises leaves that to others."""
         self.on_leaving: Callable[[], None] | None = None
         """Called just before; what it raises keeps the body, and so the whole request, from leaving."""
 
@@ -51,6 +53,7 @@ class WatchedForm(aiohttp.MultipartWriter):
     def __init__(self) -> None:
         super().__init__("form-data")
         self.left = False
+        self.on_connected: Callable[[], None] | None = None
         self.on_leaving: Callable[[], None] | None = None
         """Called just before, as that of WatchedBytes, and again after each piece of a file."""
 

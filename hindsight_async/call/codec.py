@@ -35,6 +35,8 @@ def _fastest_writer() -> Callable[[Any], bytes]:
 
 _json_of_texts = _fastest_writer()
 
+_TEXT = frozenset({str})
+
 
 def encode(request: object) -> bytes:
     """Return a request's JSON body; a field that is at its default, such as None, is left out.
@@ -47,11 +49,8 @@ def encode(request: object) -> bytes:
 
     """
     document = writers[type(request)](request)
-    for value in document.values():
-        if type(value) is not str:
-            # It may be or hold a number, which the libraries spell differently.
-            return json_of(document)
-    return _json_of_texts(document)
+    # Anything else may be or hold a number, which the libraries spell differently.
+    return _json_of_texts(document) if _TEXT.issuperset(map(type, document.values())) else json_of(document)
 
 
 def decode(body: bytes, reply_type: type[T], *, known: Mapping[str, object] = NOTHING_KNOWN) -> T:

@@ -39,6 +39,10 @@ from hindsight_async.errors import HindsightError, HTTPInfo
 T = TypeVar("T")
 
 
+AnswerFields = tuple[int, Mapping[str, str], int, float]
+"""The fields of an HTTPInfo, which is made for whoever asks for it: hardly anybody does."""
+
+
 class Answered:
     """What an answer of the API holds, together with that answer.
 
@@ -51,16 +55,17 @@ class Answered:
     @property
     def http(self) -> HTTPInfo | None:
         """The HTTP answer that it came in; None of what did not come from the API."""
-        return getattr(self, "_http", None)
+        http: HTTPInfo | AnswerFields | None = getattr(self, "_http", None)
+        return HTTPInfo(*http) if isinstance(http, tuple) else http
 
 
-def with_http(value: T, http: HTTPInfo | None) -> T:
+def with_http(value: T, http: HTTPInfo | AnswerFields | None) -> T:
     """Return the value after noting the answer that brought it, where it is a model, a list of models or an error."""
     noted: object = value
     if isinstance(noted, Answered):
         object.__setattr__(noted, "_http", http)  # models are frozen
     elif isinstance(noted, HindsightError):
-        noted.http = http
+        noted.http = HTTPInfo(*http) if isinstance(http, tuple) else http
     elif type(noted) is list:
         for one in cast("list[object]", noted):
             with_http(one, http)

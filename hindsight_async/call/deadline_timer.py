@@ -13,6 +13,10 @@ and the task goes one step; a head, a body and TLS records of their own take sev
 """
 
 
+class MomentHasComeError(TimeoutError):
+    """A block's time is up, and it has not been ended yet."""
+
+
 class DeadlineTimer:
     """Ends each of many blocks at its own moment, with one timer of the event loop between them all.
 
@@ -53,10 +57,11 @@ class DeadlineTimer:
             self._handle.cancel()
         self._handle, self._goes_off_at = None, inf
 
-    def add(self, deadline: "Deadline") -> None:
-        """Have this one ended, too."""
+    def add(self, deadline: "Deadline", moment: float) -> None:
+        """Have this one ended, too, at its moment."""
         self._waiting.add(deadline)
-        self.bring_forward_to(deadline.moment)
+        if moment < self._goes_off_at:
+            self.bring_forward_to(moment)
 
     def discard(self, deadline: "Deadline") -> None:
         """Leave this one alone from now on. The timer stays, since the next block will mostly need it."""
@@ -106,7 +111,7 @@ class Deadline:
         if task is None:
             raise RuntimeError("a deadline needs a task that it can end")
         self._task, self._cancelling = task, task.cancelling()
-        self._timer.add(self)
+        self._timer.add(self, self.moment)
 
     def __exit__(
         self,
@@ -118,6 +123,11 @@ class Deadline:
         # Where others have cancelled the task too, that is what goes on.
         if self._ended and self._task.uncancel() <= self._cancelling and exc_type is asyncio.CancelledError:
             raise TimeoutError from exc
+
+    def check(self) -> None:
+        """Raise MomentHasComeError where `postpone` would raise."""
+        if self._timer.loop.time() >= self.moment:
+            raise MomentHasComeError
 
     def postpone(self, seconds: float) -> None:
         """End the block later, or earlier, than was said; any task may call this.

@@ -22,7 +22,6 @@ from hindsight_async.errors import (
     DeadlineExceededError,
     Delivery,
     HindsightError,
-    HTTPInfo,
     NotSentError,
     OutcomeUnknownError,
     QuotaExceededError,
@@ -172,7 +171,7 @@ class Executor:
                     sent += 1
                     reply = await self._transport.send(call, loop=loop, deadline=ends_at, attempt=sent)
                     verdict = judge(call, reply, self._wall_clock)
-                    with_http(verdict, HTTPInfo(reply.status, reply.headers, sent, call.waited))
+                    with_http(verdict, (reply.status, reply.headers, sent, call.waited))
                 finally:
                     _release(client, permit, reply)
                 if not isinstance(verdict, HindsightError):

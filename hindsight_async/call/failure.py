@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 
 from hindsight_async.call.codec import fields_of
+from hindsight_async.call.deadline_timer import MomentHasComeError
 from hindsight_async.call.proxy import advice_on_refusal
 from hindsight_async.call.reading import reply_of
 from hindsight_async.call.request import Call, Reply
@@ -159,6 +160,8 @@ def _refused_answer(error: Exception) -> tuple[int, bytes]:
 
 def describe(error: Exception, where: str, *, rang_at: float, deadline: float | None) -> str:
     """Say what the network did, without headers and without an empty text."""
+    if isinstance(error.__cause__, MomentHasComeError):
+        error = error.__cause__  # aiohttp takes it for one of connecting
     match error:
         case aiohttp.ConnectionTimeoutError():
             what = f"connecting to {where} took too long"

@@ -165,7 +165,7 @@ class Transport:
         timer = self._connections.timer.at(ends_at if deadline is None or ends_at < deadline else deadline)
         if body is not None and (not call.endpoint.repeatable or isinstance(body, WatchedForm)):
             # To cut its answer off would take nothing back, and only make an unknown of what may be done.
-            body.on_leaving = partial(timer.postpone, self._read_seconds)
+            body.on_connected, body.on_leaving = timer.check, partial(timer.postpone, self._read_seconds)
         try:
             with timer:
                 response = await request
