@@ -47,6 +47,7 @@ nowhere else. Inside, in reading order:
         input.py                its rows as they come in, and which stood in it before
         claimed.py              its rows that other runs have in hand, asked for again at its end
         row.py                  one row on its way to its verdict
+        row_kind.py             what a resource says about its rows
         keys.py                 a caller's own keys, and their hashes
         outcomes.py             the verdict on a row, and which verdicts end the run
         addresses.py            when two spellings are one person, and the hash that stands for them
@@ -61,7 +62,9 @@ nowhere else. Inside, in reading order:
         ledger/                 what was about to be sent and what became of it, on disk
             entries.py          what is known of a row, and which rows may be sent
             ledger.py           opening one, reading it, resolving what is unknown
+            location.py         where one is: a file or a database
             run.py              rows claimed, marked before they leave, and finished
+            moves.py            from one status to the next
             contexts.py         the contexts that the API accepted last, to be merged into
             forgetting.py       what it takes to forget a person
             queue_run.py        what a queue does in it
@@ -73,6 +76,7 @@ nowhere else. Inside, in reading order:
             group_commit.py     concurrent writes that share one transaction
             run_connection.py   a run's connection, opened anew where the database was away
             tables.py           the tables and their statements
+            column_types.py     the types of their columns
             sqlite.py           `SqliteBackend`: a file, and what makes writes to it durable
             file_lock.py        `SqliteRunLock`: the one run on a file
             postgres.py         `PostgresBackend`: a database, and what makes writes to it durable

@@ -16,6 +16,7 @@ from hindsight_async import (
     Plan,
     RecipientNotAllowedError,
 )
+from hindsight_async.delivery.addresses import hash_of
 from hindsight_async.delivery.keys import (
     LONGEST_CALLER_KEY,
     caller_key_hash,
@@ -23,7 +24,6 @@ from hindsight_async.delivery.keys import (
     stored_key,
 )
 from hindsight_async.delivery.ledger.arguments import ledger_at, open_run
-from hindsight_async.delivery.ledger.tables import address_hash
 from hindsight_async.emulator import Emulator
 from hindsight_async.resources.interviews.recipients import interview_key
 
@@ -170,7 +170,7 @@ async def test_the_ledger_takes_either_name_of_a_row(server, path):
     assert (caller_key_hash(DEAL), DEAL, LedgerStatus.UNKNOWN) == (entry.key, entry.caller_key, entry.status)
     ledger = Ledger(path)
     assert {DEAL: entry, entry.key: entry} == await ledger.known([DEAL, entry.key, "another"])
-    await ledger.resolve(DEAL, resend=True)
+    await ledger.resolve(DEAL, not_created=True)
     async with session(server) as hindsight, ledger.run() as run:
         assert (await hindsight.interviews.create_once(request(), ledger=run, key=DEAL)).created_now
     (entry,) = await entries_of(path)
@@ -235,7 +235,7 @@ async def test_the_ledger_has_what_goes_out_under_a_key(server, path):
             await hindsight.interviews.create_once(request("jane"), ledger=run, key=DEAL)
         await hindsight.interviews.create_once(request("ben", deal_id="deal_1"), ledger=run, key=DEAL)
     (entry,) = await entries_of(path)
-    assert ("ben@acme.example", address_hash("ben@acme.example"), "deal_1", LedgerStatus.CREATED) == (
+    assert ("ben@acme.example", hash_of("ben@acme.example"), "deal_1", LedgerStatus.CREATED) == (
         entry.contact_email, entry.address_hash, entry.deal_id, entry.status,
     )  # fmt: skip
 

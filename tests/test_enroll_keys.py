@@ -126,7 +126,7 @@ def test_a_row_is_resolved_by_its_own_key(run, emulator, tmp_path):
     assert (3, True) == (code, f"key {caller_key_hash('ann@acme.example')[:12]}: " in unknown)
     assert "ann@" not in "".join(said)
     assert 0 == run("ledger", "resolve", LEDGER, "ann@acme.example", "--created", "4821")[0]
-    assert 0 == run("ledger", "resolve", LEDGER, caller_key_hash("ben@acme.example")[:8], "--resend")[0]
+    assert 0 == run("ledger", "resolve", LEDGER, caller_key_hash("ben@acme.example")[:8], "--not-created")[0]
     _, out, _ = run("ledger", "show", LEDGER, "--status", "created")
     assert "ann@acme.example" == out.splitlines()[0].split("\t")[-1]
     assert [LedgerStatus.CREATED, LedgerStatus.NOT_SENT] == [

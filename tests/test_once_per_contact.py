@@ -221,7 +221,7 @@ async def test_a_resolved_one_is_held_back_by_the_rule_alone(ledger):
     await leave_behind(ledger, "old", LedgerStatus.CREATED)
     async with ledger.run() as run:
         await claim(run, row("new"))
-    await ledger.resolve("new", resend=True)
+    await ledger.resolve("new", not_created=True)
     async with ledger.run() as run:
         assert ([], ["new"]) == await claim(run, row("new"))
         assert (["new"], []) == await claim(run, row("new"), within=None)

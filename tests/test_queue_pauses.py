@@ -26,12 +26,12 @@ from hindsight_async import (
     SessionClosedError,
     UnauthorizedError,
 )
-from hindsight_async.delivery.outcomes import status_of
+from hindsight_async.delivery.outcomes import counts_against_the_run, status_of
 from hindsight_async.delivery.queue.pauses import (
     FIRST_PAUSE,
     JITTER_SHARE,
     LONGEST_PAUSE,
-    is_a_failure,
+    is_passing,
     pause_before_next_try,
     pauses_the_queue,
 )
@@ -81,7 +81,7 @@ def test_what_pauses_the_queue(error, pauses, fails):
     """Only what no other row escapes and a person has to mend; what passes by itself or is one row's fault does not."""
     assert (pauses, fails) == (
         pauses_the_queue(outcome_of(error), creating=True),
-        is_a_failure(outcome_of(error)),
+        not is_passing(outcome_of(error)) and counts_against_the_run(outcome_of(error)),
     )
 
 

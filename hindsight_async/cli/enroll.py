@@ -3,8 +3,9 @@
 import asyncio
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +40,9 @@ from hindsight_async.cli.preflight import (
 from hindsight_async.cli.progress import RunProgress
 from hindsight_async.cli.results import ResultsFile
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
-from hindsight_async.delivery.ledger.ledger import Ledger, without_password
+from hindsight_async.delivery.bulk import BulkRun
+from hindsight_async.delivery.ledger.ledger import Ledger
+from hindsight_async.delivery.ledger.location import without_password
 from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.errors import HindsightError
@@ -160,9 +163,8 @@ def enroll(
     """
     if sequence is not None and interview_type is not None:
         return refuse("give --sequence (it emails) or --interview-type (it makes links), not both")
-    once_within = parse_time(once_per_contact)
+    once_within, excluded = parse_time(once_per_contact), read_excluded(exclude)
     _check_ledger_options(ledger_at, no_ledger=no_ledger, once_within=once_within, stores=store_contexts)
-    excluded = read_excluded(exclude)
     rules = Rules(allowed=allowed_here(), blocked=BlockedRecipients(excluded), once_within=once_within)
     if not dry_run:
         read_access()  # which complains before anything is read or asked
@@ -189,16 +191,16 @@ def enroll(
         )
         if not (yes or _may_be_emailed(preflight.emails, from_stdin=file == STDIN)):
             return refuse("nothing was sent")
-        ledger_files = () if ledger is None else ledger.files
-        results = ResultsFile(output, rows.columns, apart_from=[Path(file), *ledger_files])
+        results = ResultsFile(
+            output, rows.columns, apart_from=[Path(file), *(ledger.files if ledger else ())]
+        )
         progress, keys = RunProgress(preflight.rows), _KeysOnTheirWay()
         file_run = FileRun(rows, keys.request_of, results, _advice(shown), progress)
-        options = {
-            "key_of": keys.key_of if key else None,
-            "once_per_contact_within": once_within,
-            "wait_for_network": wait_for_network,
-        }
-        code = asyncio.run(_run(file_run, hindsight, ledger, **options))
+        create_many = partial(
+            hindsight.interviews.create_many, ledger=ledger, key_of=keys.key_of if key else None,
+            once_per_contact_within=once_within, wait_for_network=wait_for_network,
+        )  # fmt: skip
+        code = asyncio.run(_run(file_run, hindsight, create_many))
     _say_what_is_next(code, progress, ledger_at, shown, is_secret=shown != location)
     return code
 
@@ -260,13 +262,10 @@ class _KeysOnTheirWay:
 async def _run(
     file_run: FileRun[ContactRow, CreateInterview],
     hindsight: HindsightSession,
-    ledger: Ledger | None,
-    **options: Any,
+    create_many: Callable[..., BulkRun[CreateInterview, Any]],
 ) -> int:
     async with hindsight:
-        return await file_run.run(
-            hindsight, lambda requests: hindsight.interviews.create_many(requests, ledger=ledger, **options)
-        )
+        return await file_run.run(hindsight, create_many)
 
 
 def _say_what_is_next(

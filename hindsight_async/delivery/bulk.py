@@ -19,7 +19,8 @@ from hindsight_async.delivery.outcomes import (
     end_of_run,
     ends_the_run,
 )
-from hindsight_async.delivery.row import Row, RowKind, Send, claim, deliver
+from hindsight_async.delivery.row import Row, claim, deliver
+from hindsight_async.delivery.row_kind import RowKind, Send
 from hindsight_async.errors import LedgerError
 
 if TYPE_CHECKING:

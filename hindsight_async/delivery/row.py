@@ -12,18 +12,17 @@ Without a ledger the row goes the same way, and nothing outlives the run.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
-from hindsight_async.call.execute import SendHooks
 from hindsight_async.call.failure import unexpected
 from hindsight_async.delivery.keys import caller_key_hash
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow, LedgerStatus
 from hindsight_async.delivery.ledger.kept_errors import error_of, kept_of
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus, status_of
+from hindsight_async.delivery.row_kind import RowKind, Send
 from hindsight_async.errors import (
     HindsightError,
     LedgerError,
@@ -33,72 +32,14 @@ from hindsight_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from hindsight_async.delivery.ledger.contexts import Context
     from hindsight_async.delivery.ledger.run import LedgerRun
     from hindsight_async.delivery.network import NetworkWait
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
-Send = Callable[[Request, SendHooks], Awaitable[Response]]
-"""Sends a request, and tells the hooks when it leaves."""
-
 IN_HAND_SECONDS: Final = 5.0
 """When to ask again for a row that another call of this process is at, where no lease says how long it may be."""
-
-
-def _kept_in_no_ledger(*_: object) -> NoReturn:
-    raise TypeError("rows of this kind are kept in no ledger")
-
-
-def _has_no_context(_: object) -> None:
-    return None
-
-
-@frozen(kw_only=True)
-class RowKind(Generic[Request, Response]):
-    """What a resource says about its rows, and a caller about theirs.
-
-    What begins with `ledger_row` is asked only where there is a ledger.
-    """
-
-    success: OutcomeStatus
-    """What a row becomes that the API took."""
-
-    key_of: Callable[[Request], str]
-    """Returns the same key for requests that would do the same; raises TypeError for what is no such request."""
-
-    id_of: Callable[[Response], int]
-    """Returns the interview request id."""
-
-    caller_key_of: Callable[[Request], str] | None = None
-    """Returns the caller's own key, checked, which then goes before that of `key_of`; None where they have none."""
-
-    ledger_row: Callable[[str, int, Request], LedgerRow] = _kept_in_no_ledger
-    """Returns what the ledger is told of a key, a row's index and its request."""
-
-    kept_of: Callable[[Response], Mapping[str, Any]] = _kept_in_no_ledger
-    """Returns what the ledger keeps of a response beside its id, by the names of LedgerEntry."""
-
-    context_of: Callable[[Request], "Context | None"] = _has_no_context
-    """Returns the contact's notes that a request sets, None where it leaves them as they are."""
-
-    earlier_response: Callable[[LedgerEntry], Response] = _kept_in_no_ledger
-    """Returns the response of an earlier call, as far as the ledger kept it."""
-
-    body_of: Callable[[Request], Mapping[str, Any]] = _kept_in_no_ledger
-    """Returns the request as a queue keeps it, in plain JSON types."""
-
-    request_of: Callable[[Mapping[str, Any]], Request] = _kept_in_no_ledger
-    """Makes the request again from what `body_of` returned."""
-
-    once_within: timedelta | None = None
-    """How long a person for whom there is one row gets no other (`ledger.once_per_contact`); None for no such rule."""
-
-    @property
-    def is_create(self) -> bool:
-        """Whether such rows make something, and name nothing that could be missing."""
-        return self.success is OutcomeStatus.CREATED
 
 
 @define(eq=False)

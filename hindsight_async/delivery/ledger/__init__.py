@@ -13,6 +13,9 @@
     queue_from_outside  what is done to a queue without sending from it
     group_commit    concurrent writes that share one transaction
     run_connection  a run's connection, opened anew where the database was away, and what was lost on it
+    moves           from one status to the next
+    location        where a ledger is
+    column_types    the types of its columns
     tables          tables and statements
     sqlite          `SqliteBackend`: the file, how it comes to be, what makes it durable, what its failures mean
     file_lock       `SqliteRunLock`: the one run on a file

@@ -7,7 +7,6 @@ was wrongly taken for dead (`leases`) knows better of its own.
 """
 
 import os
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ from typing import Final, TypeVar
 try:
     import aiosqlite  # noqa: F401  # pyright: ignore[reportUnusedImport]  missed by SQLAlchemy only when it connects
     import sqlalchemy as sa
-    from sqlalchemy.exc import ArgumentError
     from sqlalchemy.ext.asyncio import AsyncConnection
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
@@ -37,10 +35,8 @@ from hindsight_async.delivery.ledger.entries import (
 )
 from hindsight_async.delivery.ledger.forgetting import Forgetting
 from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
-from hindsight_async.delivery.ledger.postgres import PostgresBackend
+from hindsight_async.delivery.ledger.location import open_backend
 from hindsight_async.delivery.ledger.run import LedgerRun
-from hindsight_async.delivery.ledger.run_connection import Backend
-from hindsight_async.delivery.ledger.sqlite import SqliteBackend
 from hindsight_async.delivery.ledger.tables import NOTHING_SAID, Tables
 from hindsight_async.errors import LedgerError
 from hindsight_async.shielding import to_the_end
@@ -48,7 +44,6 @@ from hindsight_async.shielding import to_the_end
 PAGE_ROWS: Final = 1000
 """How many entries are read at a time."""
 
-POSTGRESQL: Final = {"postgres", "postgresql", "postgresql+asyncpg"}
 
 T = TypeVar("T")
 
@@ -297,47 +292,3 @@ class Ledger:
                     return result
 
         return await to_the_end(open_and_work())
-
-
-def without_password(location: str) -> str:
-    """Return a location as it may be shown; ValueError where it is neither a path nor a URL."""
-    if "://" not in location:
-        return location
-    return (
-        _url(location)
-        .difference_update_query(["password", "sslpassword"])
-        .render_as_string(hide_password=True)
-    )
-
-
-def open_backend(location: str | os.PathLike[str]) -> Backend:
-    """Return the backend at a path, `sqlite+aiosqlite:///PATH` or `postgresql+asyncpg://…`.
-
-    Raises:
-        ValueError: It is another URL, or none.
-        ModuleNotFoundError: The driver is not installed.
-
-    """
-    text = os.fspath(location)
-    if "://" not in text:
-        return SqliteBackend(text)
-    url = _url(text)
-    if url.drivername in POSTGRESQL:
-        if re.search("[?&]ledger=(&|$)", text):
-            # SQLAlchemy leaves it out, and another ledger would be taken, which does not know who was emailed.
-            raise ValueError("ledger in the ledger's URL has no value: give one, or leave it out")
-        return PostgresBackend(url.set(drivername="postgresql+asyncpg"))
-    if url.get_backend_name() != "sqlite" or url.query:
-        raise ValueError(
-            "a ledger is kept in SQLite or PostgreSQL: give sqlite+aiosqlite:///PATH or"
-            f" postgresql+asyncpg://USER@HOST/DATABASE, not {url.drivername}"
-        )
-    return SqliteBackend(url.database or "")
-
-
-def _url(text: str) -> sa.URL:
-    try:
-        return sa.make_url(text)
-    except (ArgumentError, ValueError):
-        # Not chained: what could not be read may be a password.
-        raise ValueError("the ledger's location is neither a path nor a database URL") from None

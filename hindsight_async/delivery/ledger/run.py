@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-import sqlalchemy as sa
 from attrs import evolve
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,7 +17,8 @@ from hindsight_async.delivery.ledger.entries import (
     LedgerRow,
     LedgerStatus,
 )
-from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
+from hindsight_async.delivery.ledger.group_commit import GroupCommit
+from hindsight_async.delivery.ledger.moves import Moves
 from hindsight_async.delivery.ledger.queue_run import QueueRun
 from hindsight_async.delivery.ledger.run_connection import Backend, RunLock
 from hindsight_async.delivery.ledger.tables import NOTHING_SAID
@@ -67,6 +67,7 @@ class LedgerRun:
             group_commit, backend.tables, run_lock, self._in_hand, store_addresses=store_addresses, now=now
         )
         """What a queue does in it."""
+        self._moves = Moves(backend.tables, run_lock)
         self._marked_at: dict[str, datetime] = {}
         """When each row that is on its way was marked as `sending`: what is taken back is this mark and no later one."""
 
@@ -157,10 +158,12 @@ class LedgerRun:
             **NOTHING_SAID,
             **self._run_lock.claim_values,
         }
-        take_back = self._taking_back(key, sending_at, sending_at)
+        take_back = self._moves.taking_back(key, sending_at, sending_at)
         try:
             await self._group_commit.write(
-                self._moving(key, MAY_BE_SENT, LedgerStatus.SENDING, values, self._run_lock.may_be_claimed),
+                self._moves.moving(
+                    key, MAY_BE_SENT, LedgerStatus.SENDING, values, self._run_lock.may_be_claimed
+                ),
                 undo=take_back,
             )
         except LedgerInUseError:
@@ -185,7 +188,7 @@ class LedgerRun:
 
         """
         await self._group_commit.write(
-            self._taking_back(key, self._marked_at.get(key), self._now()), till_done=key
+            self._moves.taking_back(key, self._marked_at.get(key), self._now()), till_done=key
         )
 
     async def finished(
@@ -252,61 +255,13 @@ class LedgerRun:
         self._marked_at.pop(key, None)
         # Whoever claims it from here on is served after this is written.
         self._in_hand.discard(key)
-        finishing = self._finishing(key, status, values)
+        finishing = self._moves.finishing(key, status, values)
         await self._group_commit.write(
             finishing if context is None else self.contexts.along_with(finishing, key, context),
             delivery=Delivery.NOT_SENT if is_not_sent else Delivery.UNKNOWN,
             # A row that says `sending` until then is nobody's to send; any other may be by then.
             till_done=None if is_not_sent else key,
         )
-
-    def _finishing(self, key: str, status: LedgerStatus, values: Mapping[str, Any]) -> Work[None]:
-        finish = self._moving(key, self._run_lock.may_finish, status, values, self._run_lock.is_own)
-        row = self._tables.interviews.c
-        same = (
-            row[name].is_not_distinct_from(values[name]) for name in ("finished_at", "interview_request_id")
-        )
-        is_done = sa.select(sa.exists().where(row.key == key, row.status == status, *same))
-
-        async def finish_once(connection: AsyncConnection) -> None:
-            try:
-                await finish(connection)
-            except LedgerError:
-                # A later try of what was waited for in vain finds it done where only the answer was lost.
-                if not await connection.scalar(is_done):
-                    raise
-
-        return finish_once
-
-    def _taking_back(self, key: str, sending_at: datetime | None, now: datetime) -> Work[None]:
-        return self._moving(
-            key,
-            self._run_lock.may_be_taken_back,
-            LedgerStatus.NOT_SENT,
-            {"finished_at": now},
-            # This very mark, and no later one.
-            sa.and_(self._run_lock.is_own, self._tables.interviews.c.sending_at == sending_at),
-        )
-
-    def _moving(
-        self,
-        key: str,
-        from_statuses: Collection[LedgerStatus],
-        status: LedgerStatus,
-        values: Mapping[str, Any],
-        condition: sa.ColumnElement[bool],
-    ) -> Work[None]:
-        async def move(connection: AsyncConnection) -> None:
-            if not await self._tables.move(connection, key, from_statuses, status, values, condition):
-                if await self._tables.status(connection, key) == LedgerStatus.EXPIRED:
-                    if status is LedgerStatus.NOT_SENT:
-                        return  # nor is it to be
-                    # By a person's word since it was claimed: whoever has it in hand asks again, and goes on without it.
-                    why = await self._tables.why_not_moved(connection, key, from_statuses)
-                    raise LedgerInUseError(why.args[0])
-                raise await self._run_lock.why_not_moved(connection, key, from_statuses)
-
-        return move
 
     async def _let_go(self, keys: Collection[str], connection: AsyncConnection) -> None:
         await self._run_lock.let_go(connection, [key for key in keys if key not in self._in_hand])

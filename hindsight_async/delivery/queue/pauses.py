@@ -43,10 +43,9 @@ def pauses_the_queue(outcome: Outcome[Any, Any], *, creating: bool) -> bool:
     return counts_against_the_run(outcome) and ends_the_run(error, creating=creating)
 
 
-def is_a_failure(outcome: Outcome[Any, Any]) -> bool:
-    """Return whether many such outcomes one after another pause the queue.
+def is_passing(outcome: Outcome[Any, Any]) -> bool:
+    """Return whether a row was only not sent for now, which says nothing of other rows, however many meet it.
 
-    That the network is gone does not: it comes back by itself, and nobody has to lift anything then.
+    It passes by itself, so that nobody has to lift a pause.
     """
-    is_network = outcome.status is OutcomeStatus.NOT_SENT and isinstance(outcome.error, NotSentError)
-    return counts_against_the_run(outcome) and not is_network
+    return outcome.status is OutcomeStatus.NOT_SENT and isinstance(outcome.error, NotSentError)

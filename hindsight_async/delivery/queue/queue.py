@@ -18,7 +18,7 @@ from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.ledger.queue_rows import Backlog, Stored
 from hindsight_async.delivery.queue.models import Accepted, QueueSnapshot
 from hindsight_async.delivery.queue.sender import OnOutcome, Sender
-from hindsight_async.delivery.row import RowKind, Send
+from hindsight_async.delivery.row_kind import RowKind, Send
 from hindsight_async.errors import QueuePausedError, SessionClosedError, WaitTimeoutError
 
 if TYPE_CHECKING:

@@ -9,13 +9,16 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from attrs import evolve
 
+from hindsight_async.delivery.failures import FailuresInARow
 from hindsight_async.delivery.ledger.queue_rows import Backlog, DueRow
 from hindsight_async.delivery.ledger.run import LedgerRun
+from hindsight_async.delivery.network import NetworkWait
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
-from hindsight_async.delivery.queue.pauses import is_a_failure, pauses_the_queue
+from hindsight_async.delivery.queue.pauses import is_passing, pauses_the_queue
 from hindsight_async.delivery.queue.queued_row import Clock, QueuedRow
-from hindsight_async.delivery.row import RowKind, Send, deliver
-from hindsight_async.errors import LedgerError, SessionClosedError
+from hindsight_async.delivery.row import deliver
+from hindsight_async.delivery.row_kind import RowKind, Send
+from hindsight_async.errors import HindsightError, LedgerError, SessionClosedError
 
 logger = logging.getLogger("hindsight_async.delivery")
 
@@ -81,13 +84,16 @@ class Sender(Generic[Request, Response]):
         self._stopping = False
         self._news = asyncio.Event()
         """Something changed that whoever looks every `LOOK_EVERY` seconds wants to know sooner."""
-        self._failures_in_a_row = 0
+        self._failures = FailuresInARow(abort_after_failures)
+        self._admitted = 0
+        """How many rows were claimed, which numbers them."""
+        self._network = NetworkWait(None)
+        """Which comes back by itself, however long it takes: nobody has to lift anything then."""
         self.backlog = Backlog()
         """As the ledger was at the last look."""
         self.trouble: LedgerError | None = None
         """Why the ledger cannot serve right now."""
-        self.last_error: str | None = None
-        """What the last row met that did not succeed; None once one does."""
+        self._last_error: str | None = None
 
     @property
     def in_flight(self) -> int:
@@ -98,6 +104,11 @@ class Sender(Generic[Request, Response]):
     def is_idle(self) -> bool:
         """Whether no row is claimed."""
         return not self._claimed
+
+    @property
+    def last_error(self) -> str | None:
+        """What the last row met that did not succeed, or why none leaves; None once one succeeds."""
+        return self._last_error if self._network.error is None else self._network.error.summary
 
     def wake(self) -> None:
         """Look at once: something was put."""
@@ -170,9 +181,10 @@ class Sender(Generic[Request, Response]):
             logger.error("row %s of the queue cannot be sent: %s", due.entry.key, error)  # noqa: TRY400  no bug here
             return
         self._claimed += 1
+        self._admitted += 1
         self._todo.put_nowait(
             QueuedRow(
-                self._kind, due.entry.row_index, request, self._ledger_run,
+                self._kind, self._admitted, request, self._ledger_run,
                 due=due, now=self._now, random=self._random,
             )
         )  # fmt: skip
@@ -205,7 +217,7 @@ class Sender(Generic[Request, Response]):
     ) -> Outcome[Request, Response]:
         self._at_work[worker] = row
         try:
-            return await deliver(row, self._send)
+            return await deliver(row, self._send, self._network)
         except asyncio.CancelledError:
             if worker.cancelling() > row.given_up:
                 raise
@@ -222,31 +234,26 @@ class Sender(Generic[Request, Response]):
                 "row %s of the queue ended as %s, unrecorded: %s", row.key, outcome.status, row.unrecorded
             )
         if not row.given_up:
-            self.last_error = None if outcome.error is None else outcome.error.summary
+            self._last_error = None if outcome.error is None else outcome.error.summary
         if isinstance(outcome.error, SessionClosedError):
             self.stop()
         elif pauses_the_queue(outcome, creating=self._kind.is_create):
-            await self._pause(cast("Exception", outcome.error))
-        else:
-            await self._count_failures(row, outcome)
+            await self._pause(cast("HindsightError", outcome.error))
+        elif too_many := self._too_many_failures(row, outcome):
+            self._failures = FailuresInARow(self._abort_after_failures)
+            await self._pause(too_many)
         if outcome.status is not OutcomeStatus.NOT_SENT:
             await self._tell(outcome)
 
-    async def _count_failures(
+    def _too_many_failures(
         self, row: QueuedRow[Request, Response], outcome: Outcome[Request, Response]
-    ) -> None:
-        if outcome.status is self._kind.success:
-            self._failures_in_a_row = 0
-        if row.given_up or not is_a_failure(outcome):
-            return
-        self._failures_in_a_row = failures = self._failures_in_a_row + 1
-        if failures >= self._abort_after_failures:
-            self._failures_in_a_row = 0
-            last = outcome.error.summary if outcome.error else outcome.status
-            await self._pause(f"{failures} rows in a row failed; the last: {last}")
+    ) -> HindsightError | None:
+        if row.given_up or is_passing(outcome):
+            return None
+        return self._failures.take(outcome, self._at_work.values())
 
-    async def _pause(self, why: Exception | str) -> None:
-        because = getattr(why, "summary", str(why))
+    async def _pause(self, why: HindsightError) -> None:
+        because = why.summary
         if self.backlog.paused_because is None:
             self.backlog = evolve(self.backlog, paused_because=because, paused_at=self._now())
             logger.error("the queue is paused, until somebody lifts that: %s", because)
@@ -259,6 +266,7 @@ class Sender(Generic[Request, Response]):
 
     def _give_up_unsent(self) -> None:
         for worker, row in self._at_work.items():
+            row.at_its_last = True
             # What has not left, or provably came to nothing, is not in flight: it does not leave any more.
             if (
                 not (row.in_flight or row.given_up)

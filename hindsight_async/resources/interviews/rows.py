@@ -10,7 +10,7 @@ from hindsight_async.delivery.addresses import normalised
 from hindsight_async.delivery.keys import checked_caller_key
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow
 from hindsight_async.delivery.outcomes import OutcomeStatus
-from hindsight_async.delivery.row import RowKind
+from hindsight_async.delivery.row_kind import RowKind
 from hindsight_async.resources.interviews.models import (
     CreatedInterview,
     CreateInterview,
