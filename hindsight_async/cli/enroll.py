@@ -161,8 +161,7 @@ def enroll(
         Do not ask before many people are emailed.
 
     """
-    if sequence is not None and interview_type is not None:
-        return refuse("give --sequence (it emails) or --interview-type (it makes links), not both")
+    _check_kind(sequence, interview_type)
     once_within, excluded = parse_time(once_per_contact), read_excluded(exclude)
     _check_ledger_options(ledger_at, no_ledger=no_ledger, once_within=once_within, stores=store_contexts)
     rules = Rules(allowed=allowed_here(), blocked=BlockedRecipients(excluded), once_within=once_within)
@@ -191,9 +190,8 @@ def enroll(
         )
         if not (yes or _may_be_emailed(preflight.emails, from_stdin=file == STDIN)):
             return refuse("nothing was sent")
-        results = ResultsFile(
-            output, rows.columns, apart_from=[Path(file), *(ledger.files if ledger else ())]
-        )
+        apart_from = [Path(file), *(ledger.files if ledger else ())]
+        results = ResultsFile(output, rows.columns, apart_from=apart_from)
         progress, keys = RunProgress(preflight.rows), _KeysOnTheirWay()
         file_run = FileRun(rows, keys.request_of, results, _advice(shown), progress)
         create_many = partial(
@@ -203,6 +201,11 @@ def enroll(
         code = asyncio.run(_run(file_run, hindsight, create_many))
     _say_what_is_next(code, progress, ledger_at, shown, is_secret=shown != location)
     return code
+
+
+def _check_kind(sequence: str | None, interview_type: str | None) -> None:
+    if sequence is not None and interview_type is not None:
+        raise ValueError("give --sequence (it emails) or --interview-type (it makes links), not both")
 
 
 def _check_ledger_options(
