@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 from hindsight_async import (
+    Accepted,
     AttemptEnded,
     AttemptSent,
     CallEnded,
@@ -42,6 +43,7 @@ from hindsight_async import (
     OutcomeUnknownError,
     Paused,
     Plan,
+    QueueSnapshot,
     RedisBudget,
     RetryPolicy,
     SelectedDeal,
@@ -206,3 +208,14 @@ async def watched() -> HTTPInfo | None:
     if interview.http is not None:
         assert_type(interview.http.request_id, str | None)
     return interview.http
+
+
+async def accept(hindsight: HindsightSession, request: CreateInterview) -> QueueSnapshot:
+    """Queue an interview, and use the queue's ledger for another call."""
+    async with hindsight.interviews.queue("deals.db", once_per_contact_within=timedelta(days=90)) as queue:
+        accepted = await queue.put(request, key="hubspot:1:2")
+        assert_type(accepted, Accepted)
+        assert_type(await hindsight.interviews.create_once(request, ledger=queue), CreatedInterview)
+        await hindsight.interviews.enrich(1, {"champion": True}, ledger=queue)
+        await queue.drain(timeout=60)
+        return queue.snapshot()

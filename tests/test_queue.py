@@ -392,11 +392,24 @@ async def test_a_person_who_is_queued_or_was_asked_is_not_asked_again(tmp_path, 
 async def test_single_calls_share_the_queues_ledger(tmp_path):
     """`create_once` with the queue's run knows what was queued, and the other way round."""
     async with serving() as (emulator, interviews), interviews.queue(ledger_in(tmp_path)) as queue:
-        created = await interviews.create_once(request(), ledger=queue.ledger_run)
+        created = await interviews.create_once(request(), ledger=queue)
         accepted = await queue.put(request())
         await queue.drain(60)
     assert created.interview_request_id == accepted.interview_request_id
     assert 1 == len(emulator.requests)
+
+
+async def test_what_the_api_took_is_merged_into_later(tmp_path):
+    """A queue remembers the context that it sent, where its ledger does, and `enrich` takes the queue as its ledger."""
+    async with (
+        serving() as (emulator, interviews),
+        interviews.queue(ledger_in(tmp_path, store_contexts=True)) as queue,
+    ):
+        accepted = await queue.put(request(contact_context={"stage": "lost"}))
+        await queue.drain(60)
+        accepted = await queue.put(request())
+        await interviews.enrich(accepted.interview_request_id, {"champion": True}, ledger=queue)
+    assert {"contact_context": {"stage": "lost", "champion": True}} == emulator.requests[-1].body
 
 
 async def test_what_a_bulk_run_gave_up_a_queue_may_take(tmp_path):
@@ -468,6 +481,11 @@ async def test_outside_its_block_it_does_nothing(tmp_path):
                 await queue.__aenter__()
         with pytest.raises(RuntimeError, match="inside its block"):
             queue.snapshot()
+        with pytest.raises(RuntimeError, match="inside the queue's block"):
+            await queue.drain()
+        async with interviews.queue(ledger_in(tmp_path), send=False) as accepting:
+            with pytest.raises(RuntimeError, match="where it sends"):
+                await interviews.create_once(request(), ledger=accepting)
 
 
 async def test_without_a_key_only_accepting_works(tmp_path):

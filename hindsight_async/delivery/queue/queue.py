@@ -84,10 +84,18 @@ class DurableQueue(Generic[Request, Response]):
         self._block = AsyncExitStack()
         """Ends the ledger run, where this process sends."""
         self._is_open = False
-        self.ledger_run: LedgerRun | None = None
-        """What single calls take as `ledger=` while the block is open; None where this process only accepts."""
+        self._ledger_run: LedgerRun | None = None
         self._sender: Sender[Request, Response] | None = None
         self._sending: asyncio.Task[None] | None = None
+
+    @property
+    def ledger_run(self) -> "LedgerRun":
+        """The ledger while the block is open and this process sends, for single calls; RuntimeError where it is not."""
+        if self._ledger_run is None:
+            raise RuntimeError(
+                "a queue has a ledger for other calls inside its block, where it sends (not with send=False)"
+            )
+        return self._ledger_run
 
     async def __aenter__(self) -> Self:
         if self._is_open:
@@ -101,7 +109,7 @@ class DurableQueue(Generic[Request, Response]):
         return self
 
     async def _begin_sending(self) -> None:
-        run = self.ledger_run = await self._block.enter_async_context(self._ledger.run())
+        run = self._ledger_run = await self._block.enter_async_context(self._ledger.run())
         try:
             sender = Sender(
                 self._kind, self._send, run, max_in_flight=self._max_in_flight,
@@ -149,7 +157,7 @@ class DurableQueue(Generic[Request, Response]):
                         self._sending.cancel()
                     cancelled = error
             failure = None if self._sending.cancelled() else self._sending.exception()
-        self._sender, self.ledger_run = None, None
+        self._sender, self._ledger_run = None, None
         await self._block.aclose()
         if cancelled is not None:
             raise cancelled
@@ -187,10 +195,10 @@ class DurableQueue(Generic[Request, Response]):
         rows = [self._row_of(request, key_of) for request in requests]
         if not rows:
             return []
-        if self.ledger_run is None:
+        if self._ledger_run is None:
             met = await queue_from_outside.put(self._ledger, rows, self._kind.once_within)
         else:
-            met = await self.ledger_run.queue.put(rows, self._kind.once_within)
+            met = await self._ledger_run.queue.put(rows, self._kind.once_within)
         if self._sender is not None:
             self._sender.wake()
         return list(_accepted(rows, met))

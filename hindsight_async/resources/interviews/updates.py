@@ -21,6 +21,7 @@ from hindsight_async.resources.interviews.rows import Update, checked_id, of_typ
 from hindsight_async.resources.interviews.waiting import InterviewWaits
 
 if TYPE_CHECKING:
+    from hindsight_async.delivery.ledger.arguments import HasLedgerRun
     from hindsight_async.delivery.ledger.run import LedgerRun
 
 COLLECTION = "/interviews"
@@ -75,7 +76,7 @@ class InterviewUpdates(InterviewWaits):
         interview_request_id: int,
         changes: ContactContext,
         *,
-        ledger: "LedgerRun | None" = None,
+        ledger: "LedgerRun | HasLedgerRun | None" = None,
         previous: ContactContext | None = None,
     ) -> UpdatedInterview:
         """Merge into the notes of an interview's contact, by the rules of `merge_context` (page update-interview).
@@ -89,7 +90,7 @@ class InterviewUpdates(InterviewWaits):
         Args:
             interview_request_id: Of any interview of the contact, from 0.
             changes: What is new.
-            ledger: What `Ledger.run()` opens (extra `bulk`), once for all calls.
+            ledger: What `Ledger.run()` opens (extra `bulk`), once for all calls, or a queue that sends.
             previous: The notes to merge into where the ledger remembers none of this contact, or none is given; `{}` or
                 an empty text where there are none.
 
@@ -149,16 +150,14 @@ def item_path(interview_request_id: int) -> str:
 
 
 def checked_ledger(ledger: object) -> "LedgerRun":
-    """Return the open ledger that a call was given; TypeError where it is another thing."""
-    from hindsight_async.delivery.ledger.run import LedgerRun  # noqa: PLC0415  needs the extra `bulk`
+    """Return the open ledger that a call was given, or that of a queue; TypeError where it is another thing."""
+    from hindsight_async.delivery.ledger.arguments import open_run  # noqa: PLC0415  needs the extra `bulk`
 
-    if not isinstance(ledger, LedgerRun):
-        raise TypeError(f"ledger must be a LedgerRun, as Ledger.run() opens it, not {type(ledger).__name__}")
-    return ledger
+    return open_run(ledger)
 
 
 async def _merge_and_send(
-    update: Update, send: _Send, ledger: "LedgerRun | None", previous: ContactContext | None
+    update: Update, send: _Send, ledger: "LedgerRun | HasLedgerRun | None", previous: ContactContext | None
 ) -> UpdatedInterview:
     interview_request_id, request = update
     if ledger is None:
