@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from full_disk import full_disk
 from hindsight_async import (
     CreatedInterview,
     CreateInterview,
     HindsightSession,
     Ledger,
+    LedgerError,
     LedgerInUseError,
     LedgerStatus,
     OutcomeStatus,
@@ -344,9 +346,12 @@ async def test_what_on_outcome_raises_is_logged_and_ends_nothing(tmp_path, caplo
             raise ValueError("of my own")
 
     async with serving() as (_, interviews), interviews.queue(ledger_in(tmp_path), on_outcome=tell) as queue:
-        await queue.put_many([request(number) for number in range(3)])
+        await queue.put_many(
+            [request(number) for number in range(3)], key_of=lambda request: request.contact_email
+        )
         await queue.drain(60)
     assert 3 == len(set(told))
+    assert "acme.example" not in caplog.text
     assert 1 == caplog.text.count("on_outcome raised for row")
 
 
@@ -387,6 +392,26 @@ async def test_a_person_who_is_queued_or_was_asked_is_not_asked_again(tmp_path, 
         async with interviews.queue(ledger_in(tmp_path), **within) as queue:
             late = await queue.put(request(1, deal_id="deal_4"))
     assert ("duplicate" if send else "queued") == late.status
+
+
+async def test_a_full_disk_holds_everything_back_until_there_is_room(tmp_path, caplog):
+    """A put says so, the snapshot too, nothing leaves that could not be written down, and it goes on by itself."""
+    async with serving() as (emulator, interviews), interviews.queue(ledger_in(tmp_path)) as queue:
+        await queue.put(request(1))
+        await queue.drain(60)
+        await queue_from_outside.pause(ledger_in(tmp_path), "by hand")
+        await queue.put_many([request(number) for number in range(2, 12)])
+        await queue_from_outside.lift_pause(ledger_in(tmp_path))
+        with full_disk():
+            with pytest.raises(LedgerError, match="free some space"):
+                await queue.put(request(99))
+            await asyncio.sleep(20)
+            assert "free some space" in queue.snapshot().trouble
+            assert 1 == len(emulator.requests)
+        await queue.drain(600)
+        assert queue.snapshot().trouble is None
+    assert 11 == len(emulator.outbox) == len({email.address for email in emulator.outbox})
+    assert 1 == caplog.text.count("the queue sends nothing for now")
 
 
 async def test_single_calls_share_the_queues_ledger(tmp_path):

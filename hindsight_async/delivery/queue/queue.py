@@ -17,7 +17,8 @@ from hindsight_async.delivery.ledger.entries import LedgerRow, LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.ledger.queue_rows import Backlog, Stored
 from hindsight_async.delivery.queue.models import Accepted, QueueSnapshot
-from hindsight_async.delivery.queue.sender import OnOutcome, Sender
+from hindsight_async.delivery.queue.queued_row import OnOutcome
+from hindsight_async.delivery.queue.sender import Sender
 from hindsight_async.delivery.row_kind import RowKind, Send
 from hindsight_async.errors import QueuePausedError, SessionClosedError, WaitTimeoutError
 

@@ -1,8 +1,10 @@
-"""A row of a queue on its way: as in `delivery.row`, with the key that it has in the ledger and a time for the next try."""
+"""A row of a queue: as in `delivery.row`, with its key in the ledger, a time for the next try, and who is told of its end."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from inspect import isawaitable
+from typing import Any, TypeVar, cast
 
 from attrs import define, field
 
@@ -14,6 +16,11 @@ from hindsight_async.errors import SessionClosedError
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+
+logger = logging.getLogger("hindsight_async.delivery")
+
+OnOutcome = Callable[[Outcome[Any, Any]], object]
+"""A function, or an asynchronous one, that is told what became of a row."""
 
 Clock = Callable[[], datetime]
 """Returns the time as an aware datetime."""
@@ -40,3 +47,15 @@ class QueuedRow(Row[Request, Response]):
             return {"pauses": pauses}
         pause = pause_before_next_try(outcome, pauses, self.random())
         return {"due_at": self.now() + timedelta(seconds=pause), "pauses": pauses + 1}
+
+
+async def tell(on_outcome: OnOutcome | None, outcome: Outcome[Any, Any], key: str) -> None:
+    """Tell somebody what became of a row; what they raise is logged, by the ledger's key, and changes nothing."""
+    if on_outcome is None:
+        return
+    try:
+        told = on_outcome(outcome)
+        if isawaitable(told):
+            await cast("Awaitable[object]", told)
+    except Exception:
+        logger.exception("on_outcome raised for row %s of the queue", key)

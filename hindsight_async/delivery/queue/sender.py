@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
-from inspect import isawaitable
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 
 from attrs import evolve
 
@@ -15,7 +14,7 @@ from hindsight_async.delivery.ledger.run import LedgerRun
 from hindsight_async.delivery.network import NetworkWait
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
 from hindsight_async.delivery.queue.pauses import is_passing, pauses_the_queue
-from hindsight_async.delivery.queue.queued_row import Clock, QueuedRow
+from hindsight_async.delivery.queue.queued_row import Clock, OnOutcome, QueuedRow, tell
 from hindsight_async.delivery.row import deliver
 from hindsight_async.delivery.row_kind import RowKind, Send
 from hindsight_async.errors import HindsightError, LedgerError, SessionClosedError
@@ -33,8 +32,6 @@ LEDGER_PAUSE: Final = 5.0
 
 ROWS_PER_IN_FLIGHT: Final = 2
 """How many rows are claimed and not yet through, per request in flight; the rest stays free for other processes."""
-
-OnOutcome = Callable[[Outcome[Any, Any]], object]
 
 
 class Sender(Generic[Request, Response]):
@@ -93,6 +90,8 @@ class Sender(Generic[Request, Response]):
         """As the ledger was at the last look."""
         self.trouble: LedgerError | None = None
         """Why the ledger cannot serve right now."""
+        self._said_trouble = False
+        """Whether that was logged since a row last went through."""
         self._last_error: str | None = None
 
     @property
@@ -146,15 +145,26 @@ class Sender(Generic[Request, Response]):
     async def _feed(self) -> None:
         while not self._stopping:
             self._news.clear()
-            wait = LOOK_EVERY
+            self.trouble = None
             try:
                 await self._take_due()
-                self.trouble = None
             except LedgerError as error:
-                if self.trouble is None:
-                    logger.error("the queue sends nothing for now: %s", error)  # noqa: TRY400  it says what to do
-                self.trouble, wait = error, LEDGER_PAUSE
-            await self._wait_for_news(wait)
+                self._is_in_trouble(error)
+            await self._wait_for_news(LOOK_EVERY)
+            ends_at = asyncio.get_running_loop().time() + LEDGER_PAUSE
+            while (
+                self.trouble is not None
+                and not self._stopping
+                and ends_at > asyncio.get_running_loop().time()
+            ):
+                # Whatever else is new, such as rows that it could not mark either, waits too.
+                self._news.clear()
+                await self._wait_for_news(ends_at - asyncio.get_running_loop().time())
+
+    def _is_in_trouble(self, error: LedgerError) -> None:
+        if not self._said_trouble:
+            logger.error("the queue sends nothing for now: %s", error)
+        self._said_trouble, self.trouble = True, error
 
     async def _take_due(self) -> None:
         backlog = await self.look()
@@ -202,7 +212,7 @@ class Sender(Generic[Request, Response]):
         worker = cast("asyncio.Task[None]", asyncio.current_task())
         while (row := await self._todo.get()) is not None:
             try:
-                if self._stopping or self.backlog.paused_because is not None:
+                if self._stopping or self.trouble or self.backlog.paused_because is not None:
                     await self._let_go(row)
                     continue
                 outcome = await self._deliver(worker, row)
@@ -235,15 +245,19 @@ class Sender(Generic[Request, Response]):
             )
         if not row.given_up:
             self._last_error = None if outcome.error is None else outcome.error.summary
+        if outcome.status is self._kind.success:
+            self._said_trouble = False
         if isinstance(outcome.error, SessionClosedError):
             self.stop()
+        elif isinstance(outcome.error, LedgerError):
+            self._is_in_trouble(outcome.error)
         elif pauses_the_queue(outcome, creating=self._kind.is_create):
             await self._pause(cast("HindsightError", outcome.error))
         elif too_many := self._too_many_failures(row, outcome):
             self._failures = FailuresInARow(self._abort_after_failures)
             await self._pause(too_many)
         if outcome.status is not OutcomeStatus.NOT_SENT:
-            await self._tell(outcome)
+            await tell(self._on_outcome, outcome, row.key)
 
     def _too_many_failures(
         self, row: QueuedRow[Request, Response], outcome: Outcome[Request, Response]
@@ -261,7 +275,7 @@ class Sender(Generic[Request, Response]):
         try:
             await self._ledger_run.queue.pause(because)
         except LedgerError as error:
-            self.trouble = error
+            self._is_in_trouble(error)
         self._news.set()
 
     def _give_up_unsent(self) -> None:
@@ -280,14 +294,4 @@ class Sender(Generic[Request, Response]):
         try:
             await self._ledger_run.queue.let_go([row.key])
         except LedgerError as error:  # it is free when this run ends
-            self.trouble = error
-
-    async def _tell(self, outcome: Outcome[Request, Response]) -> None:
-        if self._on_outcome is None:
-            return
-        try:
-            told: object = self._on_outcome(outcome)
-            if isawaitable(told):
-                await cast("Awaitable[object]", told)
-        except Exception:
-            logger.exception("on_outcome raised for row %s of the queue", outcome.key)
+            self._is_in_trouble(error)
