@@ -7,7 +7,7 @@ from hindsight_async.call.request import Reply
 from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.poll_schedule import Pace
-from hindsight_async.resources.interviews.recipients import AllowedRecipients, CreateGuard
+from hindsight_async.resources.interviews.recipients import AllowedRecipients, BlockedRecipients, CreateGuard
 
 
 class StubTransport:
@@ -30,7 +30,7 @@ def stubbed_interviews(budget, *, max_in_flight=16):
     """Return interviews over a stub, and the stub."""
     transport = StubTransport()
     executor = executor_over(transport, budget, max_in_flight=max_in_flight)
-    guard = CreateGuard(AllowedRecipients({}), None)
+    guard = CreateGuard(AllowedRecipients({}), BlockedRecipients(), None)
     return Interviews(executor, guard=guard, pace=Pace(), max_in_flight=max_in_flight), transport
 
 

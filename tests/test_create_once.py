@@ -430,6 +430,7 @@ def test_two_hundred_events_delivered_twice_with_faults_email_each_once(tmp_path
             names = [f"c{number}" for number in range(200)] * 2
             chance.shuffle(names)
             await asyncio.gather(*(deliver(interviews, run, name) for name in names), return_exceptions=True)
+            emulator.heal()  # of what nobody met, where a slow machine had few of them leave in time
             for name in names:  # and once more, when all is quiet
                 with suppress(BadRequestError, OutcomeUnknownError):
                     await interviews.create_once(request(name), ledger=run)

@@ -23,7 +23,7 @@ from hindsight_async.resources.interviews.poll_schedule import (
     most_requests,
     reads_within,
 )
-from hindsight_async.resources.interviews.recipients import AllowedRecipients, CreateGuard
+from hindsight_async.resources.interviews.recipients import AllowedRecipients, BlockedRecipients, CreateGuard
 from simulated_server import simulate
 
 CREATED_AT = datetime(2026, 7, 24, 12, 0, tzinfo=UTC)
@@ -65,7 +65,7 @@ def interviews_on(server):
         server, client, policy=RetryPolicy(), deadline=None,
         random=lambda: 0.5, wall_clock=lambda: datetime.now(UTC),
     )  # fmt: skip
-    guard = CreateGuard(AllowedRecipients({}), None)
+    guard = CreateGuard(AllowedRecipients({}), BlockedRecipients(), None)
     return Interviews(executor, guard=guard, pace=Pace(), max_in_flight=MAX_IN_FLIGHT)
 
 
