@@ -50,7 +50,7 @@ async def raw_aiohttp(port: int) -> AsyncIterator[Create]:
 
 
 @asynccontextmanager
-async def hindsight(port: int) -> AsyncIterator[Create]:
+async def hindsight(port: int, **options: Any) -> AsyncIterator[Create]:
     """Make a request and send it; the budget is so large that it never waits."""
     from benchmarks.answering_machine import LIMIT
     from hindsight_async import CreateInterview, HindsightSession, RateBudget
@@ -60,8 +60,14 @@ async def hindsight(port: int) -> AsyncIterator[Create]:
         base_url=f"http://127.0.0.1:{port}/api/v1",
         budget=RateBudget(LIMIT),
         max_in_flight=MOST_IN_FLIGHT,
+        **options,
     ) as session:
         yield lambda: session.interviews.create(CreateInterview(**REQUEST))
+
+
+def hindsight_with_a_hook(port: int) -> AbstractAsyncContextManager[Create]:
+    """Tell a function that does nothing of each event."""
+    return hindsight(port, on_event=lambda _: None)
 
 
 @asynccontextmanager
@@ -137,12 +143,14 @@ async def stripe_on_aiohttp(port: int) -> AsyncIterator[Create]:
 RAW = "aiohttp + json"
 OURS = "hindsight-async"
 OURS_STANDARD_JSON = "hindsight-async without orjson"
+OURS_WITH_A_HOOK = "hindsight-async with on_event"
 ON_UVLOOP = " on uvloop"
 
 CONTENDERS: dict[str, Contender] = {
     RAW: raw_aiohttp,
     OURS: hindsight,
     OURS_STANDARD_JSON: hindsight,
+    OURS_WITH_A_HOOK: hindsight_with_a_hook,
     "slack_sdk": slack,
     "stripe on aiohttp": stripe_on_aiohttp,
     "httpx": raw_httpx,

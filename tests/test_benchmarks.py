@@ -15,6 +15,7 @@ CONTENDERS = (
     "aiohttp + json",
     "hindsight-async",
     "hindsight-async without orjson",
+    "hindsight-async with on_event",
     "slack_sdk",
     "stripe on aiohttp",
     "httpx",

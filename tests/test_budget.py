@@ -400,7 +400,12 @@ async def test_a_used_up_month_raises_at_once_for_all():
     assert 1200 == len([one for one in outcomes if isinstance(one, QuotaExceededError)])
     with pytest.raises(QuotaExceededError, match="until 2026-04-01 00:00:00 UTC"):
         await send(client)
-    assert NOON + timedelta(seconds=PROBED_EVERY) == budget.snapshot().closed_until
+    seen = budget.snapshot()
+    assert NOON + timedelta(seconds=PROBED_EVERY) == seen.closed_until
+    assert ("the monthly quota is used up", april) == (
+        seen.quota_exceeded.summary.partition(",")[0],
+        seen.quota_exceeded.reset_at,
+    )
     await refused
 
 
@@ -769,6 +774,8 @@ async def test_a_route_with_a_limit_of_its_own_holds_up_no_other():
         *(send(client, route="GET /interviews/{id}", said=named) for _ in range(50))
     )
     assert 300 == budget.snapshot().limit
+    assert {ROUTE: 5} == budget.snapshot().route_limits
+    assert budget.snapshot().quota_exceeded is None
     assert {1.2} == {round(moment, 1) for moment in others} | {1.2}
     left = await asyncio.gather(*crowd)
     assert 3 == len([moment for moment in left if moment < 60])

@@ -8,8 +8,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from attrs import frozen
+from attrs import field, frozen
 
+from hindsight_async.errors import QuotaExceededError
 from hindsight_async.rate.client import BudgetClient, Lane, check_deadline, check_lane
 from hindsight_async.rate.local_limiter import LocalLimiter
 from hindsight_async.rate.plan import Plan, plan_of
@@ -37,6 +38,10 @@ class BudgetSnapshot:
             nobody knows, as where an answer is waited for.
         closed_until: The moment before which nobody may leave since the server has refused, and from which on one
             request tries: aware, on the local clock. None while nobody is kept back.
+        route_limits: Requests per minute of those routes, such as "POST /interviews", to which the server gives fewer
+            than `limit`; their requests count in both.
+        quota_exceeded: What calls raise at once while the month's quota is used up, or the server asks for a longer
+            wait than anybody takes; its text says which, `reset_at` until when. None while calls leave or wait.
 
     """
 
@@ -46,6 +51,8 @@ class BudgetSnapshot:
     queued: Mapping[Lane, int]
     seconds_until_next_permit: float
     closed_until: datetime | None
+    route_limits: Mapping[str, int] = field(factory=dict[str, int])
+    quota_exceeded: QuotaExceededError | None = None
 
 
 class Budget:
@@ -132,6 +139,7 @@ class Budget:
         now = scheduler.latest()
         closed_for = max(0.0, limiter.opens_at - now)
         free_now = limiter.room(now)
+        in_vain = limiter.why_in_vain(None, now, now)
         return BudgetSnapshot(
             limit=limiter.limit,
             free_now=free_now,
@@ -139,6 +147,8 @@ class Budget:
             queued=dict(scheduler.queue.queued),
             seconds_until_next_permit=0.0 if free_now else scheduler.next_permit_at(now) - now,
             closed_until=self._wall_clock() + timedelta(seconds=closed_for) if closed_for else None,
+            route_limits=limiter.route_limits,
+            quota_exceeded=in_vain if isinstance(in_vain, QuotaExceededError) else None,
         )
 
 

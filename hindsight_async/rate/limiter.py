@@ -39,6 +39,11 @@ class Limiter(Protocol):
         ...
 
     @property
+    def route_limits(self) -> dict[str, int]:
+        """Requests per minute of the routes with a smaller limit of their own."""
+        ...
+
+    @property
     def opens_at(self) -> float:
         """The moment before which nobody may leave since the server has refused; one in the past where it has not."""
         ...

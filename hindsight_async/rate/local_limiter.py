@@ -89,6 +89,11 @@ class LocalLimiter:
         return self.limits.whole.limit
 
     @property
+    def route_limits(self) -> dict[str, int]:
+        """Requests per minute of the routes with a smaller limit of their own."""
+        return {route: policy.limit for route, policy in self.limits.of_routes.items()}
+
+    @property
     def opens_at(self) -> float:
         """The moment before which nobody may leave since the server has refused."""
         return self.cooldown.opens_at

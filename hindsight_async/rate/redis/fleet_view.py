@@ -162,6 +162,11 @@ class FleetView:
         """List the routes with a smaller limit of their own."""
         return list(self._limiter.limits.of_routes)
 
+    @property
+    def route_limits(self) -> dict[str, int]:
+        """Requests per minute of the routes with a smaller limit of their own."""
+        return self._limiter.route_limits
+
     def group_of(self, route: str) -> str:
         """Name what the permits of a route are asked for together with."""
         return route if route in self._limiter.limits.of_routes else ""

@@ -35,6 +35,12 @@ class FleetLimiter:
         return self.state.view.limit if alone is None else alone.limit
 
     @property
+    def route_limits(self) -> dict[str, int]:
+        """Requests per minute of the routes with a smaller limit of their own, for the whole fleet."""
+        view, alone = self.state.view, self.state.alone
+        return view.route_limits if alone is None else alone.route_limits
+
+    @property
     def opens_at(self) -> float:
         """The moment until which the server refuses everybody."""
         alone = self.state.alone
