@@ -4,11 +4,14 @@ import asyncio
 import logging
 from contextlib import asynccontextmanager
 
+import asyncpg
 import pytest
+import sqlalchemy as sa
 
 import postgres_proxy
 from hindsight_async import Delivery, Ledger, LedgerError, LedgerInUseError, LedgerStatus
 from hindsight_async.delivery.ledger.entries import LedgerRow
+from hindsight_async.delivery.ledger.postgres import PostgresBackend
 from postgres_server import PASSWORD
 
 LOSSES = ["request", "answer"]
@@ -226,3 +229,11 @@ def test_one_run_has_one_number_for_each_transaction(direct, postgres, database)
 
     assert [(1,), (2,), (3,)] == asyncio.run(live())
     assert [] == postgres.execute(database, "SELECT * FROM hindsight_runs")
+
+
+def test_a_connection_that_the_driver_finds_half_ended_counts_as_lost():
+    """The driver's own confusion about it is one more way to hear that the server has ended it."""
+    backend = PostgresBackend(sa.make_url("postgresql+asyncpg://owner@127.0.0.1/x"))
+    with pytest.raises(LedgerError) as met, backend.failures():
+        raise asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
+    assert backend.is_away(met.value)

@@ -77,8 +77,13 @@ class PostgresBackend:
             asyncpg.InterfaceError,  # a certificate's file that is not there, say
             asyncpg.InternalClientError,
         )
-        # The second where the server of `target_session_attrs` is not among those that answer.
-        self._not_there = (OSError, asyncpg.exceptions.TargetServerAttributeNotMatched)
+        # The second where the server of `target_session_attrs` is not among those that answer, the last where the driver
+        # is asked for something while it takes in that the server has ended the connection.
+        self._not_there = (
+            OSError,
+            asyncpg.exceptions.TargetServerAttributeNotMatched,
+            asyncpg.InternalClientError,
+        )
         self._was_seen = False
         """Whether the tables were there; once they are, nobody takes them away."""
 
