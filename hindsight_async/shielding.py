@@ -31,3 +31,26 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
         return task.result()
     task.exception()  # heard, and outweighed
     raise cancelled
+
+
+async def until_ended(task: asyncio.Task[Any]) -> None:
+    """Wait until a task is over; a cancellation meanwhile cuts it off, and is passed on once it is over.
+
+    Args:
+        task: What ends soon where it is cancelled once, as by recording what it was at. Cancelled again it would leave
+            that undone, so however often the caller is cancelled, it is cancelled once.
+
+    Raises:
+        CancelledError: The caller was cancelled. What the task raised stays in it.
+
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            if cancelled is None:
+                task.cancel()
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled

@@ -192,6 +192,22 @@ async def test_old_rows_expire_and_are_not_sent(tmp_path, caplog):
     assert "1 rows are older than 2 days, 0:00:00" in second
 
 
+async def test_what_grows_too_old_while_the_queue_is_open_is_not_sent(tmp_path):
+    """A pause that outlasts max_age ends with nobody surprised by an email; what is put then goes."""
+    async with (
+        serving() as (emulator, interviews),
+        interviews.queue(ledger_in(tmp_path), max_age=timedelta(seconds=60)) as queue,
+    ):
+        await queue_from_outside.pause(ledger_in(tmp_path), "by hand")
+        await queue.put(request(1))
+        await asyncio.sleep(90)
+        await queue.put(request(2))
+        await queue_from_outside.lift_pause(ledger_in(tmp_path))
+        await queue.drain(600)
+        assert LedgerStatus.EXPIRED == (await queue.put(request(1))).status
+    assert ["jane2@acme.example"] == [email.address for email in emulator.outbox]
+
+
 async def test_what_was_not_sent_for_a_passing_reason_is_tried_again(tmp_path):
     """Each pause is longer than the one before, and the person is emailed once in the end."""
     loop = asyncio.get_running_loop()

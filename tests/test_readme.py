@@ -13,7 +13,11 @@ import pytest
 
 import hindsight_async
 from hindsight_async import HindsightSession, Plan, errors
+from hindsight_async.delivery.failures import DEFAULT_ABORT_AFTER_FAILURES
+from hindsight_async.delivery.keys import LONGEST_CALLER_KEY
+from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.emulator import Emulator
+from hindsight_async.resources.interviews.queueing import DEFAULT_MAX_AGE
 from web_server import COMMANDS, MODULES
 
 ROOT = Path(__file__).parent.parent
@@ -64,6 +68,15 @@ def test_a_program_runs_as_it_stands(program, tmp_path):
     assert 0 == done.returncode
     assert done.stdout.strip()
     assert "Emulator(" in program or emulator.requests
+
+
+def test_what_is_said_of_the_queue_and_of_waiting_is_the_code():
+    """The numbers in the table and in the prose are those that the code reads."""
+    cells = "\n".join(cell for row in table_after("| what happens to a row |") for cell in row)
+    assert f"or {DEFAULT_ABORT_AFTER_FAILURES} rows in a row fail" in cells
+    assert f"longer than `max_age` ({DEFAULT_MAX_AGE.days} days)" in cells
+    assert f"for `wait_for_network` seconds ({DEFAULT_WAIT_FOR_NETWORK:g};" in README
+    assert f"Text of up to {LONGEST_CALLER_KEY} characters" in README
 
 
 def test_a_link_inside_leads_to_a_heading():

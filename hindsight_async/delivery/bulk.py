@@ -22,6 +22,7 @@ from hindsight_async.delivery.outcomes import (
 from hindsight_async.delivery.row import Row, claim, deliver
 from hindsight_async.delivery.row_kind import RowKind, Send
 from hindsight_async.errors import LedgerError
+from hindsight_async.shielding import until_ended
 
 if TYPE_CHECKING:
     from hindsight_async.delivery.ledger.ledger import Ledger
@@ -156,18 +157,8 @@ class BulkRun(Generic[Request, Response]):
         if self._supervisor is None:
             return
         self.begin_stop()
-        cancelled: asyncio.CancelledError | None = None
-        while not self._supervisor.done():
-            try:
-                await asyncio.wait([self._supervisor])
-            except asyncio.CancelledError as error:
-                # Once is enough. What is cut off records its rows and closes the ledger, which is short; cancelled
-                # once more it would leave that undone, and the next run would find the ledger taken.
-                if cancelled is None:
-                    self._supervisor.cancel()
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
+        # What is cut off records its rows and closes the ledger, without which the next run would find that taken.
+        await until_ended(self._supervisor)
 
     def begin_stop(self) -> None:
         """Take no more rows, as `stop` does, and do not wait for those in flight."""

@@ -155,13 +155,14 @@ async def due_keys(
     return list(await connection.scalars(query))
 
 
-async def read_due(tables: Tables, connection: AsyncConnection, keys: Collection[str]) -> list[DueRow]:
-    """Return these rows with their bodies, in the order of the keys."""
-    entries = await tables.known(connection, keys)
-    row = tables.interviews.c
-    stored = await connection.execute(sa.select(row.key, row.request).where(tables.among(list(keys))))
+async def with_bodies(
+    tables: Tables, connection: AsyncConnection, entries: Sequence[LedgerEntry]
+) -> list[DueRow]:
+    """Return these rows with their bodies, in the same order."""
+    row, keys = tables.interviews.c, [entry.key for entry in entries]
+    stored = await connection.execute(sa.select(row.key, row.request).where(tables.among(keys)))
     bodies = {key: dict(body) for key, body in stored}
-    return [DueRow(entry=entries[key], body=bodies[key]) for key in keys if bodies.get(key)]
+    return [DueRow(entry=entry, body=bodies[entry.key]) for entry in entries if bodies.get(entry.key)]
 
 
 async def backlog(tables: Tables, connection: AsyncConnection) -> Backlog:

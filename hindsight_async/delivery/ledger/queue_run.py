@@ -95,8 +95,8 @@ class QueueRun:
             taken.update(set(due) - self._in_hand if is_wanted else ())
             self._in_hand.update(taken)
             known = await self._run_lock.claim(connection, taken, now)
-            sendable = [key for key in due if key in taken and known[key].may_be_sent]
-            return await queue_rows.read_due(self._tables, connection, sendable), expired
+            sendable = [known[key] for key in due if key in taken and known[key].may_be_sent]
+            return await queue_rows.with_bodies(self._tables, connection, sendable), expired
 
         try:
             rows, expired = await self._group_commit.write(take, undo=partial(self._give_back, taken))

@@ -21,6 +21,7 @@ from hindsight_async.delivery.queue.queued_row import OnOutcome
 from hindsight_async.delivery.queue.sender import Sender
 from hindsight_async.delivery.row_kind import RowKind, Send
 from hindsight_async.errors import QueuePausedError, SessionClosedError, WaitTimeoutError
+from hindsight_async.shielding import until_ended
 
 if TYPE_CHECKING:
     from hindsight_async.delivery.ledger.run import LedgerRun
@@ -145,25 +146,16 @@ class DurableQueue(Generic[Request, Response]):
         traceback: TracebackType | None,
     ) -> None:
         self._is_open = False
-        cancelled: asyncio.CancelledError | None = None
-        failure: BaseException | None = None
-        if self._sender is not None and self._sending is not None:
-            self._sender.stop()
-            while not self._sending.done():
-                try:
-                    await asyncio.wait([self._sending])
-                except asyncio.CancelledError as error:
-                    # Once is enough, as in a bulk run: what is cut off records its rows, which is short.
-                    if cancelled is None:
-                        self._sending.cancel()
-                    cancelled = error
-            failure = None if self._sending.cancelled() else self._sending.exception()
-        self._sender, self._ledger_run = None, None
-        await self._block.aclose()
-        if cancelled is not None:
-            raise cancelled
-        if failure is not None:
-            raise failure
+        sender, self._sender = self._sender, None
+        try:
+            if sender is not None and self._sending is not None:
+                sender.stop()
+                await until_ended(self._sending)
+        finally:
+            self._ledger_run = None
+            await self._block.aclose()
+        if self._sending is not None and not self._sending.cancelled():
+            self._sending.result()  # raises what ended it
 
     async def put(self, request: Request, *, key: str | None = None) -> Accepted:
         """Queue one request; as `put_many`, with a key of the caller's own, or None for that of the request."""
