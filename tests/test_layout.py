@@ -246,6 +246,7 @@ def test_the_top_level_is_what_it_should_be():
         "hindsight_async",
         "tests",
         "benchmarks",
+        "docs",
         "README.md",
         "CHANGELOG.md",
         "LICENSE",
