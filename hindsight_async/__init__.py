@@ -177,6 +177,7 @@ Each folder imports only from those below it. On top of them, and imported by no
         demo.py                 `demo`
         emulate.py              `emulate`
         documents.py            `documents upload`
+        check.py                `check`: key, host, plan, ledger and extras
         ask.py                  `ask`
         file_arguments.py       what `enroll` and `update` are given
         ledger_beside.py        where the ledger of a file is

@@ -4,6 +4,7 @@ The commands:
 
     enroll     enroll: the contacts of a file, with a ledger beside it
     update     update: the changes of a file
+    check      check: key, host, plan and ledger, with nobody emailed
     records    get, ledger show and ledger resolve
     queue      queue show, queue drain, queue pause and queue resume
     deals      deals list, deals count and deals export
@@ -47,6 +48,7 @@ app = App(
 )
 # Named and not imported: each command loads what it needs when it is used.
 COMMANDS = {
+    "check": "check:check",
     "enroll": "enroll:enroll",
     "update": "update:update",
     "get": "records:get",
