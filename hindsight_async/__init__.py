@@ -190,8 +190,12 @@ Each folder imports only from those below it. On top of them, and imported by no
         terminal.py             what a person is told and asked, and the exit codes
         contacts/               files of people
             file_format.py      which kind of file it is
+            workbook.py         the rows of an Excel workbook
+            json_objects.py     the objects of JSON Lines
+            report_layout.py    titles above the headings, footers below
             tables.py           its rows, with their line numbers
             columns.py          which column feeds which field
+            address_cell.py     one address in a cell, or several
             rows.py             rows to requests
             exclusions.py       people who are not to be written to
         sample_contacts.csv     25 made-up contacts

@@ -26,7 +26,9 @@ def load_on_first_use(name: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:
-        raise ImportError(
-            f"{error.name} is not installed: {name} needs pip install 'hindsight-async[{extra}]'",
-            name=error.name,
-        ) from error
+        raise ImportError(how_to_install(error, name, extra), name=error.name) from error
+
+
+def how_to_install(error: ModuleNotFoundError, what: str, extra: str) -> str:
+    """Return what to do about a module that is missing: `what` needs the extra."""
+    return f"{error.name} is not installed: {what} needs pip install 'hindsight-async[{extra}]'"

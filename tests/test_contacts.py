@@ -23,6 +23,10 @@ from hindsight_async.cli.contacts import (
 from hindsight_async.cli.contacts.columns import HEADINGS
 
 JANE = "jane@acme.example"
+FIELDS = (
+    "; the fields are contact_email, contact_name, first_name, last_name, contact_context, deal_id, objective,"
+    " sequence_id, interview_type_id"
+)
 
 
 def contacts(text, **options):
@@ -116,11 +120,11 @@ def test_a_mapped_column_feeds_nothing_else():
 @pytest.mark.parametrize(
     ("mapping", "expected"),
     [
-        ({"contct_email": "Email"}, "no field 'contct_email' to map; did you mean 'contact_email'?"),
-        ({"zzz": "Email"}, "there is no field 'zzz' to map"),
+        ({"contct_email": "Email"}, f"no field 'contct_email' to map; did you mean 'contact_email'?{FIELDS}"),
+        ({"zzz": "Email"}, f"there is no field 'zzz' to map{FIELDS}"),
         (
             {"interview_request_id": "Email"},
-            "no field 'interview_request_id' to map; did you mean 'interview_type_id'?",
+            f"no field 'interview_request_id' to map; did you mean 'interview_type_id'?{FIELDS}",
         ),
         ({"objective": "Titel"}, "there is no column 'Titel'; did you mean 'Title'?"),
         ({"objective": "zzz"}, "there is no column 'zzz'"),
@@ -130,7 +134,7 @@ def test_a_mapped_column_feeds_nothing_else():
     ],
 )
 def test_a_wrong_mapping_is_named(mapping, expected):
-    """An unknown field or column is an error with the nearest name, if one is near."""
+    """An unknown field or column is an error with the nearest name, if one is near, and with all fields."""
     text = f"Email,Title,city,City,#\n{JANE},CTO,x,y,z\n"
     assert complaint(text, mapping=mapping).endswith(expected)
 

@@ -45,6 +45,7 @@ OWNED = {
     "idna": ["delivery/addresses.py"],
     "orjson": ["call/codec.py"],
     "pytest": ["testing.py"],
+    "python_calamine": ["cli/contacts"],
     "redis": ["rate/redis"],
     "rich": ["cli", "__main__.py"],
     "sqlalchemy": ["delivery/ledger"],

@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from hindsight_async.call.access import read_access
-from hindsight_async.cli.contacts import BadRow, ContactRow, read_contacts
+from hindsight_async.cli.contacts import CheckedRows, ContactRow, Several, read_contacts
 from hindsight_async.cli.file_arguments import (
     STDIN,
     FileArgument,
@@ -108,6 +108,7 @@ def enroll(
     plan: Plan | None = None,
     map_: MapOption = [],  # noqa: B006  never altered
     context: str | None = None,
+    several: Several | None = None,
     key: str | None = None,
     once_per_contact: str | None = None,
     exclude: Path | None = None,
@@ -117,7 +118,7 @@ def enroll(
     dry_run: Annotated[bool, Flag] = False,
     yes: Annotated[bool, Flag] = False,
 ) -> int:
-    """Enroll the contacts of a CSV, TSV or JSON Lines file (- for stdin), each once.
+    """Enroll the contacts of a CSV, Excel or JSON Lines file (- for stdin), each once.
 
     The key comes from HINDSIGHT_API_KEY. All rows are checked before the first is sent. Exit codes: 0 all
     done, 1 some rejected, not sent or in another run's hand, 2 wrong usage or input, 3 unknown outcomes, 130 interrupted.
@@ -143,6 +144,8 @@ def enroll(
         Which column feeds a field: contact_email="Work Email". May be given several times.
     context
         The columns that make up the contact's context, separated by commas; or rest.
+    several
+        What to do with several addresses in one cell: take the first, or all; else such a row is a problem.
     key
         The columns that tell a row from others, separated by commas; else contact, sequence and deal do.
     once_per_contact
@@ -169,13 +172,9 @@ def enroll(
         read_access()  # which complains before anything is read or asked
     with open_copy(file) as source:
         rows = read_contacts(
-            source,
-            sequence_id=sequence,
-            interview_type_id=interview_type,
-            mapping=parse_mapping(map_),
-            context=parse_context(context),
-            key=parse_key(key),
-        )
+            source, sequence_id=sequence, interview_type_id=interview_type,
+            mapping=parse_mapping(map_), context=parse_context(context), key=parse_key(key), several=several,
+        )  # fmt: skip
         location = None if no_ledger else ledger_at or location_beside(file, rows.columns, dry_run=dry_run)
         ledger = None if location is None else Ledger(location, store_contexts=store_contexts)
         shown = None if location is None else without_password(location)
@@ -227,7 +226,7 @@ def _may_be_emailed(people: int, *, from_stdin: bool) -> bool:
 
 
 async def _check(
-    rows: Iterable[ContactRow | BadRow], ledger: Ledger | None, shown: str | None, rules: Rules
+    rows: CheckedRows[ContactRow], ledger: Ledger | None, shown: str | None, rules: Rules
 ) -> Preflight:
     """Say which ledger it is, and what the rows amount to with it."""
     if ledger is not None:
@@ -236,6 +235,8 @@ async def _check(
             state = f"knows {counted(sum((await ledger.counts()).values()), 'row')}"
         say(f"Ledger: {shown} ({state})")
     preflight = await check_file(rows, ledger, rules, report)
+    for assumption in rows.assumed:
+        say(assumption)
     say_who_is_kept_back(preflight)
     return preflight
 

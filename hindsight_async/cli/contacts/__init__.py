@@ -1,17 +1,22 @@
-"""Contact files: CSV, TSV and JSON Lines, as CRMs and spreadsheets write them, to requests.
+"""Contact files: CSV, TSV, JSON Lines and workbooks, as CRMs and spreadsheets write them, to requests.
 
 The modules, in the order in which a file passes:
 
-    file_format  which kind of file it is, its delimiter and encoding
-    tables       its rows, streamed, each with its line number
-    columns      headings, and which field of the API each one feeds
-    rows         a row to a request, or what is wrong with it
-    exclusions   another file: people who are not to be written to
+    file_format    which kind of file it is, and its encoding
+    workbook       the rows of an Excel workbook
+    json_objects   the objects of JSON Lines
+    report_layout  its delimiter, and what reports put above and below their table
+    tables         its rows, streamed, each with its line number
+    columns        headings, and which field of the API each one feeds
+    address_cell   the cell of an address
+    rows           a row to a request, or what is wrong with it
+    exclusions     another file: people who are not to be written to
 
-Every file is read as a stream and more than once, so nothing here keeps rows. An address is never repeated in an error
+Every file is read more than once, and text as a stream, so nothing here keeps rows but those of a workbook. An address is never repeated in an error
 text; a row is named by its line.
 """
 
+from hindsight_async.cli.contacts.address_cell import Several
 from hindsight_async.cli.contacts.columns import REST, ColumnMapping
 from hindsight_async.cli.contacts.exclusions import read_exclusions
 from hindsight_async.cli.contacts.file_format import ContactFileError
@@ -25,6 +30,7 @@ __all__ = [
     "ColumnMapping",
     "ContactFileError",
     "ContactRow",
+    "Several",
     "UpdateRow",
     "read_contacts",
     "read_exclusions",

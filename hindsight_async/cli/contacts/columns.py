@@ -4,7 +4,7 @@ import difflib
 import shlex
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from attrs import frozen
@@ -18,30 +18,51 @@ REST: Literal["rest"] = "rest"
 """As `context`: every column that feeds no field."""
 
 HEADINGS: Mapping[str, Sequence[str]] = {
-    "contact_email": (
-        "contactemail",
-        "contactemailaddress",
-        "email",
-        "emailaddress",
-        "workemail",
-        "workemailaddress",
-        "businessemail",
-        "primaryemail",
-    ),
-    "interview_request_id": ("interviewrequestid", "interviewid"),
-    "contact_name": ("contactname", "contactfullname", "fullname", "name"),
-    "first_name": ("firstname", "givenname", "contactfirstname"),
-    "last_name": ("lastname", "surname", "familyname", "contactlastname"),
-    "contact_context": ("contactcontext", "context"),
-    "deal_id": ("dealid", "hindsightdealid"),
-    "objective": ("objective", "interviewobjective"),
-    "sequence_id": ("sequenceid",),
-    "interview_type_id": ("interviewtypeid",),
+    field: tuple(words.split())
+    for field, words in {
+        "contact_email": """
+            contactemail contactemailaddress email emailaddress workemail workemailaddress businessemail primaryemail
+            emails emailid emailwork personemail personemailwork prospectemail leademail buyeremail contactemails
+            primaryemailaddress businessemailaddress corporateemail mailaddress
+            emailadresse mailadresse geschaftlicheemail emailgeschaftlich dienstlicheemail
+            adresseemail adressemail adressedemessagerie courriel adressecourriel emailprofessionnel mailprofessionnel
+            correoelectronico correo direcciondecorreoelectronico direcciondecorreo emaildetrabajo correodetrabajo
+            indirizzoemail indirizzodipostaelettronica postaelettronica emailaziendale emaildilavoro
+            emailadres mailadres zakelijkemail zakelijkemailadres werkemail
+            enderecodeemail enderecoemail correioeletronico emailprofissional emailcorporativo emaildetrabalho
+        """,
+        "interview_request_id": "interviewrequestid interviewid",
+        "contact_name": """
+            contactname contactfullname fullname name personname prospectname leadname prospectfullname
+            vollstandigername vorundnachname ansprechpartner kontaktname namedeskontakts
+            nomcomplet nometprenom prenometnom nomducontact
+            nombrecompleto nombreyapellidos nombreyapellido nombredelcontacto
+            nomecompleto nomeecognome cognomeenome nomecontatto nomedelcontatto
+            volledigenaam naam naamcontactpersoon contactpersoon
+            nomeesobrenome nomecompletodocontato nomedocontato
+        """,
+        "first_name": """
+            firstname givenname contactfirstname personfirstname prospectfirstname leadfirstname
+            vorname prenom nombre nombredepila nome primeironome voornaam
+        """,
+        "last_name": """
+            lastname surname familyname contactlastname personlastname prospectlastname leadlastname
+            nachname familienname zuname nom nomdefamille apellidos apellido cognome achternaam sobrenome ultimonome
+        """,
+        "contact_context": "contactcontext context",
+        "deal_id": "dealid hindsightdealid",
+        "objective": "objective interviewobjective",
+        "sequence_id": "sequenceid",
+        "interview_type_id": "interviewtypeid",
+    }.items()
 }
 """What a column may be called, by the field it feeds; case, spaces and punctuation do not count.
 
 First and last name are joined into `contact_name`. CRM record ids are no deal ids of Hindsight.
 """
+
+_SURNAME_BESIDE_FIRST_NAME = {"vorname": "name", "voornaam": "naam"}
+"""In these languages the surname is only called the name, where the first name has a column of its own."""
 
 _BARE_ID = "id"
 """A heading that does not say whose id it is: in an export it is most often the CRM's record."""
@@ -84,11 +105,13 @@ def shown(name: str) -> str:
     return repr(name if len(name) <= _NAME_LENGTH_SHOWN else f"{name[:_NAME_LENGTH_SHOWN]}…")
 
 
-def column_names(header: Sequence[str], line: int) -> tuple[str, ...]:
+def column_names(header: Sequence[str], line: int, assume: Callable[[str], None]) -> tuple[str, ...]:
     """Return the names in the header on that line; an unnamed column is called by its place, from 1.
 
+    A name that stands there twice is numbered, unless it is that of a field: then nobody can tell which one counts.
+
     Raises:
-        ContactFileError: They look like data, stand there twice, or are too many.
+        ContactFileError: They look like data, a field stands there twice, or they are too many.
 
     """
     cells = [trimmed(cell) for cell in header]
@@ -99,9 +122,21 @@ def column_names(header: Sequence[str], line: int) -> tuple[str, ...]:
     while not cells[-1]:
         cells.pop()
     names = [name or f"column {place}" for place, name in enumerate(cells, start=1)]
-    if twice := repeated(names):
-        raise ContactFileError(f"{twice} stands more than once in the header", line=line)
-    return tuple(names)
+    return _numbered(names, line, assume) if repeated(names) else tuple(names)
+
+
+def _numbered(names: Sequence[str], line: int, assume: Callable[[str], None]) -> tuple[str, ...]:
+    fields = {heading for headings in HEADINGS.values() for heading in headings}
+    times, so_far = Counter(names), Counter[str]()
+    numbered: list[str] = []
+    for name in names:
+        so_far[name] += 1
+        numbered.append(name if times[name] == 1 else f"{name} ({so_far[name]})")
+    twice = [name for name in times if times[name] > 1]
+    if len(set(numbered)) < len(numbered) or any(heading_of(name) in fields for name in twice):
+        raise ContactFileError(f"{repeated(names)} stands more than once in the header", line=line)
+    assume(f"{repeated(names)} stands more than once in the header: numbered, as {shown(f'{twice[0]} (1)')}.")
+    return tuple(numbered)
 
 
 def repeated(names: Sequence[str]) -> str:
@@ -140,9 +175,13 @@ def map_columns(
     found: dict[str, str] = {}
     for name, column in mapping.items():
         if name not in fields:
-            raise ContactFileError(f"there is no field {shown(name)} to map{_did_you_mean(name, fields)}")
+            raise ContactFileError(
+                f"there is no field {shown(name)} to map{_did_you_mean(name, fields)}; "
+                f"the fields are {', '.join(fields)}"
+            )
         found[name] = find_column(columns, column)
     free = [column for column in columns if column not in found.values()]
+    _find_surname(free, fields, found)
     for name in fields:
         if name not in found and not _RIVALS.get(name, set()) & found.keys():
             claims = [column for column in free if heading_of(column) in HEADINGS[name]]
@@ -155,6 +194,16 @@ def map_columns(
                 found[name] = claims[0]
     _require(fields[0], found, columns)
     return ColumnMapping(fields=found, context=_context_columns(columns, found, context))
+
+
+def _find_surname(free: Sequence[str], fields: Sequence[str], found: dict[str, str]) -> None:
+    if "last_name" not in fields or found.keys() & {"contact_name", "first_name", "last_name"}:
+        return
+    by_heading = {heading_of(column): column for column in free}
+    for first, surname in _SURNAME_BESIDE_FIRST_NAME.items():
+        if by_heading.keys() >= {first, surname} and not by_heading.keys() & set(HEADINGS["last_name"]):
+            found |= {"first_name": by_heading[first], "last_name": by_heading[surname]}
+            return
 
 
 def _context_columns(
@@ -219,7 +268,8 @@ def find_column(columns: Sequence[str], name: str) -> str:
 
 def heading_of(column: str) -> str:
     """Return what of a column's name counts: its letters and digits, without case."""
-    folded = unicodedata.normalize("NFKC", column).casefold()
+    # Decomposed, so that an accent is no letter: it is often left out.
+    folded = unicodedata.normalize("NFKD", column).casefold()
     return "".join(character for character in folded if character.isalnum())
 
 

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import BinaryIO
 
 from hindsight_async.cli.contacts.columns import HEADINGS, heading_of, trimmed
-from hindsight_async.cli.contacts.file_format import DELIMITERS, SAMPLE_SIZE, ContactFileError, sniff
+from hindsight_async.cli.contacts.file_format import DELIMITERS, ContactFileError, sniff
 from hindsight_async.cli.contacts.tables import Lines, lines_of
 from hindsight_async.resources.interviews.recipients import blocked_entry
 
@@ -37,11 +37,13 @@ def read_exclusions(file: BinaryIO) -> list[str]:
             cannot be read.
 
     """
-    if sniff(file.read(SAMPLE_SIZE)).json_lines:
-        raise ContactFileError("this is JSON: write one address or domain a line")
+    file_format = sniff(file)
+    if file_format.json_lines or file_format.workbook:
+        kind = "JSON" if file_format.json_lines else "a workbook"
+        raise ContactFileError(f"this is {kind}: write one address or domain a line")
     entries: list[str] = []
     is_first = True
-    with lines_of(file) as lines:
+    with lines_of(file, file_format.encoding) as lines:
         for cell, line in _first_cells(lines):
             try:
                 blocked_entry(cell)

@@ -1,22 +1,25 @@
 """From the rows of a contact file to requests: which column feeds which field, and what is wrong with a row."""
 
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, BinaryIO, Generic, TypeVar, cast, final
 
 from attrs import field, frozen
 
+from hindsight_async.cli.contacts.address_cell import NOT_AN_ADDRESS, CellError, Several, read_address_cell
 from hindsight_async.cli.contacts.columns import (
     HEADINGS,
     ColumnMapping,
     find_column,
+    heading_of,
     map_columns,
     shown,
     trimmed,
 )
 from hindsight_async.cli.contacts.file_format import ContactFileError
-from hindsight_async.cli.contacts.tables import BadRow, Table, TableRow, json_object
+from hindsight_async.cli.contacts.json_objects import json_object
+from hindsight_async.cli.contacts.tables import BadRow, Table, TableRow
 from hindsight_async.delivery.keys import caller_key_hash, checked_caller_key
 from hindsight_async.resources.interviews.context import ContactContext
 from hindsight_async.resources.interviews.models import CreateInterview, UpdateInterview
@@ -32,6 +35,9 @@ _UPDATE_FIELDS = (
 )
 _CREATE_FIELDS = tuple(name for name in HEADINGS if name != "interview_request_id")
 _NOT_TEXT_ONLY = {"interview_request_id", "contact_context"}
+CANNOT_BE_SENT = "cannot be sent"
+"""The kind of every problem of a row that has no kind of its own."""
+
 _BETWEEN_KEY_CELLS = ":"
 _ID_LENGTH = 18  # fewer digits than 64 bits, and than any id will have
 _JSON_KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
@@ -81,27 +87,45 @@ class CheckedRows(Generic[CheckedRow]):
     Args:
         table: The file's rows.
         mapping: What feeds what.
-        check: Makes a row ready to send, or raises TypeError or ValueError that says what is wrong with it.
+        check: Makes a row ready to send, most often one, or raises TypeError or ValueError that says what is wrong
+            with it.
 
     """
 
     def __init__(
-        self, table: Table, mapping: ColumnMapping, check: Callable[[TableRow, ColumnMapping], CheckedRow]
+        self,
+        table: Table,
+        mapping: ColumnMapping,
+        check: Callable[[TableRow, ColumnMapping], Sequence[CheckedRow]],
     ) -> None:
         self.columns = table.columns
         self.mapping = mapping
         self._table = table
-        self._check: Callable[[TableRow, ColumnMapping], CheckedRow] = check
+        self._check: Callable[[TableRow, ColumnMapping], Sequence[CheckedRow]] = check
+
+    @property
+    def assumed(self) -> Sequence[str]:
+        """What was assumed in reading the file, as sentences; complete after the first iteration."""
+        return self._table.assumed
 
     def __iter__(self) -> Iterator[CheckedRow | BadRow]:
         for row in self._table:
-            yield row if isinstance(row, BadRow) else self._checked(row)
+            if isinstance(row, BadRow):
+                yield row
+            else:
+                yield from self._checked(row)
 
-    def _checked(self, row: TableRow) -> CheckedRow | BadRow:
+    def _checked(self, row: TableRow) -> Sequence[CheckedRow | BadRow]:
         try:
             return self._check(row, self.mapping)
         except (TypeError, ValueError) as error:
-            return BadRow(line=row.line, cells=row.cells, problem=str(error))
+            problem = str(error)
+            kind, value = CANNOT_BE_SENT, None
+            if isinstance(error, CellError):
+                kind, value = error.kind, error.value
+            elif problem.startswith("contact_email"):
+                kind, value = NOT_AN_ADDRESS, row.cells.get(self.mapping.fields["contact_email"])
+            return [BadRow(line=row.line, cells=row.cells, problem=problem, kind=kind, value=value)]
 
 
 def read_contacts(
@@ -112,8 +136,9 @@ def read_contacts(
     mapping: Mapping[str, str] | None = None,
     context: Sequence[str] = (),
     key: Sequence[str] = (),
+    several: Several | None = None,
 ) -> CheckedRows[ContactRow]:
-    """Return the contacts in a CSV or JSON Lines file.
+    """Return the contacts in a CSV or JSON Lines file, or a workbook.
 
     Args:
         file: Binary, seekable, and the caller's to close.
@@ -122,6 +147,7 @@ def read_contacts(
         mapping: Which column feeds a field, by the field's name, before any heading is guessed.
         context: The columns that make up the contact's context; REST takes all that are left.
         key: The columns that tell a row from others; none for the contact, the sequence or interview type, and the deal.
+        several: Which addresses of a cell with several count; None where it is a bad row.
 
     Raises:
         ContactFileError: The file, the mapping, the context or the key cannot be used.
@@ -130,31 +156,32 @@ def read_contacts(
     given = {"sequence_id": sequence_id, "interview_type_id": interview_type_id}
     defaults = {name: value for name, value in given.items() if value}
 
-    def check(row: TableRow, columns: ColumnMapping) -> ContactRow:
+    def check(row: TableRow, columns: ColumnMapping) -> Sequence[ContactRow]:
         text = _texts(row, columns)
-        if "contact_email" not in text:
-            raise ValueError("contact_email is empty")
-        _refuse_look_alikes(text["contact_email"])
+        cell = read_address_cell(text.get("contact_email"), several)
         # A row that names one of the two says what it wants: a link must not turn into an email.
         if not text.keys() & {"sequence_id", "interview_type_id"}:
             text |= defaults
-        request = CreateInterview(
-            contact_email=text["contact_email"],
+        own_key = _key(row, key_columns) if key_columns else None
+        request = partial(
+            CreateInterview,
             sequence_id=text.get("sequence_id"),
             interview_type_id=text.get("interview_type_id"),
-            contact_name=_name(text),
+            contact_name=_name(text) or cell.name,
             contact_context=_context(row, columns),
             deal_id=text.get("deal_id"),
             objective=text.get("objective"),
         )
-        return ContactRow(
-            line=row.line,
-            cells=row.cells,
-            request=request,
-            key=_key(row, key_columns) if key_columns else None,
-        )
+        return [
+            ContactRow(line=row.line, cells=row.cells, request=request(contact_email=address), key=own_key)
+            for address in cell.addresses
+        ]
 
-    table = Table(file)
+    if key and several == "all":
+        raise ContactFileError(
+            "with a key of columns all addresses of a cell would have one key: take the first"
+        )
+    table = Table(file, _headings(_CREATE_FIELDS[0], mapping))
     key_columns = [find_column(table.columns, name) for name in key]
     columns = map_columns(table.columns, _CREATE_FIELDS, mapping or {}, context)
     if not (sequence_id or interview_type_id or columns.fields.keys() & {"sequence_id", "interview_type_id"}):
@@ -182,20 +209,22 @@ def read_updates(
 
     """
 
-    def check(row: TableRow, columns: ColumnMapping) -> UpdateRow:
+    def check(row: TableRow, columns: ColumnMapping) -> Sequence[UpdateRow]:
         text = _texts(row, columns)
         update = UpdateInterview(
             contact_name=_name(text), contact_context=_context(row, columns), objective=text.get("objective")
         )
-        return UpdateRow(
-            line=row.line,
-            cells=row.cells,
-            interview_request_id=_interview_id(_filled(row, columns.fields["interview_request_id"])),
-            update=update,
-        )
+        interview = _interview_id(_filled(row, columns.fields["interview_request_id"]))
+        return [UpdateRow(line=row.line, cells=row.cells, interview_request_id=interview, update=update)]
 
-    table = Table(file)
+    table = Table(file, _headings(_UPDATE_FIELDS[0], mapping))
     return CheckedRows(table, map_columns(table.columns, _UPDATE_FIELDS, mapping or {}, context), check)
+
+
+def _headings(required: str, mapping: Mapping[str, str] | None) -> set[str]:
+    """Return by what the header of a file is known: the required field's headings, or what a person mapped."""
+    mapped = {heading_of(column) for column in (mapping or {}).values()} - {""}
+    return mapped or set(HEADINGS[required])
 
 
 def _texts(row: TableRow, columns: ColumnMapping) -> dict[str, str]:
@@ -246,11 +275,6 @@ def _key(row: TableRow, columns: Sequence[str]) -> str:
             for cell in cells
         ]
     return checked_caller_key(_BETWEEN_KEY_CELLS.join(cells), "the key")
-
-
-def _refuse_look_alikes(address: str) -> None:
-    if any(unicodedata.east_asian_width(character) == "F" for character in address):
-        raise ValueError("contact_email has full-width characters in it: type it in half-width")
 
 
 def _interview_id(value: object) -> int:

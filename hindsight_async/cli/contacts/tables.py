@@ -2,24 +2,34 @@
 
 import csv
 import io
-import json
 import re
 from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NoReturn, cast
+from itertools import islice
+from typing import Any, BinaryIO, NoReturn
 
 from attrs import field, frozen
 
-from hindsight_async.cli.contacts.columns import column_names, refuse_many, repeated, trimmed
+from hindsight_async.cli.contacts.columns import column_names, refuse_many, trimmed
 from hindsight_async.cli.contacts.file_format import (
+    BYTE_NOT_UTF8,
     BYTE_ORDER_MARK,
-    SAMPLE_SIZE,
+    UTF_8,
     ContactFileError,
     FileFormat,
     refuse_encoding,
     sniff,
 )
-from hindsight_async.resources.interviews.context import json_ready, sendable_text
+from hindsight_async.cli.contacts.json_objects import json_object
+from hindsight_async.cli.contacts.report_layout import (
+    TITLE_ROWS,
+    Row,
+    delimiter_of,
+    header_place,
+    without_footer,
+)
+from hindsight_async.cli.contacts.workbook import workbook_rows
 
 FIELD_LIMIT = 131_072
 """Characters in one CSV cell. More is a quote that was never closed, or a file that is no contact list."""
@@ -27,9 +37,6 @@ FIELD_LIMIT = 131_072
 ROW_LIMIT = 1_048_576
 """Characters in one row, also of JSON Lines: what is held in memory at a time."""
 
-_PROBLEM_LENGTH = 300
-_INTEGER_LENGTH = 20  # the digits of 64 bits, the widest integer that can be sent
-_BYTE_NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _BYTE_ONLY_IN_WINDOWS_1252 = re.compile("[\udc80-\udc9f]")
 
 
@@ -53,60 +60,10 @@ class BadRow:
     """What could be read of it, by column."""
     problem: str
     """What is wrong, without repeating an address."""
-
-
-def json_object(text: str) -> dict[str, Any]:
-    """Return the JSON object in `text`.
-
-    Raises:
-        ValueError: It is anything else; the text repeats no address.
-
-    """
-    try:
-        value: object = _JSON.decode(text.strip())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON on one line: {error.msg} at character {error.pos + 1}") from None
-    except RecursionError:
-        raise ValueError("the JSON nests too deeply") from None
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004  # for the caller it is one more bad text
-    entries = cast("dict[str, Any]", value)
-    try:
-        return {sendable_text(name, "a name"): json_ready(item, name) for name, item in entries.items()}
-    except ValueError as error:
-        raise ValueError(_presentable(str(error))) from None
-
-
-def _presentable(problem: str) -> str:
-    # The path in it is made of the file's own names, which may be addresses, or endless.
-    text = " ".join(_withheld(word) if "@" in word else word for word in problem.split(" "))
-    if len(text) <= _PROBLEM_LENGTH:
-        return text
-    return f"{text[: _PROBLEM_LENGTH // 2]}…{text[-_PROBLEM_LENGTH // 2 :]}"
-
-
-def _withheld(path: str) -> str:
-    name = path.partition(".")[0]
-    return "(withheld)" if "@" in name else f"{name}.(withheld)"
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if twice := repeated([name for name, _ in pairs]):
-        raise ValueError(f"{twice} stands more than once in one object")
-    return dict(pairs)
-
-
-def _integer(digits: str) -> int:
-    if len(digits.lstrip("-")) > _INTEGER_LENGTH:
-        raise ValueError(f"an integer of more than {_INTEGER_LENGTH} digits cannot be sent")
-    return int(digits)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-_JSON = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_refuse_constant)
+    kind: str = "cannot be read"
+    """What sort of problem it is, in the same words for each row that has it."""
+    value: Any = field(default=None, repr=False)
+    """What is at fault, as it stands in the file; None where it is no single cell."""
 
 
 class Lines:
@@ -140,18 +97,19 @@ class Lines:
             raise ContactFileError("a NUL byte: this is no text file", line=self._number)
         if line.isascii():
             return line
-        if _BYTE_NOT_UTF8.search(line):
+        if BYTE_NOT_UTF8.search(line):
             windows = _BYTE_ONLY_IN_WINDOWS_1252.search(line)
             refuse_encoding("Windows-1252" if windows else "Latin-1 or Windows-1252", self._number)
         return line.lstrip(BYTE_ORDER_MARK)
 
 
 @contextmanager
-def lines_of(file: BinaryIO) -> Generator[Lines, None, None]:
+def lines_of(file: BinaryIO, encoding: str = UTF_8) -> Generator[Lines, None, None]:
     """Read a file from its beginning, line by line; where that fails, a ContactFileError names the line."""
     file.seek(0)
     # Escaped bytes instead of an exception from the middle of a buffer: so the line is known.
-    text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
+    errors = "surrogateescape" if encoding == UTF_8 else "strict"
+    text = io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
     try:
         yield Lines(text)
     finally:
@@ -160,81 +118,120 @@ def lines_of(file: BinaryIO) -> Generator[Lines, None, None]:
 
 
 class Table:
-    """The rows of a CSV or JSON Lines file, streamed; each iteration reads the file from its beginning.
+    """The rows of a CSV or JSON Lines file or a workbook, streamed; each iteration reads the file from its beginning.
 
     Construction reads the column names, and only one iteration may go on at a time.
 
     Args:
         file: Binary, seekable, and the caller's to close.
+        headings: What one of the columns is called, as `heading_of` makes it: by that the header is known where
+            titles stand above it.
 
     Raises:
         ContactFileError: The whole file is unusable; iterating raises it too.
 
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, headings: AbstractSet[str] = frozenset()) -> None:
+        self.assumed: list[str] = []
+        """What was assumed in reading it, as sentences; complete after the first iteration."""
         self._file = file
-        file.seek(0)
-        self._format = sniff(file.read(SAMPLE_SIZE))
-        self.columns = self._names_in_objects() if self._format.json_lines else self._names_in_header()
+        self._format = sniff(file)
+        if self._format.assumed:
+            self._assume(self._format.assumed)
+        self._sheet = workbook_rows(file, self._assume) if self._format.workbook else None
+        if self._format.json_lines:
+            self.columns = self._names_in_objects()
+            return
+        self._delimiter = self._format.delimiter or delimiter_of(self._format.sample, headings)
+        self._titles = 0
+        self._header: list[str] = []
+        self.columns = self._names_in_header(headings)
 
     def __iter__(self) -> Iterator[TableRow | BadRow]:
         empty = True
-        with lines_of(self._file) as lines:
-            for row in self._objects(lines) if self._format.json_lines else self._records(lines):
-                empty = False
-                yield row
+        for row in self._objects() if self._format.json_lines else self._records():
+            empty = False
+            yield row
         if empty:
             raise ContactFileError("the file has column names but no row below them")
 
-    def _names_in_header(self) -> tuple[str, ...]:
-        with lines_of(self._file) as lines:
-            for line, cells in _csv_rows(lines, self._format):
-                return column_names(cells, line)
-        raise ContactFileError("the file is empty: the first line must name the columns")
+    def _assume(self, text: str) -> None:
+        if text not in self.assumed:
+            self.assumed.append(text)
 
-    def _records(self, lines: Lines) -> Iterator[TableRow | BadRow]:
+    def _rows(self) -> Iterator[Row]:
+        if self._sheet is not None:
+            yield from self._sheet
+            return
+        with lines_of(self._file, self._format.encoding) as lines:
+            yield from _csv_rows(lines, self._format, self._delimiter)
+
+    def _names_in_header(self, headings: AbstractSet[str]) -> tuple[str, ...]:
+        first: list[Row] = []
+        try:
+            first.extend(islice(self._rows(), TITLE_ROWS + 1))
+        except ContactFileError:
+            if not first:
+                raise
+        if not first:
+            raise ContactFileError("the file is empty: the first line must name the columns")
+        self._titles = header_place([cells for _, cells in first], headings) or 0
+        line, self._header = first[self._titles]
+        if self._titles:
+            self._assume(f"The column names stand on line {line}; what is above was left out.")
+        return column_names(self._header, line, self._assume)
+
+    def _records(self) -> Iterator[TableRow | BadRow]:
         width = len(self.columns)
-        rows = _csv_rows(lines, self._format)
-        next(rows)
-        for line, cells in rows:
+        headings = 0
+        for line, cells in without_footer(islice(self._rows(), self._titles + 1, None), self._assume):
+            if cells == self._header:
+                headings += 1
+                continue
             named = dict(zip(self.columns, cells, strict=False))
             if len(cells) < width or any(map(trimmed, cells[width:])):
                 problem = f"the row has {len(cells)} cell{'s' * (len(cells) > 1)}, the header names {width}"
-                yield BadRow(line=line, cells=named, problem=problem)
+                yield BadRow(line=line, cells=named, problem=problem, kind="another number of cells")
             else:
                 yield TableRow(line=line, cells=named)
+        if headings:
+            self._assume(f"{headings} more line{'s' * (headings > 1)} with the column names: left out.")
 
     def _names_in_objects(self) -> tuple[str, ...]:
         names: dict[str, None] = {}
         unreadable: BadRow | None = None
-        with lines_of(self._file) as lines:
-            for row in self._objects(lines):
-                if isinstance(row, BadRow):
-                    unreadable = unreadable or row
-                names.update(dict.fromkeys(row.cells))
-                refuse_many(names, row.line)
+        for row in self._objects():
+            if isinstance(row, BadRow):
+                unreadable = unreadable or row
+            names.update(dict.fromkeys(row.cells))
+            refuse_many(names, row.line)
         if unreadable and not names:
             raise ContactFileError(unreadable.problem, line=unreadable.line)
         return tuple(names)
 
-    def _objects(self, lines: Lines) -> Iterator[TableRow | BadRow]:
+    def _objects(self) -> Iterator[TableRow | BadRow]:
+        with lines_of(self._file, self._format.encoding) as lines:
+            yield from _json_rows(lines)
+
+
+def _json_rows(lines: Lines) -> Iterator[TableRow | BadRow]:
+    lines.begin_row()
+    for text in lines:
+        if trimmed(text):
+            try:
+                row: TableRow | BadRow = TableRow(line=lines.row_line, cells=json_object(text))
+            except ValueError as error:
+                row = BadRow(line=lines.row_line, cells={}, problem=str(error))
+            yield row
         lines.begin_row()
-        for text in lines:
-            if trimmed(text):
-                try:
-                    row: TableRow | BadRow = TableRow(line=lines.row_line, cells=json_object(text))
-                except ValueError as error:
-                    row = BadRow(line=lines.row_line, cells={}, problem=str(error))
-                yield row
-            lines.begin_row()
 
 
-def _csv_rows(lines: Lines, file_format: FileFormat) -> Iterator[tuple[int, list[str]]]:
-    if file_format.separator_line:
+def _csv_rows(lines: Lines, file_format: FileFormat, delimiter: str) -> Iterator[Row]:
+    if file_format.delimiter:
         next(lines)
     limit = min(FIELD_LIMIT, csv.field_size_limit())
-    reader = csv.reader(lines, delimiter=file_format.delimiter, strict=True, skipinitialspace=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     lines.begin_row()
     try:
         for cells in reader:
