@@ -1,0 +1,225 @@
+"""The page of HubSpot, from its own text: events come in, deals are read, and each person is asked once."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import importlib
+import json
+import sys
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from doc_pages import named_blocks
+from hindsight_async import Plan
+from hindsight_async.emulator import Emulator
+from hubspot_double import TOKEN, hubspot_double
+
+SECRET = "the-app's-client-secret"
+PUBLIC_URL = "https://crm-hooks.acme.example/deal-closed"
+PORTAL = 62515
+BODY = '{"contact_email":"jane@acme.example","dealname":"Acme \N{EN DASH} renewal"}'.encode()
+NOW = 1_790_000_000.0
+HEADERS = {
+    "X-HubSpot-Request-Timestamp": "1790000000000",
+    # printf 'POST%s%s%s' "$PUBLIC_URL" "$BODY" 1790000000000 | openssl dgst -sha256 -hmac "$SECRET" -binary | base64
+    "X-HubSpot-Signature-v3": "jlIH20ZStYUfB7znT+5qWhcXT12yXQLzC+e8yAWGJFg=",
+}
+
+
+@pytest.fixture(name="page")
+def page_modules(tmp_path, monkeypatch):
+    for name, text in named_blocks().items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "HUBSPOT_CLIENT_SECRET": SECRET,
+        "HUBSPOT_ACCESS_TOKEN": TOKEN,
+        "HUBSPOT_PORTAL_ID": str(PORTAL),
+        "WEBHOOK_URL": PUBLIC_URL,
+        "HINDSIGHT_SEQUENCE": "seq_1",
+        "SALESFORCE_SECRET": SECRET,
+    }.items():
+        monkeypatch.setenv(name, value)
+    names = ("deal_closed", "salesforce_secret")
+    yield importlib.import_module
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def clock():
+    """Return the time by the test's own clock."""
+    return NOW + asyncio.get_running_loop().time()
+
+
+@pytest.fixture(name="service")
+def service_of_the_page(page, monkeypatch):
+    """Give a test the two servers, and the receiver that it may start again and again."""
+
+    @asynccontextmanager
+    async def start():
+        async with Emulator(plan=Plan.ENTERPRISE) as emulator, hubspot_double() as hubspot:
+            for name, value in {
+                "HINDSIGHT_API_KEY": emulator.api_key,
+                "HINDSIGHT_BASE_URL": emulator.base_url,
+                "HINDSIGHT_PLAN": emulator.plan.value,
+                "HUBSPOT_URL": hubspot.url,
+            }.items():
+                monkeypatch.setenv(name, value)
+            yield emulator, hubspot, lambda: page("deal_closed").serving(clock)
+
+    return start
+
+
+def event(deal, **fields):
+    return {
+        "eventId": 1, "subscriptionId": 2, "portalId": PORTAL, "appId": 3, "occurredAt": int(NOW * 1000),
+        "subscriptionType": "deal.propertyChange", "attemptNumber": 0, "objectId": deal,
+        "propertyName": "dealstage", "propertyValue": "148923", "changeSource": "CRM", "sourceId": "u:1", **fields,
+    }  # fmt: skip
+
+
+def signed(body, at, url=PUBLIC_URL):
+    stamp = str(int(at * 1000))
+    digest = hmac.new(SECRET.encode(), b"POST" + url.encode() + body + stamp.encode(), hashlib.sha256)
+    signature = base64.b64encode(digest.digest()).decode()
+    return {"X-HubSpot-Request-Timestamp": stamp, "X-HubSpot-Signature-v3": signature}
+
+
+async def deliver(receiver, *events):
+    body = json.dumps(events).encode()
+    status, _, content = await receiver.answer(signed(body, clock()), body)
+    return status, content
+
+
+async def asked(emulator, seconds=90.0):
+    await asyncio.sleep(seconds)
+    return sorted(email.address for email in emulator.outbox)
+
+
+def test_a_true_signature_is_accepted(page):
+    """What another tool signed in the documented way passes, within five minutes, and nothing else does."""
+    is_signed = page("deal_closed").is_signed
+    right = {"headers": HEADERS, "body": BODY, "secret": SECRET, "url": PUBLIC_URL, "now": NOW}
+    assert is_signed(**right)
+    assert [True, False, True, False] == [
+        is_signed(**right | {"now": NOW + age}) for age in (299, 301, -299, -301)
+    ]
+    for wrong in (
+        {"body": BODY + b" "},
+        {"secret": "x"},
+        {"secret": ""},
+        {"url": PUBLIC_URL + "/"},
+        {"headers": {}},
+    ):
+        assert not is_signed(**right | wrong)
+
+
+def test_the_listed_escapes_of_the_url_are_decoded(page):
+    """HubSpot signs the URL with these twelve decoded and every other one as it is."""
+    headers = signed(BODY, NOW, "https://a.example/x?to=a:b/c&d=%20")
+    url = "https://a.example/x?to=a%3Ab%2Fc&d=%20"
+    assert page("deal_closed").is_signed(headers, BODY, secret=SECRET, url=url, now=NOW)
+
+
+def test_no_forgery_raises(page):
+    """Whatever stands in the headers, the answer is no and not an error."""
+    is_signed = page("deal_closed").is_signed
+
+    @given(stamp=st.text(), signature=st.text(st.characters()), body=st.binary())
+    def forge(stamp, signature, body):
+        for timestamp in (stamp, HEADERS["X-HubSpot-Request-Timestamp"]):
+            forged = {"X-HubSpot-Request-Timestamp": timestamp, "X-HubSpot-Signature-v3": signature}
+            assert not is_signed(forged, body, secret=SECRET, url=PUBLIC_URL, now=NOW)
+
+    forge()
+
+
+def test_the_secret_of_salesforce_is_compared(page):
+    """Only the secret lets anybody in."""
+    check = page("salesforce_secret").is_from_salesforce
+    assert [True, False, False] == [
+        check(headers)
+        for headers in ({"X-Webhook-Secret": SECRET}, {"X-Webhook-Secret": "\N{EURO SIGN}"}, {})
+    ]
+
+
+async def test_a_hundred_events_are_a_hundred_interviews(service):
+    """A whole array delivered twice asks each deal's contact once."""
+    async with service() as (emulator, hubspot, serving), serving() as receiver:
+        for deal in range(100, 200):
+            hubspot.add(deal)
+        events = [event(deal) for deal in range(100, 200)]
+        assert [(200, {"deals": 100})] * 2 == [await deliver(receiver, *events) for _ in range(2)]
+        assert [f"contact{deal}1@acme.example" for deal in range(100, 200)] == await asked(emulator)
+
+
+async def test_what_is_not_for_us_is_left_alone(service):
+    """Other portals, objects and properties, bodies that are no events and forgeries enroll nobody."""
+    others = [{"portalId": 1}, {"subscriptionType": "contact.creation"}, {"propertyName": "amount"}]
+    async with service() as (emulator, hubspot, serving), serving() as receiver:
+        hubspot.add(1)
+        assert (200, {"deals": 0}) == await deliver(receiver, *[event(1, **other) for other in others])
+        for body in (b"{}", b"[1]", b"no", b"[{}]", b"\xff", b"[" * 100_000):
+            assert 200 == (await receiver.answer(signed(body, clock()), body))[0]
+        assert 401 == (await receiver.answer({}, b"[]"))[0]
+        assert [] == await asked(emulator)
+        assert [] == hubspot.requests
+
+
+async def test_who_cannot_be_asked_is_not(service, caplog):
+    """Open deals, several contacts without the label and contacts without an address are logged by ids."""
+    async with service() as (emulator, hubspot, serving), serving() as receiver:
+        caplog.set_level("INFO", "deal_closed")
+        hubspot.add(1, closed="false")
+        hubspot.add(2, contacts={})
+        hubspot.add(3, contacts={"31": [], "32": []})
+        hubspot.add(4, contacts={"41": [], "42": ["Decision maker"]})
+        hubspot.contacts["51"] = {"email": None}
+        hubspot.add(5)
+        await deliver(receiver, *[event(deal) for deal in range(1, 7)])
+        assert ["contact42@acme.example"] == await asked(emulator)
+        count = len(hubspot.requests)
+        await asked(emulator, 300.0)
+        assert count == len(hubspot.requests)
+        said = [record.getMessage() for record in caplog.records if record.name == "deal_closed"]
+    assert 5 == len(said)
+    assert "@" not in "".join(said)
+
+
+async def test_a_deal_closed_again_is_asked_once(service):
+    """What is reopened and closed again has the same key; what closes later is asked then."""
+    async with service() as (emulator, hubspot, serving), serving() as receiver:
+        for closed in ("false", "true", "false", "true"):
+            hubspot.add(1, closed=closed)
+            await deliver(receiver, event(1))
+            await asked(emulator)
+        assert ["contact11@acme.example"] == await asked(emulator)
+
+
+@pytest.mark.parametrize("failure", [(429, {"Retry-After": "50"}), (500, {}), (401, {}), None])
+async def test_a_failing_hubspot_is_asked_again(service, failure):
+    """A 429, a 5xx, a refused token and no answer at all leave the deal for later, and it is asked once."""
+    async with service() as (emulator, hubspot, serving), serving() as receiver:
+        hubspot.add(1)
+        hubspot.failures += [failure]
+        await deliver(receiver, event(1))
+        early = await asked(emulator, 5.0)
+        assert ([], ["contact11@acme.example"]) == (early, await asked(emulator))
+
+
+async def test_what_is_left_is_read_by_the_next_process(service):
+    """The inbox is on disk: what a receiver could not read, the next one does."""
+    async with service() as (emulator, hubspot, serving):
+        hubspot.add(1)
+        hubspot.failures += [(503, {})]
+        async with serving() as receiver:
+            await deliver(receiver, event(1))
+            await asked(emulator, 1.0)
+        assert [] == emulator.outbox
+        async with serving():
+            assert ["contact11@acme.example"] == await asked(emulator)
