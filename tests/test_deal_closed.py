@@ -223,3 +223,49 @@ async def test_what_is_left_is_read_by_the_next_process(service):
         assert [] == emulator.outbox
         async with serving():
             assert ["contact11@acme.example"] == await asked(emulator)
+
+
+async def test_a_429_is_given_the_time_that_it_asks_for(service):
+    """Nothing is read from HubSpot before the seconds of its Retry-After are over."""
+    async with service() as (emulator, hubspot, serving), serving() as receiver:
+        hubspot.add(1)
+        hubspot.failures += [(429, {"Retry-After": "600"})]
+        await deliver(receiver, event(1))
+        assert [] == await asked(emulator, 590.0)
+        assert [] == hubspot.requests
+        assert ["contact11@acme.example"] == await asked(emulator)
+
+
+async def test_two_deals_of_one_contact_are_two_interviews(service):
+    """Equal requests of two deals keep a key each."""
+    async with service() as (emulator, hubspot, serving), serving() as receiver:
+        for deal in (1, 2):
+            hubspot.add(deal, contacts={"7": []})
+            hubspot.stages[str(deal)]["dealname"] = "Renewal"
+        await deliver(receiver, event(1), event(2))
+        assert ["contact7@acme.example"] * 2 == await asked(emulator)
+
+
+def test_two_receivers_share_a_database(service, postgres, database, monkeypatch):
+    """Each deal is read from the one inbox, and asked once, whichever of two receivers is told, also of both."""
+    url = postgres.url(database)
+    monkeypatch.setenv("LEDGER", url)
+    deals = range(100, 160)
+
+    async def share():
+        async with service() as (emulator, hubspot, serving), serving() as one, serving() as other:
+            for deal in deals:
+                hubspot.add(deal)
+            deliveries = [deliver(each, *map(event, deals)) for each in (one, other)]
+            told = await asyncio.gather(*deliveries)
+            async with asyncio.timeout(60):
+                while len(emulator.outbox) < len(deals) or await left():
+                    await asyncio.sleep(0.02)
+            return told, sorted(email.address for email in emulator.outbox)
+
+    async def left():
+        return (await asyncio.to_thread(postgres.execute, database, "SELECT count(*) FROM crm_deals"))[0][0]
+
+    told, addresses = asyncio.run(share())
+    assert [(200, {"deals": len(deals)})] * 2 == told
+    assert [f"contact{deal}1@acme.example" for deal in deals] == addresses
