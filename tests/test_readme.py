@@ -18,7 +18,6 @@ from hindsight_async.delivery.keys import LONGEST_CALLER_KEY
 from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.emulator import Emulator
 from hindsight_async.resources.interviews.queueing import DEFAULT_MAX_AGE
-from web_server import COMMANDS, MODULES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,9 +47,15 @@ def emulated(program):
 
 
 def test_every_python_block_is_run_here():
-    """No block is only decoration: it is a program, or a web application's module that has a file and a server."""
-    assert len(BLOCKS) == len(PROGRAMS) + len(MODULES)
-    assert {"deal_closed", *COMMANDS} == set(MODULES)
+    """No block is only decoration: it is a program."""
+    assert BLOCKS == PROGRAMS
+
+
+def test_a_link_to_a_file_leads_to_one():
+    """A reader who is sent to another page finds it."""
+    files = {link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link}
+    assert "docs/web-frameworks.md" in files
+    assert [] == [file for file in files if not (ROOT / file).exists()]
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))

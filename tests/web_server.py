@@ -1,4 +1,4 @@
-"""The README's web applications, each under its own server in a process, and a CRM that calls them."""
+"""The web applications of `docs`, each under its own server in processes of its own, and a CRM that calls them."""
 
 import asyncio
 import base64
@@ -11,79 +11,150 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from aiohttp import ClientSession, TCPConnector
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 from attrs import field, frozen
 
+from crm_double import TOKEN, associated
+from doc_pages import named_blocks
 from hindsight_async.emulator import Emulator
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-MODULES = dict(re.findall(r"```python\n(?=# (\w+)\.py)(.*?)```", README, re.DOTALL))
-"""The README's blocks that begin with the name of a file, by module."""
+MODULES = named_blocks()
 
 COMMANDS = {
-    name: found[1].split() for name, text in MODULES.items() if (found := re.match(r"# \w+\.py: (.*)", text))
+    name: found[1].split()
+    for name, text in MODULES.items()
+    if (found := re.match(r"# web_\w+\.py: (.*)", text))
 }
 """How each application is served, as the first line of its block says."""
 
-_ON_A_FREE_PORT = {
-    "uvicorn": ["-m", "uvicorn", "--port", "0"],
-    "hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:0"],
-    "python": [],  # aiohttp's application takes the port from its environment
+COMMANDS_OF_SEVERAL = {
+    name: ["uvicorn", *arguments] if server == "hypercorn" else [server, *arguments]
+    for name, (server, *arguments) in COMMANDS.items()
 }
+"""The same with several workers: Hypercorn cuts the others off where one of them ends."""
+
+_ON_A_FREE_PORT = {
+    "uvicorn": ["--port", "0"],
+    "hypercorn": ["--bind", "127.0.0.1:0"],
+    "gunicorn": ["--bind", "127.0.0.1:0"],
+}
+_ADDRESS_LINE = re.compile(r"http://127\.0\.0\.1:(\d+)")
+_WORKER_LINE = re.compile(
+    r"Started server process \[(\d+)\]|Booting worker with pid: (\d+)|\[(\d+)\] \[INFO\] Running on"
+)
 
 SECRET = "the-app's-client-secret"
+PORTAL = 62515
 PUBLIC_URL = "https://crm-hooks.acme.example/deal-closed"
 
+SHORTER_LEASE = (
+    "LOOK_EVERY, FIRST_PAUSE, LONGEST_PAUSE = 60.0, 5.0",
+    "LOOK_EVERY, FIRST_PAUSE, LONGEST_PAUSE = 3.0, 1.0",
+)
+"""Seconds for which a worker may have deals in hand that it reads, and between two looks at what others left."""
+
 DEVELOPMENT = ("-X", "dev")
-ALL_WARNINGS = ("-W", "default")
-"""Without asyncio's debug mode, in which 200 calls at once may take longer than their deadline."""
 
 SECONDS_TO_START = 60
-SECONDS_TO_STOP = 30
+SECONDS_TO_STOP = 60
+SECONDS_TO_ANSWER = 5.0
+"""After which the CRM gives an answer up."""
 
-_ADDRESS_LINE = re.compile(r"http://127\.0\.0\.1:(\d+)")
+Reader = Callable[[list[str]], list[dict[str, object]]]
+
 _NO_COMPLAINT = re.compile(
     r"INFO: "  # uvicorn
-    r"|\[[^]]*\] \[\d+\] \[INFO\] "  # hypercorn
-    r"|INFO - .* - hindsight_async\.call - "  # what became of a call, in a framework that shows it
-    r'|127\.0\.0\.1 \[[^]]*\] "POST /deal-closed HTTP/1\.1" '  # aiohttp's access log, which the development mode turns on
+    r"|\[[^]]*\] \[\d+\] \[INFO\] "  # hypercorn and gunicorn
+    r"|INFO - .* - hindsight_async\.\w+ - "  # what became of a call, in a framework that shows it
+    r'|127\.0\.0\.1 \[[^]]*\] "POST /deal-closed HTTP/1\.1" '  # an access log, which the development mode turns on
     r"|Executing <.* took \d+\.\d+ seconds$"  # asyncio's debug mode, of a slow machine
 )
 
 
-def write_modules(folder: Path) -> None:
-    """Write every named block of the README to its file."""
-    for name, text in MODULES.items():
-        (folder / f"{name}.py").write_text(text, encoding="utf-8")
-
-
-def environment_of(emulator: Emulator) -> dict[str, str]:
+def environment_of(emulator: Emulator, hubspot_url: str, **more: str) -> dict[str, str]:
+    """Return what the applications read."""
     return {
         "HINDSIGHT_API_KEY": emulator.api_key,
         "HINDSIGHT_BASE_URL": emulator.base_url,
         "HINDSIGHT_PLAN": emulator.plan.value,
         "HUBSPOT_CLIENT_SECRET": SECRET,
+        "HINDSIGHT_SEQUENCE": "seq_abc123",
+        "HUBSPOT_ACCESS_TOKEN": TOKEN,
+        "HUBSPOT_PORTAL_ID": str(PORTAL),
+        "HUBSPOT_URL": hubspot_url,
         "WEBHOOK_URL": PUBLIC_URL,
-        "PORT": "0",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        **more,
     }
 
 
-def deal(number: int) -> bytes:
-    return json.dumps(
-        {
-            "contact_email": f"contact{number}@acme.example",
-            "dealname": f"Acme no. {number} \N{EN DASH} renewal",
-            "dealstage": "closedlost",
-            "amount": "12000",
-            "hs_object_id": number,
-        }
-    ).encode()
+def address(deal: int | str) -> str:
+    """Return the address of the one contact of a deal."""
+    return f"contact{deal}@acme.example"
+
+
+def _about_deals(ids: list[str]) -> list[dict[str, object]]:
+    return [{"id": deal, "properties": {"hs_is_closed": "true", "dealname": f"Deal {deal}"}} for deal in ids]
+
+
+def _contacts_of_deals(ids: list[str]) -> list[dict[str, object]]:
+    return [{"from": {"id": deal}, "to": [associated(deal, [])]} for deal in ids]
+
+
+def _about_contacts(ids: list[str]) -> list[dict[str, object]]:
+    return [{"id": deal, "properties": {"email": address(deal), "firstname": "Jane"}} for deal in ids]
+
+
+@asynccontextmanager
+async def hubspot_where_all_is_closed() -> AsyncGenerator[str]:
+    """Serve a HubSpot in which every deal is closed, and has one contact, with the same id; yield its URL."""
+    app = web.Application()
+    for path, read in (
+        ("/crm/objects/2026-03/deals/batch/read", _about_deals),
+        ("/crm/associations/2026-03/deals/contacts/batch/read", _contacts_of_deals),
+        ("/crm/objects/2026-03/contacts/batch/read", _about_contacts),
+    ):
+
+        async def answer(request: web.Request, read: Reader = read) -> web.Response:
+            assert f"Bearer {TOKEN}" == request.headers["Authorization"]
+            ids = [each["id"] for each in (await request.json())["inputs"]]
+            return web.json_response({"status": "COMPLETE", "results": read(ids)})
+
+        app.router.add_post(path, answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def closed(*deals: int) -> bytes:
+    """Return the body of a webhook which says of each of these deals that its stage has changed."""
+    return json.dumps([_event(deal) for deal in deals]).encode()
+
+
+def _event(deal: int) -> dict[str, object]:
+    return {
+        "eventId": 100,
+        "subscriptionId": 1160452,
+        "portalId": PORTAL,
+        "appId": 234,
+        "occurredAt": int(time.time() * 1000),
+        "subscriptionType": "deal.propertyChange",
+        "attemptNumber": 0,
+        "objectId": deal,
+        "propertyName": "dealstage",
+        "propertyValue": "1046793231",
+        "changeSource": "CRM_UI",
+        "sourceId": "userId:9",
+    }
 
 
 def signed(body: bytes, *, at: float | None = None, secret: str = SECRET) -> dict[str, str]:
@@ -98,39 +169,38 @@ def signed(body: bytes, *, at: float | None = None, secret: str = SECRET) -> dic
 
 
 @frozen
-class Answer:
-    status: int
-    content: dict[str, object]
-    retry_after: str | None
-
-
-@frozen
 class Application:
     """A running application, seen from the CRM."""
 
-    process: "subprocess.Popen[str]"
+    process: "subprocess.Popen[bytes]"
     url: str
-    said: list[str]
+    log: Path
     crm: ClientSession = field(repr=False)
 
-    async def deliver(
-        self, body: bytes | AsyncIterator[bytes], headers: dict[str, str] | None = None
-    ) -> Answer:
-        """Call the webhook, with the CRM's signature where no headers are given."""
+    async def deliver(self, body: bytes | AsyncIterator[bytes], headers: dict[str, str] | None = None) -> int:
+        """Call the webhook, with the CRM's signature where no headers are given; return the answer's status."""
         if headers is None:
             assert isinstance(body, bytes)
             headers = signed(body)
         async with self.crm.post(self.url, data=body, headers=headers) as response:
-            text = await response.text()
-            content = json.loads(text) if response.content_type == "application/json" else {"text": text}
-            return Answer(response.status, content, response.headers.get("Retry-After"))
+            await response.read()
+            return response.status
+
+    def workers(self) -> list[int]:
+        """Return the ids of the processes that it began to serve from, oldest first."""
+        return [int("".join(found)) for found in _WORKER_LINE.findall(self.log.read_text())]
+
+    def kill(self) -> None:
+        """End all of its processes at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     async def end(self) -> tuple[int, list[str]]:
         """Wait for its end after a signal; return how it ended, and what it complained of."""
-        rest = await asyncio.to_thread(self.process.communicate, timeout=SECONDS_TO_STOP)
-        lines = [*self.said, *(line for text in rest for line in text.splitlines())]
-        complaints = [line for line in lines if line.strip() and not _NO_COMPLAINT.match(line)]
-        return self.process.returncode, complaints
+        code = await asyncio.to_thread(self.process.wait, SECONDS_TO_STOP)
+        lines = self.log.read_text().splitlines()
+        return code, [line for line in lines if line.strip() and not _NO_COMPLAINT.match(line)]
 
     async def stop(self, sign: signal.Signals = signal.SIGTERM) -> tuple[int, list[str]]:
         self.process.send_signal(sign)
@@ -143,38 +213,71 @@ CLEAN_ENDS = (0, -signal.SIGTERM)
 
 @asynccontextmanager
 async def application(
-    name: str, folder: Path, environment: dict[str, str], *, mode: Sequence[str] = DEVELOPMENT
+    name: str,
+    folder: Path,
+    environment: dict[str, str],
+    *,
+    mode: Sequence[str] = DEVELOPMENT,
+    workers: int = 1,
 ) -> AsyncGenerator[Application]:
-    """Serve one of the README's applications from `folder` until the block ends; `mode` are options of Python."""
-    write_modules(folder)
-    server, *arguments = COMMANDS[name]
-    process = _start([*mode, *_ON_A_FREE_PORT[server], *arguments], folder, environment)
-    try:
-        reading = asyncio.to_thread(_read_port, process, to_stdout=server == "python")
-        port, said = await asyncio.wait_for(reading, SECONDS_TO_START)
-        async with ClientSession(connector=TCPConnector(limit=0)) as crm:
-            yield Application(process, f"http://127.0.0.1:{port}/deal-closed", said, crm)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # hypercorn serves from a child
-        process.communicate()
+    """Serve one of the applications from `folder` until the block ends; `mode` are options of Python."""
+    process, log = _start(name, folder, environment, mode, workers)
+    async with ClientSession(
+        connector=TCPConnector(limit=0), timeout=ClientTimeout(SECONDS_TO_ANSWER)
+    ) as crm:
+        try:
+            port = await asyncio.wait_for(_port(process, log), SECONDS_TO_START)
+            app = Application(process, f"http://127.0.0.1:{port}/deal-closed", log, crm)
+            yield app
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
-def _start(arguments: Sequence[str], folder: Path, environment: dict[str, str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-W", "error::ResourceWarning", *arguments],
-        cwd=folder, env=os.environ | environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+def _start(
+    name: str, folder: Path, environment: dict[str, str], mode: Sequence[str], workers: int
+) -> tuple["subprocess.Popen[bytes]", Path]:
+    for module, text in MODULES.items():
+        (folder / f"{module}.py").write_text(text.replace(*SHORTER_LEASE), encoding="utf-8")
+    server, *arguments = COMMANDS[name] if workers == 1 else COMMANDS_OF_SEVERAL[name]
+    several = [] if workers == 1 else ["--workers", str(workers)]
+    log = folder / f"{name}-{len(list(folder.glob('*.log')))}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error::ResourceWarning", *mode,
+             "-m", server, *_ON_A_FREE_PORT[server], *several, *arguments],
+            # Gunicorn leaves a socket in the home of who starts it.
+            cwd=folder, env=os.environ | environment | {"HOME": str(folder)},
+            stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    return process, log
 
 
-def _read_port(process: "subprocess.Popen[str]", *, to_stdout: bool) -> tuple[int, list[str]]:
-    """Read what the server says until it names its port; return that, and what stood on stderr before."""
-    said: list[str] = []
-    stream = process.stdout if to_stdout else process.stderr
-    assert stream is not None
-    for line in stream:
-        if found := _ADDRESS_LINE.search(line):
-            return int(found[1]), [] if to_stdout else said
-        said.append(line.rstrip("\n"))
-    raise AssertionError(f"{process.args} did not start: {said} {process.communicate()}")
+async def _port(process: "subprocess.Popen[bytes]", log: Path) -> int:
+    while (port := _port_said(process, log)) is None:
+        await asyncio.sleep(0.01)
+    return port
+
+
+def _port_said(process: "subprocess.Popen[bytes]", log: Path) -> int | None:
+    said = log.read_text()
+    assert process.poll() is None, said
+    found = _ADDRESS_LINE.search(said)
+    return int(found[1]) if found else None
+
+
+async def deliver_until_accepted(apps: list[Application], body: bytes, pause: float = 0.05) -> list[float]:
+    """Be the CRM: deliver it to the last of `apps`, again where no 2xx comes; return how long each answer took."""
+    took = []
+    while True:
+        began = time.monotonic()
+        try:
+            status = await apps[-1].deliver(body)
+        except (ClientError, TimeoutError):
+            status = 0
+        else:
+            took.append(time.monotonic() - began)
+        if 200 <= status < 300:
+            return took
+        await asyncio.sleep(pause)
