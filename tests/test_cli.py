@@ -113,7 +113,7 @@ def test_contacts_that_cannot_be_used_are_named(content, complaint):
 def test_a_file_that_cannot_be_used_is_a_clear_error(command_line, tmp_path):
     """The file and what is wrong with it, and exit code 2."""
     contacts = tmp_path / "contacts.csv"
-    contacts.write_bytes(b"contact_email\n\xe9@x.example\n")
+    contacts.write_bytes(b"contact_email\n\x81@x.example\n")
     done = command_line("demo", "--csv", str(contacts))
     assert (2, "") == (done.returncode, done.stdout)
     assert f"hindsight-async: cannot read {contacts}: " in done.stderr

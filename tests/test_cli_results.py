@@ -95,12 +95,14 @@ def test_clashing_names_give_way(columns, expected):
         ([*result_names(["Status", "error"]), "Email"], True),
         (["STATUS", "Interview_Request_ID", "Survey_URL", "Error"], True),
         (["Email", "status", "error"], False),
-        (["Email", "interview_request_id", "status", "survey_url"], False),
+        (["Email", "interview_request_id", "status", "survey_url"], True),
+        (["Email", "survey_url", "hindsight_status"], True),
+        (["Email", "interview_request_id", "survey_url", "error"], False),
         ([], False),
     ],
 )
 def test_results_are_known_by_their_columns(columns, expected):
-    """All of ours make a file results, also where our name has the prefix and the other is gone."""
+    """A status beside an interview makes a file results, also where our name has the prefix and the other is gone."""
     assert expected is are_results(columns)
 
 

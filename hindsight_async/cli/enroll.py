@@ -38,7 +38,7 @@ from hindsight_async.cli.preflight import (
     show_dry_run,
 )
 from hindsight_async.cli.progress import RunProgress
-from hindsight_async.cli.results import ResultsFile
+from hindsight_async.cli.results import ResultsFile, are_results
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.ledger.ledger import Ledger
@@ -60,6 +60,10 @@ _WHAT_STARS_MEAN = """\
 Where a command above says ***, type the ledger's password; or take it out, and
 set PGPASSWORD."""
 """No password is printed, so a command with one cannot be copied as it is."""
+
+_RESULTS_AGAIN = """\
+The file has the results of an earlier run. Its column "status" keeps nobody
+from being emailed again: only that run's ledger does."""
 
 _WITHOUT_LEDGER = {
     OutcomeStatus.REJECTED: "correct them in the file, and run these alone",
@@ -234,6 +238,8 @@ async def _check(
         if await ledger.exists():
             state = f"knows {counted(sum((await ledger.counts()).values()), 'row')}"
         say(f"Ledger: {shown} ({state})")
+    if are_results(rows.columns):
+        say(_RESULTS_AGAIN)
     preflight = await check_file(rows, ledger, rules, report)
     for assumption in rows.assumed:
         say(assumption)

@@ -20,7 +20,9 @@ from hindsight_async.redaction import escaped, json_text
 JSON_LINES_SUFFIXES = (".jsonl", ".json", ".ndjson")
 """Of an output file that gets JSON Lines; every other one gets CSV."""
 
-RESULT_COLUMNS = ("status", "interview_request_id", "survey_url", "error")
+STATUS_COLUMN = "status"
+_OF_AN_INTERVIEW = ("interview_request_id", "survey_url")
+RESULT_COLUMNS = (STATUS_COLUMN, *_OF_AN_INTERVIEW, "error")
 
 CLASH_PREFIX = "hindsight_"
 """Put before a result column whose name the input has already."""
@@ -177,8 +179,17 @@ def result_names(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def are_results(columns: Iterable[str]) -> bool:
-    """Tell whether these are the columns of an earlier run's results: all of ours, in any case, with the prefix or without."""
-    return {column.casefold().removeprefix(CLASH_PREFIX) for column in columns} >= set(RESULT_COLUMNS)
+    """Tell whether these are the columns of an earlier run's results, in any case, with the prefix or without.
+
+    The status is one, and what an interview is found by: somebody may have deleted the others.
+    """
+    names = {column.casefold().removeprefix(CLASH_PREFIX) for column in columns}
+    return STATUS_COLUMN in names and not names.isdisjoint(_OF_AN_INTERVIEW)
+
+
+def is_result_column(column: str) -> bool:
+    """Tell whether a column of results is one that a run wrote, not the input's own."""
+    return column.casefold().removeprefix(CLASH_PREFIX) in RESULT_COLUMNS
 
 
 def _keep(output: Path) -> None:

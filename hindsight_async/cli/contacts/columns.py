@@ -10,6 +10,7 @@ from typing import Literal
 from attrs import frozen
 
 from hindsight_async.cli.contacts.file_format import ContactFileError
+from hindsight_async.cli.results import are_results, is_result_column
 
 COLUMN_LIMIT = 4_096
 """Columns in one file; the names in JSON Lines are collected over all its lines."""
@@ -22,7 +23,7 @@ HEADINGS: Mapping[str, Sequence[str]] = {
     for field, words in {
         "contact_email": """
             contactemail contactemailaddress email emailaddress workemail workemailaddress businessemail primaryemail
-            emails emailid emailwork personemail personemailwork prospectemail leademail buyeremail contactemails
+            emails emailid email1value emailwork personemail personemailwork prospectemail leademail buyeremail contactemails
             primaryemailaddress businessemailaddress corporateemail mailaddress
             emailadresse mailadresse geschaftlicheemail emailgeschaftlich dienstlicheemail
             adresseemail adressemail adressedemessagerie courriel adressecourriel emailprofessionnel mailprofessionnel
@@ -184,7 +185,7 @@ def map_columns(
     _find_surname(free, fields, found)
     for name in fields:
         if name not in found and not _RIVALS.get(name, set()) & found.keys():
-            claims = [column for column in free if heading_of(column) in HEADINGS[name]]
+            claims = [column for column in free if _claims(column, name)]
             if len(claims) > 1:
                 raise ContactFileError(
                     f"the columns {_listed(claims)} could all be {name}: map the one that is, "
@@ -194,6 +195,11 @@ def map_columns(
                 found[name] = claims[0]
     _require(fields[0], found, columns)
     return ColumnMapping(fields=found, context=_context_columns(columns, found, context))
+
+
+def _claims(column: str, name: str) -> bool:
+    # Pipedrive writes `Deal - ID` above its own ids, which mean nothing here or another deal.
+    return heading_of(column) in HEADINGS[name] and not (name == "deal_id" and " - " in column)
 
 
 def _find_surname(free: Sequence[str], fields: Sequence[str], found: dict[str, str]) -> None:
@@ -215,7 +221,9 @@ def _context_columns(
             "leave out the context columns"
         )
     if context == REST:
-        return tuple(column for column in columns if column not in found.values())
+        # What a run wrote is not about the contact, and a link opens the interview.
+        ours = set(filter(is_result_column, columns)) if are_results(columns) else set[str]()
+        return tuple(column for column in columns if column not in {*found.values(), *ours})
     wanted = [context] if isinstance(context, str) else context
     return tuple(find_column(columns, name) for name in wanted)
 

@@ -7,7 +7,14 @@ from itertools import chain
 from typing import BinaryIO
 
 from hindsight_async.cli.contacts.columns import HEADINGS, heading_of, trimmed
-from hindsight_async.cli.contacts.file_format import DELIMITERS, ContactFileError, sniff
+from hindsight_async.cli.contacts.file_format import (
+    DELIMITERS,
+    UTF_8,
+    WINDOWS_1252,
+    ContactFileError,
+    refuse_encoding,
+    sniff,
+)
 from hindsight_async.cli.contacts.tables import Lines, lines_of
 from hindsight_async.resources.interviews.recipients import blocked_entry
 
@@ -39,11 +46,14 @@ def read_exclusions(file: BinaryIO) -> list[str]:
     """
     file_format = sniff(file)
     if file_format.json_lines or file_format.workbook:
-        kind = "JSON" if file_format.json_lines else "a workbook"
+        kind = "JSON" if file_format.json_lines else "an Excel workbook"
         raise ContactFileError(f"this is {kind}: write one address or domain a line")
+    # Nothing is assumed here: an address that was misread would keep nobody back.
+    if file_format.encoding not in {UTF_8, WINDOWS_1252}:
+        refuse_encoding(file_format.encoding.upper())
     entries: list[str] = []
     is_first = True
-    with lines_of(file, file_format.encoding) as lines:
+    with lines_of(file) as lines:
         for cell, line in _first_cells(lines):
             try:
                 blocked_entry(cell)
