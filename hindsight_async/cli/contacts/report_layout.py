@@ -70,7 +70,7 @@ def header_place(rows: Iterable[Sequence[str]], headings: AbstractSet[str]) -> i
         if not headings.isdisjoint(names):
             # A row of data may hold the word too: titles are narrower than what they are above of.
             is_below_titles = widest < len(filled) and widest <= _CELLS_OF_A_REMARK
-            return place if is_below_titles or headings.issuperset(names) else None
+            return place if is_below_titles or headings >= set(names) else None
         widest = max(widest, len(filled))
     return None
 
