@@ -182,6 +182,7 @@ Each folder imports only from those below it. On top of them, and imported by no
         file_arguments.py       what `enroll` and `update` are given
         ledger_beside.py        where the ledger of a file is
         preflight.py            what a file amounts to before anything is sent
+        problems.py             the rows with something wrong, grouped by what it is
         file_run.py             the run over a file's rows
         progress.py             how far it is
         steps.py                what is being done, where that takes a while

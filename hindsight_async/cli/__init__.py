@@ -18,6 +18,7 @@ What `enroll` and `update` are made of, in the order in which a file passes thro
     file_arguments  what both are given
     contacts/       files of people, to requests
     ledger_beside   where the ledger of a file is
+    problems        what is wrong with its rows, grouped
     preflight       what a file amounts to before anything is sent
     file_run        the run: signals, summary, what to do next
     progress        how far it is

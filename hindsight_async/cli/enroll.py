@@ -33,10 +33,10 @@ from hindsight_async.cli.preflight import (
     Rules,
     check_file,
     refuse_bad_rows,
-    report,
     say_who_is_kept_back,
     show_dry_run,
 )
+from hindsight_async.cli.problems import Problems
 from hindsight_async.cli.progress import RunProgress
 from hindsight_async.cli.results import ResultsFile, are_results
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
@@ -240,7 +240,9 @@ async def _check(
         say(f"Ledger: {shown} ({state})")
     if are_results(rows.columns):
         say(_RESULTS_AGAIN)
-    preflight = await check_file(rows, ledger, rules, report)
+    problems = Problems()
+    preflight = await check_file(rows, ledger, rules, problems.add)
+    problems.say()
     for assumption in rows.assumed:
         say(assumption)
     say_who_is_kept_back(preflight)

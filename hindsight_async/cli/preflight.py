@@ -69,11 +69,6 @@ class Preflight:
         return self.to_send + self.duplicates + kept_back + sum(self.in_ledger.values())
 
 
-def report(row: BadRow) -> None:
-    """Say what is wrong with a row."""
-    say(f"line {row.line}: {row.problem}")
-
-
 def refuse_bad_rows(bad: int) -> ExitCode:
     """Say that so many bad rows hold all others back; return the exit code for that."""
     return refuse(

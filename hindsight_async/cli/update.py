@@ -30,7 +30,8 @@ from hindsight_async.cli.file_arguments import (
     parse_mapping,
 )
 from hindsight_async.cli.file_run import FileRun
-from hindsight_async.cli.preflight import REQUESTS_SHOWN, refuse_bad_rows, report, time_needed
+from hindsight_async.cli.preflight import REQUESTS_SHOWN, refuse_bad_rows, time_needed
+from hindsight_async.cli.problems import Problems
 from hindsight_async.cli.progress import RunProgress
 from hindsight_async.cli.results import ResultsFile
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
@@ -167,6 +168,8 @@ def update(
             checked if ledger is None else _MergeableRows(checked, asyncio.run(_remembered(checked, ledger)))
         )
         changes = _check(rows, merges=merge)
+        for assumption in checked.assumed:
+            say(assumption)
         if changes.bad and not skip_invalid:
             return refuse_bad_rows(changes.bad)
         if dry_run:
@@ -191,12 +194,12 @@ async def _remembered(rows: Iterable[UpdateRow | BadRow], ledger: Ledger) -> Col
 
 
 def _check(rows: Iterable[UpdateRow | BadRow], *, merges: bool) -> _Changes:
-    changes = _Changes(merges=merges)
+    changes, problems = _Changes(merges=merges), Problems()
     with SeenKeys() as seen:
         for index, row in enumerate(rows):
             if isinstance(row, BadRow):
                 changes.bad += 1
-                report(row)
+                problems.add(row)
             elif seen.first_index(str(row.interview_request_id), index) != index:
                 changes.duplicates += 1
             else:
@@ -204,6 +207,7 @@ def _check(rows: Iterable[UpdateRow | BadRow], *, merges: bool) -> _Changes:
                 changes.fields.update(name for name in _OVERWRITTEN if getattr(row.update, name) is not None)
                 if len(changes.first) < REQUESTS_SHOWN:
                     changes.first.append(row)
+    problems.say()
     return changes
 
 

@@ -16,7 +16,7 @@ Every file is read more than once, and text as a stream, so nothing here keeps r
 text; a row is named by its line.
 """
 
-from hindsight_async.cli.contacts.address_cell import Several
+from hindsight_async.cli.contacts.address_cell import SELF_EXPLAINING, Several
 from hindsight_async.cli.contacts.columns import REST, ColumnMapping
 from hindsight_async.cli.contacts.exclusions import read_exclusions
 from hindsight_async.cli.contacts.file_format import ContactFileError
@@ -25,6 +25,7 @@ from hindsight_async.cli.contacts.tables import BadRow
 
 __all__ = [
     "REST",
+    "SELF_EXPLAINING",
     "BadRow",
     "CheckedRows",
     "ColumnMapping",

@@ -14,6 +14,12 @@ Several = Literal["first", "all"]
 NO_ADDRESS = "no address"
 NOT_ONE_ADDRESS = "not one address"
 NOT_AN_ADDRESS = "not an address"
+SELF_EXPLAINING = {
+    NO_ADDRESS: "",
+    NOT_ONE_ADDRESS: "--several first takes the first of them, --several all takes each",
+    NOT_AN_ADDRESS: "",
+}
+"""The kinds of problems that say all, and what else to do about them than to correct the file."""
 
 _MAILTO = re.compile("mailto:", re.IGNORECASE)
 _NAMED = re.compile(r"([^<>]*)<([^<>]+)>")
