@@ -1,6 +1,8 @@
 """Every export in `exports/`, as CRMs, sales tools and spreadsheets write them, gives the right rows or the right question."""
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -238,3 +240,18 @@ def test_remarks_in_the_middle_are_rows():
     rows = list(read_contacts(io.BytesIO(text), sequence_id="seq"))
     assert [2, 4, 5] == [row.line for row in rows]
     assert [False, True, False] == [isinstance(row, BadRow) for row in rows]
+
+
+def test_a_workbook_without_the_extra_says_how_to_get_it():
+    """Where python-calamine is missing, the complaint names the extra and the way without."""
+    code = (
+        "import sys; sys.modules['python_calamine'] = None\n"
+        "from hindsight_async.cli.contacts import read_contacts\n"
+        f"read_contacts(open({str(EXPORTS / 'excel_workbook.xlsx')!r}, 'rb'), sequence_id='seq')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert 1 == done.returncode
+    assert done.stderr.splitlines()[-1].endswith(
+        "ContactFileError: python_calamine is not installed: an Excel workbook needs"
+        " pip install 'hindsight-async[excel]', or save the sheet as CSV UTF-8"
+    )

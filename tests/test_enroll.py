@@ -307,3 +307,21 @@ def test_without_a_ledger_the_advice_is_another(run, emulator, contacts):
     both = run("enroll", "contacts.csv", "--sequence", "seq_1", "--interview-type", "t")
     assert 2 == both.returncode
     assert "not both" in both.stderr
+
+
+def test_several_addresses_in_a_cell_are_enrolled_where_asked_for(run, emulator, contacts):
+    """Each with --several all, which says what else it assumed of the file."""
+    contacts.write_bytes(b"Winners\nEmail;Name\nann@x.test, bob@y.test;Zo\xeb\n")
+    done = run("enroll", "contacts.csv", "--sequence", "seq_1", "--several", "all")
+    assert (0, "2 created") == (done.returncode, done.stderr.splitlines()[-1])
+    assert ["ann@x.test", "bob@y.test"] == sorted(email.address for email in emulator.outbox)
+    assert "read as Windows-1252" in done.stderr
+    assert "The column names stand on line 2; what is above was left out." in done.stderr
+
+
+def test_results_say_that_their_status_keeps_nobody_from_an_email(run, contacts):
+    """With another ledger the results of an earlier run are recognised, and what that means is said."""
+    contacts.write_text("Email,status,survey_url\nann@x.test,created,https://h.test/survey/a\n")
+    done = run("enroll", "contacts.csv", "--sequence", "seq_1", "--no-ledger", "--dry-run")
+    assert 0 == done.returncode
+    assert "The file has the results of an earlier run." in done.stderr
