@@ -67,6 +67,7 @@ nowhere else. Inside, in reading order:
             moves.py            from one status to the next
             contexts.py         the contexts that the API accepted last, to be merged into
             forgetting.py       what it takes to forget a person
+            readings.py         what reading interviews has told of them
             queue_run.py        what a queue does in it
             queue_from_outside.py  what is done to a queue without sending from it
             queue_rows.py       rows with a body: stored, due, paused
@@ -177,6 +178,10 @@ Each folder imports only from those below it. On top of them, and imported by no
         demo.py                 `demo`
         emulate.py              `emulate`
         documents.py            `documents upload`
+        status.py               `status`: created, sent, completed
+        transcripts.py          `transcripts`: what was said, as files
+        which_interviews.py     which interviews these two are about
+        followed.py             what is known of them, read at plan speed and noted
         check.py                `check`: key, host, plan, ledger and extras
         ask.py                  `ask`
         file_arguments.py       what `enroll` and `update` are given

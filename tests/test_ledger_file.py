@@ -201,6 +201,8 @@ async def test_it_stores_what_an_audit_needs_and_nothing_else(path):
         "finished_at",
         "due_at",
         "pauses",
+        "read_at",
+        "completed_at",
     ] == columns
 
 

@@ -5,6 +5,8 @@ The commands:
     enroll     enroll: the contacts of a file, with a ledger beside it
     update     update: the changes of a file
     check      check: key, host, plan and ledger, with nobody emailed
+    status     status: what became of interviews
+    transcripts  transcripts: what was said in them, as files
     records    get, ledger show and ledger resolve
     queue      queue show, queue drain, queue pause and queue resume
     deals      deals list, deals count and deals export
@@ -12,6 +14,8 @@ The commands:
     ask        ask: a question, answered as the words come
     demo       demo: the main job on a local emulator
     emulate    emulate: the emulator for programs in any language
+
+`which_interviews` says which interviews `status` and `transcripts` are about, and `followed` reads and notes them.
 
 What `enroll` and `update` are made of, in the order in which a file passes through:
 
@@ -52,6 +56,8 @@ COMMANDS = {
     "check": "check:check",
     "enroll": "enroll:enroll",
     "update": "update:update",
+    "status": "status:status",
+    "transcripts": "transcripts:transcripts",
     "get": "records:get",
     "ledger": "records:ledger_app",
     "queue": "queue:queue_app",

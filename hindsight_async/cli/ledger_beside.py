@@ -34,6 +34,12 @@ def location_beside(file: str, columns: Iterable[str], *, dry_run: bool) -> str 
         return None
 
 
+def ledger_path(file: Path) -> Path:
+    """Return where the ledger of an input file would be."""
+    # By a link's own name the file would have a second ledger, which knows nobody.
+    return (file.resolve() if file.is_symlink() else file).with_suffix(LEDGER_SUFFIX)
+
+
 def ledger_beside(file: str) -> str:
     """Return the ledger that belongs to an input file.
 
@@ -51,8 +57,7 @@ def ledger_beside(file: str) -> str:
     choice = "give --ledger FILE for one, or --no-ledger to have nothing remember who was sent"
     if file == STDIN or not path.is_file() or path.absolute().parts[1:2] in _NO_FILES:
         raise ValueError(f"{'stdin' if file == STDIN else file} has no ledger beside it: {choice}")
-    # By a link's own name the file would have a second ledger, which knows nobody.
-    ledger = (path.resolve() if path.is_symlink() else path).with_suffix(LEDGER_SUFFIX)
+    ledger = ledger_path(path)
     needed = [ledger.parent, *([ledger] if ledger.exists() else [])]
     effective = os.access in os.supports_effective_ids
     for each in needed:

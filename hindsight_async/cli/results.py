@@ -141,7 +141,7 @@ class CsvResults:
         self._write([*(cells.get(column) for column in self._columns), *said])
 
     def _write(self, values: Sequence[Any]) -> None:
-        self._writer.writerow([_cell(value) for value in values])
+        self._writer.writerow([spreadsheet_cell(value) for value in values])
         self._file.flush()
 
 
@@ -208,7 +208,8 @@ def _prepare(file: TextIO) -> None:
         cast("io.TextIOWrapper", file).reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
 
 
-def _cell(value: object) -> str:
+def spreadsheet_cell(value: object) -> str:
+    """Return a cell as text that no spreadsheet runs as a formula."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -121,7 +121,7 @@ class LedgerEntry:
     interview_request_id: int | None
     contact_id: str | None = None
     interview_status: str | None = None
-    """Both of a created interview; None where a person said that it was created."""
+    """Both of a created interview, the status as it was read last; None where a person said that it was created."""
 
     http_status: int | None = None
     """Of a failure; None where no answer came."""
@@ -146,6 +146,12 @@ class LedgerEntry:
 
     pauses: int = 0
     """How many pauses a queue has made since it last got through to the API with it; the next one is longer."""
+
+    read_at: datetime | None = None
+    """When `hindsight-async status` or `transcripts` read the interview last; None for never."""
+
+    completed_at: datetime | None = None
+    """Since when the interview is completed, as far as these know. Both are aware."""
 
     in_hand: bool = False
     """Whether another caller has the row right now; told by a claim alone."""

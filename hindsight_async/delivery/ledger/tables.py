@@ -200,6 +200,8 @@ def _interview_columns() -> list[sa.Column[Any]]:
         sa.Column("finished_at", Timestamp),
         sa.Column("due_at", Timestamp),
         sa.Column("pauses", sa.Integer, nullable=False),
+        sa.Column("read_at", Timestamp),
+        sa.Column("completed_at", Timestamp),
     ]
 
 

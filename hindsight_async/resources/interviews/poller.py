@@ -81,10 +81,11 @@ class InterviewPoller:
         every: float,
         timeout: float | None,
         keep_quota: float,
+        on_read: Callable[[Interview], object] | None = None,
     ) -> None:
         self._calendar = Calendar(dict.fromkeys(map(_checked_id, ids)), every)
         self._read, self._executor, self._pace = read, executor, pace
-        self._at_a_time = at_a_time
+        self._at_a_time, self._on_read = at_a_time, on_read
         self._every, self._timeout, self._keep_quota = every, timeout, keep_quota
         self._all = len(self._calendar)
         self.most_requests = most_requests(
@@ -198,6 +199,8 @@ class InterviewPoller:
                 return
             interview = await self._read(number, min(left, READ_SECONDS), partial(self._learn, loop))
             self._trouble = None
+            if self._on_read is not None:
+                self._on_read(interview)
             if interview.status is InterviewStatus.COMPLETED:
                 read_at = inf
                 self._completed.append(interview)

@@ -85,6 +85,7 @@ class InterviewWaits(ABC):
         every: float = DEFAULT_EVERY_OF_MANY,
         timeout: float | None = None,
         keep_quota: float = DEFAULT_KEEP_QUOTA,
+        on_read: Callable[[Interview], object] | None = None,
     ) -> InterviewPoller:
         """Wait for many interviews, and give each once it is completed (page get-interview).
 
@@ -99,6 +100,7 @@ class InterviewWaits(ABC):
             timeout: Seconds to wait for all of them; None for no end.
             keep_quota: Which part of the month's requests to leave to others, from 0 to 1: reads are spread over the rest
                 of the month so as not to touch it, and pause until the month ends where it is reached.
+            on_read: Called with each interview that is read, completed or not; what it raises ends the wait.
 
         Returns:
             The interviews, to be iterated with `async for`; its `most_requests` says what they cost at most.
@@ -122,6 +124,7 @@ class InterviewWaits(ABC):
         return InterviewPoller(
             ids, read=self._poll, executor=self._executor, pace=self._pace,
             at_a_time=max(1, self._max_in_flight // 2), every=every, timeout=timeout, keep_quota=keep_quota,
+            on_read=on_read,
         )  # fmt: skip
 
 
