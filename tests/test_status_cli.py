@@ -201,6 +201,26 @@ def test_watching_ends_once_all_are_completed(enrolled, emulator):
     assert [] == reads(emulator)
 
 
+def test_watching_goes_on_until_the_last_is_completed(command_line, tmp_path):
+    """The last one's completion comes while it watches; in a pipe nothing is redrawn."""
+    with serving(Emulator(plan=Plan.ENTERPRISE, completes_after=0.5)) as busy:
+        environment = {"HINDSIGHT_API_KEY": busy.api_key, "HINDSIGHT_BASE_URL": busy.base_url}
+        (tmp_path / "c.csv").write_text("Email\nann@acme.example\nben@acme.example\n")
+        command_line("enroll", "c.csv", "--sequence", "s", folder=tmp_path, **environment)
+        done = command_line("status", "c.csv", "--watch", "--every", "0.2", folder=tmp_path, **environment)
+    assert (0, 2) == (done.returncode, counts(done)["completed"])
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_watching_more_often_than_the_api_asks_for_is_refused(enrolled):
+    """On a real host it is an error before anything is read."""
+    done = enrolled(
+        "status", "c.csv", "--watch", "--every", "5", HINDSIGHT_BASE_URL="https://h.invalid/api/v1"
+    )
+    assert 2 == done.returncode
+    assert "every must be at least 60 seconds, not 5" in done.stderr
+
+
 def test_transcripts_are_markdown_files_with_front_matter(enrolled, emulator, tmp_path):
     """Named by id and person; what was said stands below what is known."""
     emulator.complete(2, "**Paige:** Why?\r\n\r\n**Ben:** Price.\x1b[31m")

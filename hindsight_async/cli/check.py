@@ -118,9 +118,12 @@ async def _findings(ledger: str | None, plan: Plan | None) -> list[Finding]:
 
 async def _of_the_server(plan: Plan | None) -> list[Finding]:
     try:
-        where = read_base_url(None)
-        ours = plan_or_default(plan)
-        async with HindsightSession(plan=ours, deadline=CHECK_SECONDS, retry=TWICE) as hindsight:
+        where, ours = read_base_url(None), plan_or_default(plan)
+        session = HindsightSession(plan=ours, deadline=CHECK_SECONDS, retry=TWICE)
+    except ValueError as error:
+        return [_wrong_setting(str(error))]
+    try:
+        async with session as hindsight:
             answer = (await hindsight.interviews.get(NO_INTERVIEW)).http
     except NotFoundError as error:
         answer = error.http

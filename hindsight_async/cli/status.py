@@ -95,18 +95,21 @@ class _Wishes:
 async def _status(which: tuple[str, ...], hindsight: HindsightSession, wishes: _Wishes) -> int:
     source = await find(which)
     async with hindsight:
+        pause = 0.0 if is_on_this_machine(read_base_url(None)) else SHORTEST_EVERY
         if wishes.watch:
-            await _watch(source, hindsight, wishes)
-        else:
-            pause = 0.0 if is_on_this_machine(read_base_url(None)) else SHORTEST_EVERY
-            if not await source.read(hindsight, source.due(pause), yes=wishes.yes):
-                return ExitCode.USAGE
+            hindsight.interviews.wait_many([], every=wishes.every)  # which says at once what is wrong with it
+        # Watching alone would spread the first look over hours, too.
+        if not await source.read(hindsight, source.due(pause), yes=wishes.yes):
+            return ExitCode.USAGE
+        if wishes.watch:
+            await _watch(source, hindsight, wishes.every)
     _print(source, wishes)
     return say_failed(source)
 
 
-async def _watch(source: Source, hindsight: HindsightSession, wishes: _Wishes) -> None:
-    poller = hindsight.interviews.wait_many(source.due(0.0), every=wishes.every, on_read=source.learn)
+async def _watch(source: Source, hindsight: HindsightSession, every: float) -> None:
+    still_open = [number for number in source.due(0.0) if number not in source.failed]
+    poller = hindsight.interviews.wait_many(still_open, every=every, on_read=source.learn)
     if poller.open:
         say(
             f"Watching {counted(len(poller.open), 'interview')}: Ctrl-C ends it, and what was learnt is kept."
@@ -115,6 +118,8 @@ async def _watch(source: Source, hindsight: HindsightSession, wishes: _Wishes) -
     renew = _live(source, console) if console.is_terminal else _plain(source)
     task = asyncio.create_task(renew)
     try:
+        if poller.open:
+            await asyncio.sleep(every)  # since each was read just now
         async for _ in poller:
             pass
     except NotFoundError:
