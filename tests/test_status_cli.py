@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from full_disk import full_disk
 from hindsight_async import Plan
 from hindsight_async.cli.followed import may_go_on
 from hindsight_async.emulator import Emulator
@@ -273,6 +274,23 @@ def test_transcripts_are_rows_of_a_table(enrolled, emulator, tmp_path):
     before = (tmp_path / "t.csv").read_bytes()
     enrolled("transcripts", "c.csv", "--csv", "t.csv")
     assert before == (tmp_path / "t.csv").read_bytes()
+
+
+@pytest.mark.parametrize("where", [("--csv", "t.csv"), ("--to", "out")])
+def test_a_full_disk_leaves_what_was_there(enrolled, emulator, tmp_path, where):
+    """The earlier file is as it was, no half of one is left, and it says what went wrong."""
+    emulator.complete(1)
+    enrolled("transcripts", "c.csv", *where)
+    before = {path.name: path.stat().st_size for path in tmp_path.rglob("*") if "hindsight" not in path.name}
+    emulator.complete(2, "so we said; " * 200_000)
+    with full_disk(1_000_000):
+        done = enrolled("transcripts", "c.csv", *where)
+    assert 2 == done.returncode
+    assert f"{where[1]} cannot be written: File too large" in done.stderr
+    assert before == {
+        path.name: path.stat().st_size for path in tmp_path.rglob("*") if "hindsight" not in path.name
+    }
+    assert 0 == enrolled("transcripts", "c.csv", *where).returncode
 
 
 def test_names_of_files_are_safe(enrolled, emulator, tmp_path):

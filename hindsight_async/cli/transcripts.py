@@ -142,6 +142,7 @@ class CsvFile:
         self._opened = AsyncExitStack()
         self._write: Callable[[bytes], Awaitable[None]] | None = None  # None before the first row
         self._turn = asyncio.Lock()
+        self._failure: OSError | None = None  # what ended the writing
 
     async def open(self) -> set[int]:
         """Return the interviews that have a row; ValueError where the file is not ours."""
@@ -161,13 +162,20 @@ class CsvFile:
         """Add its row."""
         row = [*_fields(of, interview).values(), text]
         async with self._turn:
-            if self._write is None:
-                self._write = await self._begin()
-            await self._write(_csv_line(row))
+            try:
+                if self._write is None:
+                    self._write = await self._begin()
+                await self._write(_csv_line(row))
+            except OSError as error:
+                self._failure = error
+                raise
 
     async def close(self) -> None:
-        """Give the file its name."""
-        await self._opened.aclose()
+        """Give the file its name, unless it could not be written: then what was there before stays."""
+        if self._failure is None:
+            await self._opened.aclose()
+        else:
+            await self._opened.__aexit__(type(self._failure), self._failure, None)
 
     def _bytes_there(self) -> bytes:
         return self.path.read_bytes() if self.path.exists() else b""
