@@ -64,7 +64,7 @@ def test_it_counts_what_became_of_them(enrolled, emulator):
     assert "c.hindsight.db · 3 interviews · read just now" == done.stdout.splitlines()[0]
     assert {"completed": 1, "sent": 2, "created": 0} == counts(done)
     assert "New since the last look: 1 completed" in done.stdout
-    assert "Next: hindsight-async transcripts c.hindsight.db --to interviews/" in done.stderr
+    assert "Next: hindsight-async transcripts c.hindsight.db --to interviews/\n" == done.stderr
 
 
 def test_a_completed_interview_is_never_read_again(enrolled, emulator):
@@ -315,3 +315,16 @@ def test_a_completed_interview_without_text_is_looked_at_again(enrolled, emulato
     emulator.complete(1)
     enrolled("transcripts", "1", "--to", "out")
     assert ["1.md"] == [each.name for each in (tmp_path / "out").iterdir()]
+
+
+def test_what_was_learnt_is_kept_in_a_database_too(command, emulator, postgres, database):
+    """Its address is not in the command that is named next."""
+    url = postgres.url(database)
+    assert 0 == command("enroll", "c.csv", "--sequence", "s", "--ledger", url).returncode
+    emulator.complete(2)
+    assert 1 == counts(command("status", url))["completed"]
+    assert [1, 2, 3] == reads(emulator)
+    done = command("status", url)
+    assert ([1, 3], 1) == (reads(emulator), counts(done)["completed"])
+    assert "Next: hindsight-async transcripts LEDGER --to interviews/" in done.stderr
+    assert "://" not in done.stderr

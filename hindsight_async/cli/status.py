@@ -1,6 +1,7 @@
 """`status`: what became of interviews, as far as it is known and can be read."""
 
 import asyncio
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -104,6 +105,11 @@ async def _status(which: tuple[str, ...], hindsight: HindsightSession, wishes: _
         if wishes.watch:
             await _watch(source, hindsight, wishes.every)
     _print(source, wishes)
+    is_any_completed = any(not each.is_open for each in source.interviews.values())
+    if is_any_completed and not (wishes.as_json or wishes.only):
+        # Of a database as it was called no password may stand here.
+        words = ["LEDGER"] if any("://" in word for word in which) else which
+        say(f"Next: hindsight-async {shlex.join(['transcripts', *words, '--to', 'interviews/'])}")
     return say_failed(source)
 
 
@@ -172,8 +178,6 @@ def _print(source: Source, wishes: _Wishes) -> None:
         _print_rows(new[:NEW_SHOWN])
         if len(new) > NEW_SHOWN:
             sys.stdout.write(f"  … {len(new) - NEW_SHOWN:,} more with --only completed\n")
-    if any(not each.is_open for each in source.interviews.values()):
-        say(f"Next: hindsight-async transcripts {source.name} --to interviews/")
 
 
 def _plain_values(each: Followed) -> dict[str, object]:
