@@ -96,6 +96,12 @@ def test_whatever_a_person_has_at_hand_stands_for_the_interviews(enrolled, emula
     assert [1, 2, 3] == reads(emulator)
 
 
+def test_an_input_that_cannot_be_read_any_more_still_stands_for_its_ledger(enrolled, tmp_path):
+    """Its name is enough."""
+    (tmp_path / "c.csv").write_bytes(b"PK\x03\x04" + bytes(range(256)))
+    assert 3 == counts(enrolled("status", "c.csv"))["sent"]
+
+
 def test_ids_are_read_without_a_ledger(enrolled):
     """One that is not there is named, beside the others, with exit code 1."""
     done = enrolled("status", "1", "77", "--json")

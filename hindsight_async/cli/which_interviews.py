@@ -72,7 +72,7 @@ def _begins_as_sqlite(path: Path) -> bool:
 def _results(path: Path) -> list[Followed] | None:
     """Return the interviews in the results of a run; None where the file is something else."""
     # What is no table that can be read here may be an input all the same.
-    with path.open("rb") as file, suppress(ContactFileError):
+    with path.open("rb") as file, suppress(ContactFileError, ModuleNotFoundError):
         table = Table(file)
         if not are_results(table.columns):
             return None
