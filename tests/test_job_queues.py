@@ -158,10 +158,13 @@ def workers(folder, broker, ledger, **changes):
             started.kill_all()
 
 
-def wait_until_some_are_in_flight(emulator, started):
-    """Let some be created, so that the worker is at full speed; then keep answers out until long after the test."""
-    wait_until(lambda: len(emulator.outbox) >= SOME, started)
+def hang(emulator):
+    """Answer some requests, so that the worker is at full speed; keep the next answers out until long after the test."""
+    emulator.fail("POST /interviews", how="slow", at="after_commit", seconds=0.01, times=SOME)
     emulator.fail("POST /interviews", how="slow", at="after_commit", seconds=600, times=IN_FLIGHT)
+
+
+def wait_until_some_are_in_flight(emulator, started):
     wait_until(lambda: len(in_flight(emulator)) >= IN_FLIGHT, started)
 
 
@@ -212,6 +215,7 @@ def check(ledger, emulator, *, processes):
 
 def arq_after_a_kill(started, emulator, broker):
     """Kill a worker that has requests in flight; let the time pass after which arq runs its jobs again; start another."""
+    hang(emulator)
     started.enqueue("arq_worker")
     first = started.start("arq_worker")
     wait_until_some_are_in_flight(emulator, started)
@@ -249,6 +253,7 @@ def test_taskiq_sends_from_several_processes_and_takes_over_what_a_killed_one_ha
     """Also the jobs that a worker took and did not get to: the stream gives them to another."""
     ledger = postgres.url(database, lease=1)
     with workers(tmp_path, broker, ledger, idle="IDLE = 1_000") as (started, emulator):
+        hang(emulator)
         started.enqueue("taskiq_worker")
         broker.command("XREADGROUP", "GROUP", "taskiq", "dead", "COUNT", "40", "STREAMS", "taskiq", ">")
         first = started.start("taskiq_worker")
@@ -266,6 +271,7 @@ def test_celery_puts_into_the_queue_and_one_process_sends(tmp_path, broker):
     """Workers and the sender are killed in the middle, each of them: nobody twice, nobody lost."""
     ledger = str(tmp_path / "deals.db")
     with workers(tmp_path, broker, ledger, visibility='"visibility_timeout": 2') as (started, emulator):
+        hang(emulator)
         started.enqueue("celery_worker")
         worker, sender = started.start("celery_worker"), started.start("sender")
         wait_until_some_are_in_flight(emulator, started)
