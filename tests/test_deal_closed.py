@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doc_pages import named_blocks
-from hindsight_async import Plan
+from hindsight_async import HindsightSession, LedgerError, Plan
 from hindsight_async.emulator import Emulator
 from hubspot_double import TOKEN, hubspot_double
 
@@ -42,10 +42,10 @@ def page_modules(tmp_path, monkeypatch):
         "HUBSPOT_PORTAL_ID": str(PORTAL),
         "WEBHOOK_URL": PUBLIC_URL,
         "HINDSIGHT_SEQUENCE": "seq_1",
-        "SALESFORCE_SECRET": SECRET,
+        "WEBHOOK_SECRET": SECRET,
     }.items():
         monkeypatch.setenv(name, value)
-    names = ("deal_closed", "salesforce_secret")
+    names = ("deal_closed", "composed_webhook")
     yield importlib.import_module
     for name in names:
         sys.modules.pop(name, None)
@@ -83,9 +83,9 @@ def event(deal, **fields):
     }  # fmt: skip
 
 
-def signed(body, at, url=PUBLIC_URL):
+def signed(body, at, url=PUBLIC_URL, secret=SECRET):
     stamp = str(int(at * 1000))
-    digest = hmac.new(SECRET.encode(), b"POST" + url.encode() + body + stamp.encode(), hashlib.sha256)
+    digest = hmac.new(secret.encode(), b"POST" + url.encode() + body + stamp.encode(), hashlib.sha256)
     signature = base64.b64encode(digest.digest()).decode()
     return {"X-HubSpot-Request-Timestamp": stamp, "X-HubSpot-Signature-v3": signature}
 
@@ -139,13 +139,90 @@ def test_no_forgery_raises(page):
     forge()
 
 
-def test_the_secret_of_salesforce_is_compared(page):
-    """Only the secret lets anybody in."""
-    check = page("salesforce_secret").is_from_salesforce
-    assert [True, False, False] == [
-        check(headers)
-        for headers in ({"X-Webhook-Secret": SECRET}, {"X-Webhook-Secret": "\N{EURO SIGN}"}, {})
-    ]
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_missing_header_is_refused(page, name):
+    """Both headers are needed."""
+    headers = {key: value for key, value in HEADERS.items() if key != name}
+    assert not page("deal_closed").is_signed(headers, BODY, secret=SECRET, url=PUBLIC_URL, now=NOW)
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "",
+        "now",
+        "1790000000",
+        "1790000000000.0",
+        "-1790000000000",
+        "1790000000000\n",
+        "\N{ARABIC-INDIC DIGIT ZERO}" * 13,
+        "9" * 5000,
+        "1790000000001",
+    ],
+)
+def test_a_timestamp_that_is_none_is_refused(page, stamp):
+    """Seconds, words, other digits, endless ones, and another than was signed are refused, quietly."""
+    headers = HEADERS | {"X-HubSpot-Request-Timestamp": stamp}
+    assert not page("deal_closed").is_signed(headers, BODY, secret=SECRET, url=PUBLIC_URL, now=NOW)
+
+
+def test_an_empty_secret_lets_nobody_in(page):
+    """An empty secret in the environment is a mistake, not a key that everybody knows."""
+    headers = signed(BODY, NOW, secret="")
+    assert not page("deal_closed").is_signed(headers, BODY, secret="", url=PUBLIC_URL, now=NOW)
+
+
+TOLD = {
+    "portal": PORTAL,
+    "deal": 1,
+    "contact": 11,
+    "contact_email": "jane@acme.example",
+    "contact_name": "",
+    "amount": "5",
+}
+
+
+async def test_a_composed_body_is_written_down(page, tmp_path):
+    """Told twice it is one interview; without the secret nothing is taken, and what is malformed is answered 2xx."""
+    answer = page("composed_webhook").answer
+    async with Emulator(plan=Plan.ENTERPRISE) as emulator:
+        session = HindsightSession(emulator.api_key, base_url=emulator.base_url)
+        async with session as hindsight, hindsight.interviews.queue(tmp_path / "deals.db") as queue:
+
+            async def told(what, secret=SECRET):
+                body = what if isinstance(what, bytes) else json.dumps(what).encode()
+                status, _, content = await answer(queue, "salesforce", {"Authorization": secret}, body)
+                return status, content
+
+            assert (401, {"error": "not the CRM's secret"}) == await told(TOLD, "\N{EURO SIGN}")
+            assert (200, {"accepted": True, "is_new": True}) == await told(TOLD)
+            assert (200, {"accepted": True, "is_new": False}) == await told(TOLD)
+            for malformed in (
+                b"",
+                b"[]",
+                {},
+                TOLD | {"contact_email": "nobody"},
+                TOLD | {"contact_email": None},
+            ):
+                assert (200, {"accepted": False}) == await told(malformed)
+            await queue.drain(timeout=60)
+        assert [("jane@acme.example", {"amount": "5"})] == [
+            (request.body["contact_email"], request.body["contact_context"]) for request in emulator.requests
+        ]
+
+
+async def test_a_composed_body_that_cannot_be_written_down_comes_again(page):
+    """A full disk is a 429 with a wait in milliseconds, after which the workflow's action tries again."""
+
+    class FullDisk:
+        async def put(self, request, *, key):
+            raise LedgerError("no space")
+
+    answer = page("composed_webhook").answer
+    status, headers, _ = await answer(
+        FullDisk(), "hubspot", {"Authorization": SECRET}, json.dumps(TOLD).encode()
+    )
+    assert (429, "60000") == (status, headers["Retry-After"])
 
 
 async def test_a_hundred_events_are_a_hundred_interviews(service):
@@ -189,6 +266,18 @@ async def test_who_cannot_be_asked_is_not(service, caplog):
         said = [record.getMessage() for record in caplog.records if record.name == "deal_closed"]
     assert 5 == len(said)
     assert "@" not in "".join(said)
+
+
+async def test_one_who_may_not_be_emailed_holds_nobody_back(service, monkeypatch, caplog):
+    """The rails stand for one person, and two contacts of one address are one: the others of the batch are asked."""
+    monkeypatch.setenv("HINDSIGHT_ALLOWED_RECIPIENTS", "contact21@acme.example")
+    async with service() as (emulator, hubspot, serving), serving() as receiver:
+        hubspot.add(1)
+        hubspot.contacts["22"] = {"email": "Contact21@acme.example"}
+        hubspot.add(2, contacts={"21": ["Decision maker"], "22": ["Decision maker"]})
+        await deliver(receiver, event(1), event(2))
+        assert ["contact21@acme.example"] == await asked(emulator)
+    assert f"hubspot:{PORTAL}:1:11 is one who may not be emailed" in caplog.text
 
 
 async def test_a_deal_closed_again_is_asked_once(service):
