@@ -1,6 +1,7 @@
 """`update --merge`, `enroll --store-contexts`, `ledger resolve` and `ledger forget`, with what they say."""
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 
@@ -62,12 +63,12 @@ def test_a_row_with_nothing_to_merge_into_is_a_bad_row(enroll, merge, emulator, 
     sent = len(emulator.requests)
     refused = merge("--yes")
     assert (2, sent) == (refused.returncode, len(emulator.requests))
-    lines = [line for line in refused.stderr.splitlines() if "nothing to merge into" in line]
-    assert ["line 3: ", "line 5: "] == [line[:8] for line in lines]
-    assert "the ledger remembers no context of the contact of interview 2" in lines[0]
+    said = " ".join(refused.stderr.split())
+    assert "the ledger remembers no context of the contact of interview 2" in said
+    assert ["line 3", "line 5"] == re.findall("nothing to merge into (line [0-9]+)", said)
     shown = merge("--dry-run", "--skip-invalid")
     assert (0, sent) == (shown.returncode, len(emulator.requests))
-    assert "2 would be updated, 0 duplicates, 2 invalid" == shown.stderr.splitlines()[2]
+    assert "2 would be updated, 0 duplicates, 2 invalid" in shown.stderr.splitlines()
     done = merge("--skip-invalid", "--yes")
     assert (1, "2 updated, 2 invalid") == (done.returncode, done.stderr.splitlines()[-1])
     assert {"Title": "CTO", "Stage": "lost"} == json.loads(emulator.contacts[ANN].notes)
