@@ -69,6 +69,30 @@ def test_what_a_dead_process_had_in_hand_is_taken_over(url, postgres, database):
     assert (11, 9, 9) == (counts[LedgerStatus.UNKNOWN], counts[LedgerStatus.CREATED], sent)
 
 
+def test_what_a_process_was_sending_when_it_died_is_not_waited_for(url, postgres, database):
+    """With nothing else to send, those who live call it in doubt once its lease is over, and are done."""
+
+    async def main():
+        async with queues(url, 1) as (emulator, (queue,)):
+            await queue.put_many(requests(3))
+            await queue.drain(60)
+            await asyncio.to_thread(
+                postgres.execute,
+                database,
+                "WITH run AS (INSERT INTO hindsight_runs VALUES ('gone', clock_timestamp() + interval '1 s', 0))"
+                " INSERT INTO hindsight_interviews (key, row_index, address_hash, request, status, attempts, planned_at, pauses, holder)"
+                " SELECT 'another', 0, address_hash, '{}', 'sending', 1, planned_at, 0, 'gone'"
+                " FROM hindsight_interviews WHERE contact_email LIKE 'jane1%'",
+            )
+            waiting = (await queue_from_outside.backlog(Ledger(url))).sending
+            await queue.drain(60)
+            return waiting, await Ledger(url).counts(), len(emulator.outbox)
+
+    waiting, counts, sent = asyncio.run(main())
+    assert 1 == waiting
+    assert (1, 3, 3) == (counts[LedgerStatus.UNKNOWN], counts[LedgerStatus.CREATED], sent)
+
+
 def test_a_pause_holds_for_every_process(url):
     """What one process sets the others keep, and what another lifts is lifted for all."""
 

@@ -91,6 +91,11 @@ class SqliteRunLock:
         await self._tables.take_turns(connection)
         return await self._tables.known(connection, keys)
 
+    async def mark_abandoned(self, connection: AsyncConnection, now: datetime) -> bool:
+        """Nothing to mark, nor marked: no other run has the file while this one lives."""
+        del connection, now
+        return False
+
     async def let_go(self, connection: AsyncConnection, keys: Collection[str]) -> None:
         """Nothing to give back: a row says nothing of who has it."""
 

@@ -198,6 +198,16 @@ class PostgresRunLock:
         columns = in_hand.label("in_hand"), tables.lease_seconds.label("lease_seconds")
         return known | await tables.known(connection, open_keys, *columns)
 
+    async def mark_abandoned(self, connection: AsyncConnection, now: datetime) -> bool:
+        """Call in doubt what runs that died meanwhile left in `sending`; return whether there was any."""
+        sending = self._tables.interviews.c.status == LedgerStatus.SENDING
+        abandoned = sa.select(sa.literal(1)).where(sending, self._tables.is_forsaken).limit(1)
+        # Looked for first: whoever asks again and again must not take turns with those who claim.
+        if await connection.scalar(abandoned) is None:
+            return False
+        await self._tables.mark_abandoned(connection, now)
+        return True
+
     async def let_go(self, connection: AsyncConnection, keys: Collection[str]) -> None:
         """Give back what was not sent."""
         await connection.execute(

@@ -124,8 +124,20 @@ class QueueRun:
         return await self._group_commit.write(expire)
 
     async def backlog(self) -> Backlog:
-        """Return what is still to be sent."""
-        return await self._group_commit.write(partial(queue_rows.backlog, self._tables))
+        """Return what is still to be sent.
+
+        What a run that died was sending is in doubt from here on: no row of it may be due any more, by which others
+        would come upon the rest.
+        """
+        now = self._now()
+
+        async def look(connection: AsyncConnection) -> Backlog:
+            found = await queue_rows.backlog(self._tables, connection)
+            if found.sending and await self._run_lock.mark_abandoned(connection, now):
+                return await queue_rows.backlog(self._tables, connection)
+            return found
+
+        return await self._group_commit.write(look)
 
     async def pause(self, because: str) -> None:
         """Have nobody send from the queue until that is lifted."""
