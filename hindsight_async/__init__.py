@@ -151,7 +151,9 @@ nowhere else. Inside, in reading order:
 Each folder imports only from those below it. On top of them, and imported by none of them:
 
     emulator/                   a local Hindsight, with no code of resources, delivery and call
-        server.py               what it is told, what it shows, its life cycle
+        server.py               what it is built with, its life cycle
+        scripting.py            what a test sees of it, and does to it while it runs
+        settings.py             what of it may be changed then
         listener.py             its socket and its connections
         gateway.py              the way of one request through it
         routes.py               from method, path and bytes to the true answer
@@ -168,6 +170,12 @@ Each folder imports only from those below it. On top of them, and imported by no
         tools.py                the direct tools
         documents.py            uploads
         responses.py            questions, and scripted answers
+        visitors.py             who may use what a browser can reach
+        survey.py               the page behind a survey link
+        conversation.py         what is asked on it, and the transcript
+        control.py              the remote control: its routes
+        control_fields.py       what they take
+        control_views.py        what they show
     testing.py                  the pytest plugin
     cli/                        the command line
         enroll.py               `enroll`

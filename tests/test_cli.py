@@ -172,6 +172,7 @@ def test_the_emulator_serves_until_it_is_told_to_stop(end):
         _, said = served.communicate(timeout=30)
     assert 0 == served.returncode
     assert "No email leaves it" in said
+    assert f"Remote control: {address.removesuffix('/api/v1')}/_emulator/v1/state\n" in said
     assert "Traceback" not in said
 
 

@@ -31,7 +31,7 @@ def emulate(*, port: int = 0, plan: Plan = Plan.ESSENTIALS) -> int:
 
 async def _serve(port: int, plan: Plan) -> None:
     stopped = asyncio.Event()
-    async with Emulator(plan=plan, port=port) as emulator:
+    async with Emulator(plan=plan, port=port, remote_control=True) as emulator:
         with handling((signal.SIGINT, signal.SIGTERM), lambda _: stopped.set()):
             # To be evaluated by a shell, so that its next program finds the emulator.
             sys.stdout.write(
@@ -42,4 +42,5 @@ async def _serve(port: int, plan: Plan) -> None:
                 f"A Hindsight emulator for the {plan.value} plan ({plan.requests_per_minute} requests per minute). "
                 "No email leaves it. Ctrl-C stops it."
             )
+            say(f"Remote control: {emulator.control_url}/state")
             await stopped.wait()

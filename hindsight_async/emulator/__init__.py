@@ -7,7 +7,9 @@ It speaks the wire format by itself and shares no model with the client, so that
 
 The modules, in the order in which a request passes:
 
-    server      the emulator: what it is told, what it shows, its life cycle
+    server      the emulator: what it is built with, its life cycle
+    scripting   what a test sees of it, and does to it while it runs
+    settings    what of it may be changed then
     listener    the open port
     gateway     the way of one request: the key, the quota, a fault if one is due, the answer
     faults      what is scripted to go wrong
@@ -24,6 +26,15 @@ The modules, in the order in which a request passes:
     responses   questions, and the answers that are scripted for them
     answers     an answer as plain values, the error envelope
     wire        how an answer leaves: whole, in part, or as a cut connection
+
+Beside the API, neither counted nor logged:
+
+    visitors        who may use what a browser can reach
+    survey          the page behind a survey link
+    conversation    what is asked on it, and the transcript
+    control         the remote control: its routes
+    control_fields  what they take
+    control_views   what they show
 """
 
 from hindsight_async.emulator.deals import Deals
@@ -32,6 +43,7 @@ from hindsight_async.emulator.exports import ExportRecord, Exports
 from hindsight_async.emulator.gateway import ReceivedRequest
 from hindsight_async.emulator.responses import ScriptedResponses
 from hindsight_async.emulator.server import Emulator
+from hindsight_async.emulator.settings import Settings, SettingsChanges
 from hindsight_async.emulator.state import Contact, Email, InterviewRecord, Transcript
 from hindsight_async.emulator.tools import Tools
 
@@ -45,6 +57,8 @@ __all__ = [
     "InterviewRecord",
     "ReceivedRequest",
     "ScriptedResponses",
+    "Settings",
+    "SettingsChanges",
     "Tools",
     "Transcript",
     "Upload",

@@ -64,7 +64,8 @@ def overlay(headers: Mapping[str, str], stronger: Mapping[str, str]) -> dict[str
 
 def json_answer(status: int, document: Any) -> Answer:
     """Return an answer whose body is this document as JSON."""
-    body = json.dumps(document, ensure_ascii=False).encode()
+    # What UTF-8 has no bytes for, half of a surrogate pair, stays the escape by which it came in.
+    body = json.dumps(document, ensure_ascii=False).encode(errors="backslashreplace")
     return Answer(status, body, {"Content-Type": "application/json; charset=utf-8"})
 
 

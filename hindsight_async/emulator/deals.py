@@ -52,6 +52,24 @@ _OLDER_NAMES = {"proposal_due": "close_date"}
 """Columns that may be asked for by another name than the one they are returned by."""
 
 
+_KNOWN = {**DEAL_FIELDS, **HIDDEN_FIELDS}
+
+
+def checked_deal(fields: Mapping[str, Any]) -> None:
+    """Check what is to be a deal; an empty or absent id is made up later.
+
+    Raises:
+        ValueError: There is no such field.
+        TypeError: A value is of another type than the API's.
+
+    """
+    if strange := sorted(fields.keys() - _KNOWN.keys()):
+        raise ValueError(f"a deal has no {', '.join(strange)}")
+    for name, value in fields.items():
+        if value is not None and type(value) not in _KNOWN[name]:
+            raise TypeError(f"{name} must be {_KNOWN[name][0].__name__}, not {type(value).__name__}")
+
+
 class Deals(dict[str, dict[str, Any]]):
     """The deals by id, each as an answer shows it, with the fields it is filtered by (`HIDDEN_FIELDS`) beside."""
 
@@ -74,16 +92,11 @@ class Deals(dict[str, dict[str, Any]]):
             TypeError: A value is of another type than the API's.
 
         """
-        known = {**DEAL_FIELDS, **HIDDEN_FIELDS}
-        if strange := sorted(fields.keys() - known.keys()):
-            raise ValueError(f"a deal has no {', '.join(strange)}")
-        for name, value in fields.items():
-            if value is not None and type(value) not in known[name]:
-                raise TypeError(f"{name} must be {known[name][0].__name__}, not {type(value).__name__}")
+        checked_deal(fields)
         deal_id: str = fields.get("id") or f"deal_{next(self._numbers):06}"
         if deal_id in self:
             raise ValueError(f"there is a deal {deal_id} already")
-        self[deal_id] = dict.fromkeys(known) | fields | {"id": deal_id}
+        self[deal_id] = dict.fromkeys(_KNOWN) | fields | {"id": deal_id}
         return self[deal_id]
 
 

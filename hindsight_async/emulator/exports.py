@@ -77,6 +77,11 @@ class Exports(dict[str, ExportRecord]):
         """Let the next export that is started fail, for this reason; called twice, the next two."""
         self._failures.append(reason)
 
+    def clear(self) -> None:
+        """Forget all of them, and those that were to fail."""
+        super().clear()
+        self._failures.clear()
+
     def new_id(self) -> str:
         """Return the id of the next one."""
         return f"exp_{next(self._numbers):06}"

@@ -129,6 +129,21 @@ class Fault:
             return None
         return 0.0 if self.retry_after is None or isinstance(self.retry_after, str) else self.retry_after
 
+    def as_scripted(self) -> dict[str, Any]:
+        """Return it by the names under which it was scripted; None for what means nothing, or is bytes."""
+        is_status = self.kind == _PLAIN_STATUS
+        return {
+            "route": self.route,
+            "how": self.status if is_status else self.kind,
+            "at": self.at,
+            "seconds": self.seconds if self.kind == "slow" else None,
+            "status": None if is_status else self.status,
+            "to": self.to if self.kind == "redirect" else None,
+            "body": None if isinstance(self.body, bytes) else self.body,
+            "headers": dict(self.headers),
+            "retry_after": self.retry_after,
+        }
+
     def answer(self, true_answer: Answer | None) -> Answer:
         """Return what goes out, given what would have: None where the server did not act."""
         natural = true_answer.status if true_answer else EMPTY_STATUS
@@ -172,6 +187,13 @@ class FaultScript:
     def clear(self) -> None:
         """Forget all of them."""
         self._pending.clear()
+
+    def pending(self) -> list[dict[str, Any]]:
+        """Return each by the names of `Emulator.fail`, with how many more times it is met (`left`; None: for ever)."""
+        return [
+            one.fault.as_scripted() | {"left": None if one.left == math.inf else int(one.left)}
+            for one in self._pending
+        ]
 
     def next_for(self, route: str | None) -> Fault | None:
         """Return the fault that a request on this route would meet now, without using it up."""

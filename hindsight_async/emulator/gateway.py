@@ -12,6 +12,7 @@ from attrs import define, evolve, field
 from hindsight_async.emulator import wire
 from hindsight_async.emulator.answers import Answer, error_answer, overlay
 from hindsight_async.emulator.faults import Fault, FaultScript
+from hindsight_async.emulator.listener import Handler
 from hindsight_async.emulator.quota import Clock, Quota
 from hindsight_async.emulator.routes import Route, route_of
 
@@ -49,6 +50,7 @@ class Gateway:
         latency: Seconds from acting to answering, or a function that returns them.
         act: Does what a request that was let in asks for, and returns the true answer.
         log: Where each request that arrives is written down.
+        door: Returns who takes a request that is not for the API, else None; nobody counts or logs those.
 
     """
 
@@ -62,14 +64,16 @@ class Gateway:
         latency: float | Callable[[], float],
         act: Callable[[Route, bytes], Answer],
         log: list[ReceivedRequest],
+        door: Callable[[str], Handler | None] = lambda _path: None,
     ) -> None:
         self._authorization = f"Bearer {api_key}"
         self.clock = clock
         self.quota = quota
         self._faults = faults
-        self._latency = latency
+        self.latency = latency
         self._act = act
         self._log = log
+        self._door = door
         self._in_flight: set[asyncio.Task[Any]] = set()  # aiohttp's handlers, to be cancelled on `close`
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -78,7 +82,7 @@ class Gateway:
         assert handler is not None  # noqa: S101
         self._in_flight.add(handler)
         try:
-            return await self._serve(request)
+            return await (self._door(request.path) or self._serve)(request)
         finally:
             self._in_flight.discard(handler)
 
@@ -179,7 +183,7 @@ class Gateway:
         return await wire.second_half(response, answer)
 
     async def _linger(self) -> None:
-        latency = self._latency() if callable(self._latency) else self._latency
+        latency = self.latency() if callable(self.latency) else self.latency
         if latency > 0:
             await asyncio.sleep(latency)
 

@@ -270,7 +270,7 @@ class MonthlyAllowance:
         """Return how many requests are left this month."""
         if now >= self._period_end:
             self._period_end, self._used = self.period_end(now), 0
-        return self.limit - self._used
+        return max(0, self.limit - self._used)
 
     @staticmethod
     def period_end(now: datetime) -> datetime:

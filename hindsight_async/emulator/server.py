@@ -6,18 +6,21 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from hindsight_async.emulator.answers import Answer
-from hindsight_async.emulator.faults import At, FaultScript, How, scripted_fault
-from hindsight_async.emulator.gateway import Gateway, ReceivedRequest
-from hindsight_async.emulator.limits import MonthlyAllowance, Window, rate_limit
-from hindsight_async.emulator.listener import Listener, is_loopback, listen
+from hindsight_async.emulator.control import CONTROL_ROOT, control
+from hindsight_async.emulator.gateway import Gateway
+from hindsight_async.emulator.limits import MonthlyAllowance, Window
+from hindsight_async.emulator.listener import Handler, Listener, is_loopback, listen
 from hindsight_async.emulator.quota import Clock, Quota
 from hindsight_async.emulator.routes import ROOT, Route, true_answer
-from hindsight_async.emulator.state import DEFAULT_TRANSCRIPT, Email, InterviewRecord, Organisation
+from hindsight_async.emulator.scripting import Scriptable
+from hindsight_async.emulator.settings import Settings, new_limit
+from hindsight_async.emulator.state import Organisation
+from hindsight_async.emulator.survey import SURVEY_PATH, survey
 from hindsight_async.emulator.validation import DeclaredIds
-from hindsight_async.rate import Plan, plan_of
+from hindsight_async.rate import Plan
 
 ResetUnit = Literal["milliseconds", "seconds"]
 """The unit of X-RateLimit-Reset."""
@@ -25,7 +28,7 @@ ResetUnit = Literal["milliseconds", "seconds"]
 _RESETS_PER_SECOND: Mapping[str, int] = {"milliseconds": 1000, "seconds": 1}
 
 
-class Emulator:
+class Emulator(Scriptable):
     """A local Hindsight over real HTTP on a loopback address; use `async with`, or `start` and `close`.
 
     Args:
@@ -43,16 +46,17 @@ class Emulator:
         deals: The deal ids that exist; None takes any.
         reset_unit: The unit of X-RateLimit-Reset, "milliseconds" or "seconds".
         rate_headers: Whether answers carry X-RateLimit-*.
-        monthly_limit: Requests per calendar month (UTC), told in X-Usage-*; None counts none.
+        monthly_limit: Requests per calendar month (UTC), told in X-Usage-*, 0 for a month that is used up; None counts none.
         latency: Seconds from acting to answering, or a function that returns them.
         email_delay: Seconds until an email is out, until when a GET says `created`.
         completes_after: Seconds from a create until the interview is completed, or a function that returns them; None
             leaves that to `complete`.
         started_at: What the server's wall clock shows at the first `start`, aware; None for now.
         clock_skew: Seconds by which that clock is ahead.
+        remote_control: Whether programs in any language may look at it and change it, below `/_emulator/v1`.
 
     Attributes:
-        plan, api_key: The tier, and the key to give a client.
+        api_key: The key to give a client.
         requests: What arrived, in order; yours to clear.
         deals: The deals that GET /deals and exports have, by id; `deals.add` puts one in.
         exports: The exports by id; `exports.seconds` is how long they take, and `exports.fail_next` has one fail.
@@ -62,8 +66,9 @@ class Emulator:
         contacts: The contacts by email address, trimmed and in lower case.
 
     Raises:
+        TypeError: One text where a list of ids is meant.
         ValueError: A plan that there is not, a host that is not loopback, an unknown window or reset unit, cached refusals in another than a weighted
-            window, or a limit below 1.
+            window, or a limit below 1 (for a month: below 0).
 
     """
 
@@ -88,33 +93,23 @@ class Emulator:
         completes_after: float | Callable[[], float] | None = None,
         started_at: datetime | None = None,
         clock_skew: float = 0.0,
+        remote_control: bool = False,
     ) -> None:
         if not is_loopback(host):
             raise ValueError(f"host must be a loopback address such as 127.0.0.1, not {host!r}")
         if reset_unit not in _RESETS_PER_SECOND:
             raise ValueError(f"reset_unit must be milliseconds or seconds, not {reset_unit!r}")
-        self.plan = plan_of(plan)
+        settings = Settings(plan, requests_per_minute, window, refusals_cached, monthly_limit, latency)
+        super().__init__(settings, Organisation(email_delay=email_delay, completes_after=completes_after))
         self.api_key = api_key or f"test-key-{secrets.token_hex(12)}"
-        self.requests: list[ReceivedRequest] = []
-        self._new_limit = partial(
-            rate_limit,
-            window,
-            self.plan.requests_per_minute if requests_per_minute is None else requests_per_minute,
-            refusals_cached=refusals_cached,
-        )
-        self._new_limit()  # which raises where the three do not go together
         self._host, self._port = host, port
+        for name, ids in {"sequences": sequences, "interview_types": interview_types, "deals": deals}.items():
+            if isinstance(ids, str):  # of which "seq" in ids would ask for a part
+                raise TypeError(f"{name} must be a list of ids, not one text")
         self._declared = DeclaredIds(sequences, interview_types, deals)
         self._resets_per_second = _RESETS_PER_SECOND[reset_unit] if rate_headers else None
-        self._monthly = None if monthly_limit is None else MonthlyAllowance(monthly_limit)
-        self._latency = latency
         self._started_at, self._clock_skew = started_at, clock_skew
-        self._organisation = Organisation(email_delay=email_delay, completes_after=completes_after)
-        self.deals, self.exports = self._organisation.deals, self._organisation.exports
-        self.uploads, self.responses = self._organisation.uploads, self._organisation.responses
-        self.tools, self.contacts = self._organisation.tools, self._organisation.contacts
-        self._faults = FaultScript()
-        self._gateway: Gateway | None = None  # from the first `start` on, with its clock and its count
+        self._remote_control = remote_control
         self._listener: Listener | None = None  # between `start` and `close`
 
     def __repr__(self) -> str:
@@ -168,101 +163,17 @@ class Emulator:
         return f"{self._origin()}{ROOT}"
 
     @property
-    def interviews(self) -> dict[int, InterviewRecord]:
-        """The interviews by `interview_request_id`."""
-        self._catch_up()
-        return self._organisation.interviews
-
-    @property
-    def outbox(self) -> list[Email]:
-        """The emails that are out by now, oldest first."""
-        self._catch_up()
-        return self._organisation.outbox
-
-    def complete(self, interview_id: int, transcript: str = DEFAULT_TRANSCRIPT) -> None:
-        """Let an interview have taken place.
-
-        Args:
-            interview_id: Its `interview_request_id`.
-            transcript: What was said in it, in Markdown.
+    def control_url(self) -> str:
+        """The URL of the remote control.
 
         Raises:
-            KeyError: There is no such interview.
-            RuntimeError: The emulator was not started yet.
+            RuntimeError: It is off, or the emulator was not started yet.
 
         """
-        self._organisation.complete(interview_id, transcript, self._opened.clock.wall())
-
-    def spend(self, requests: int) -> int:
-        """Use up requests of the plan, as another program of the organisation would.
-
-        Args:
-            requests: How many it sends, all at this moment.
-
-        Returns:
-            How many of them passed; the others found the plan used up.
-
-        Raises:
-            RuntimeError: The emulator was not started yet.
-
-        """
-        return self._opened.quota.spend(requests)
-
-    def fail(
-        self,
-        route: str,
-        how: How | int,
-        at: At | None = None,
-        times: int | None = 1,
-        *,
-        seconds: float | None = None,
-        status: int | None = None,
-        to: str | None = None,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-        retry_after: float | str | None = None,
-    ) -> None:
-        """Let the next requests on a route fail; several faults on it happen in the order they were scripted.
-
-        Args:
-            route: Method and path without ids, such as "GET /interviews/{id}", or "*" for every request.
-            how: A status; "disconnect"; "reset" (the same by TCP reset); "slow"; "truncated" (more bytes promised
-                than sent); or, instead of the answer, "html", "redirect" or "empty" (no body).
-            at: "before_commit" (the default: nothing happened), "mid_upload" (the same, and half of the request's body was
-                read), "after_commit" (it did), or "mid_body" (it did, and half of the answer is out; the default of
-                "truncated").
-            times: How many requests meet it; None for ever.
-            seconds: How much later a slow one is answered. One that waits before the commit is not acted on if the
-                caller hangs up meanwhile.
-            status: The status of "html" (else 502), "redirect" (else 307) or "empty" (else that of the true answer).
-            to: Where a redirect points.
-            body: With a status: bytes, or a document for JSON, instead of the standard error envelope.
-            headers: With a status, "html", "redirect" or "empty": headers that win over the usual ones.
-            retry_after: With a status, "html" or "empty": the Retry-After header, in seconds or as a text.
-
-        Raises:
-            ValueError: It makes no sense; the text names what.
-
-        """
-        options = {
-            "seconds": seconds,
-            "status": status,
-            "to": to,
-            "body": body,
-            "headers": headers,
-            "retry_after": retry_after,
-        }
-        self._faults.add(scripted_fault(route, how, at, times, options))
-
-    def heal(self) -> None:
-        """Forget every scripted fault."""
-        self._faults.clear()
-
-    @property
-    def _opened(self) -> Gateway:
-        if self._gateway is None:
-            raise RuntimeError("the emulator is not started: use `async with`, or await start()")
-        return self._gateway
+        if not self._remote_control:
+            raise RuntimeError("the remote control is off: build the emulator with remote_control=True")
+        _ = self._opened
+        return f"{self._origin()}{CONTROL_ROOT}"
 
     def _origin(self) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host
@@ -271,16 +182,28 @@ class Emulator:
     def _new_gateway(self, loop: asyncio.AbstractEventLoop) -> Gateway:
         started_at = self._started_at or datetime.now(UTC)
         clock = Clock(loop, wall_offset=started_at.timestamp() + self._clock_skew - loop.time())
-        limit = self._new_limit(wall_offset=clock.wall_offset)
+        limit = new_limit(self._settings, clock.wall_offset)
+        month = self._settings.monthly_limit
+        monthly = None if month is None else MonthlyAllowance(month)
         return Gateway(
             api_key=self.api_key,
             clock=clock,
-            quota=Quota(limit, self._monthly, clock, resets_per_second=self._resets_per_second),
+            quota=Quota(limit, monthly, clock, resets_per_second=self._resets_per_second),
             faults=self._faults,
-            latency=self._latency,
+            latency=self._settings.latency,
             act=self._act,
             log=self.requests,
+            door=self._door,
         )
+
+    def _door(self, path: str) -> Handler | None:
+        if path == SURVEY_PATH:
+            return partial(
+                survey, organisation=self._organisation, clock=self._opened.clock, bound_to=self._host
+            )
+        if self._remote_control and path.startswith(f"{CONTROL_ROOT}/"):
+            return partial(control, emulator=self, bound_to=self._host)
+        return None
 
     def _act(self, route: Route, raw: bytes) -> Answer:
         self._catch_up()
@@ -290,11 +213,6 @@ class Emulator:
             organisation=self._organisation,
             declared=self._declared,
             now=self._opened.clock.wall(),
-            survey_page=f"{self._origin()}/survey",
+            survey_page=f"{self._origin()}{SURVEY_PATH}",
             base_url=self.base_url,
         )
-
-    def _catch_up(self) -> None:
-        if self._gateway is not None:
-            self._organisation.send_due_emails(self._gateway.clock.wall())
-            self._organisation.complete_due(self._gateway.clock.wall())

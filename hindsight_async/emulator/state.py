@@ -71,6 +71,10 @@ class InterviewRecord:
     """When the email was out, aware, UTC; None before, and for a link only."""
     transcript: Transcript | None = None
     """What was said; None until it is completed."""
+    questions: list[str] = field(factory=list[str], repr=False)
+    """What its page asks; made at the first answer, and left as it is from then on."""
+    answers: list[str] = field(factory=list[str], repr=False)
+    """What was answered to them on its page so far."""
 
     @property
     def status(self) -> str:
@@ -105,6 +109,7 @@ class Organisation:
         self, *, email_delay: float, completes_after: float | Callable[[], float] | None = None
     ) -> None:
         self.interviews: dict[int, InterviewRecord] = {}
+        self.by_token: dict[str, InterviewRecord] = {}
         self.contacts: dict[str, Contact] = {}
         self.outbox: list[Email] = []
         self.deals = Deals()
@@ -135,6 +140,7 @@ class Organisation:
             survey_url=f"{survey_page}?token={token}",
         )
         self.interviews[interview.interview_request_id] = interview
+        self.by_token[token] = interview
         if self._completes_after is not None:
             seconds = self._completes_after() if callable(self._completes_after) else self._completes_after
             due = now + timedelta(seconds=seconds)
@@ -162,13 +168,13 @@ class Organisation:
             "survey_url": interview.survey_url,
             "status": interview.status,
             "objective": interview.objective,
-            "email_sent_at": _iso(interview.email_sent_at),
-            "created_at": _iso(interview.created_at),
+            "email_sent_at": iso(interview.email_sent_at),
+            "created_at": iso(interview.created_at),
             "transcript": transcript
             and {
                 "document_id": transcript.document_id,
                 "content": transcript.content,
-                "created_at": _iso(transcript.created_at),
+                "created_at": iso(transcript.created_at),
             },
         }
 
@@ -187,6 +193,22 @@ class Organisation:
 
         """
         self.interviews[interview_id].transcript = Transcript(f"doc_{interview_id:06}", transcript, now)
+
+    def forget(self) -> None:
+        """Be empty, as at the start: in the same dicts and lists, which somebody may hold on to."""
+        self.interviews.clear()
+        self.by_token.clear()
+        self.contacts.clear()
+        self.outbox.clear()
+        self._queued.clear()
+        self._to_complete.clear()
+        self._numbers = itertools.count(1)
+        self.deals.clear()
+        self.exports.clear()
+        self.uploads.clear()
+        self.responses.pending.clear()
+        self.tools.deals.clear()
+        self.tools.answers.clear()
 
     def send_due_emails(self, now: datetime) -> None:
         """Move the emails that are due by now into the outbox, which makes their interviews `sent`."""
@@ -216,5 +238,6 @@ class Organisation:
             contact.notes = context if isinstance(context, str) else json.dumps(context, ensure_ascii=False)
 
 
-def _iso(moment: datetime | None) -> str | None:
+def iso(moment: datetime | None) -> str | None:
+    """Return a moment as the API writes it."""
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
