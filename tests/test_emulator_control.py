@@ -172,7 +172,7 @@ async def test_settings_change_while_it_runs():
         assert ("300", "299", "1") == tuple(
             headers[name] for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-Usage-Used")
         )
-        await ask("PATCH", "/settings", json={"monthly_limit": 1})
+        await ask("PATCH", "/settings", json={"monthly_limit": 0})
         assert (429, "0") == ((found := await create(emulator))[0], found[1]["X-Usage-Remaining"])
         assert (
             10
@@ -199,6 +199,22 @@ async def test_a_reset_leaves_nothing_and_undoes_changes():
         assert ([], {}) == (outbox, deals)
         assert outbox is emulator.outbox
         assert 1 == (await create(emulator))[2]["interview_request_id"]
+
+
+async def test_a_reset_gives_the_month_back():
+    """Also where its limit was never changed."""
+    async with controlled(monthly_limit=1) as (emulator, ask):
+        assert [201, 429] == [(await create(emulator))[0], (await create(emulator))[0]]
+        assert 1 == (await ask("POST", "/reset", json={}))[1]["left"]["month"]
+        assert 201 == (await create(emulator))[0]
+
+
+async def test_a_changed_month_keeps_what_it_has_used_up():
+    """A larger one leaves the rest of it."""
+    async with controlled(monthly_limit=1) as (emulator, ask):
+        await create(emulator)
+        await ask("PATCH", "/settings", json={"monthly_limit": 3})
+        assert 2 == (await ask("GET", "/state"))[1]["left"]["month"]
 
 
 @pytest.mark.parametrize(
