@@ -29,7 +29,7 @@ JANE = {
 async def opened(**fields):
     """Serve an emulator with one interview; yield it, a client without cookies, and the survey link."""
     async with (
-        Emulator() as emulator,
+        Emulator(window="sliding") as emulator,  # a weighted one forgets at the turn of a minute
         HindsightSession(emulator.api_key, base_url=emulator.base_url) as hindsight,
     ):
         created = await hindsight.interviews.create(**{"sequence_id": "seq_1", **(fields or JANE)})
