@@ -105,12 +105,19 @@ async def crm_double(**options) -> AsyncGenerator[CRM]:
     app.router.add_post("/crm/associations/2026-03/deals/contacts/batch/read", crm.associations)
     app.router.add_post("/crm/objects/2026-03/contacts/batch/read", crm.read_contacts)
     app.router.add_get("/services/data/v62.0/query", crm.query)
-    runner = web.AppRunner(app)
+    async with served(crm, app):
+        yield crm
+
+
+@asynccontextmanager
+async def served(crm: CRM, app: web.Application) -> AsyncGenerator[None]:
+    """Serve an application from a free port, and tell the CRM its address."""
+    runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         crm.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield crm
+        yield
     finally:
         await runner.cleanup()

@@ -1,13 +1,13 @@
 """A double of the HubSpot that deal_closed.py reads: deals, their contacts, and answers that fail."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 from attrs import define, field
 
-from crm_double import CRM, TOKEN
+from crm_double import CRM, TOKEN, served
 
 UNANSWERED = 3600.0
 """Seconds for which a request hangs that is not to be answered."""
@@ -19,6 +19,8 @@ class HubSpot(CRM):
 
     stages: dict[str, dict[str, str]] = field(factory=dict)
     failures: list[tuple[int, dict[str, str]] | None] = field(factory=list)
+    after_deals: Callable[[], Awaitable[None]] | None = None
+    """What happens once, between a read of deals and its answer."""
 
     def add(self, deal, *, closed="true", contacts=None):
         self.stages[str(deal)] = {"hs_is_closed": closed, "dealname": f"Deal {deal}"}
@@ -34,6 +36,9 @@ class HubSpot(CRM):
             for one in inputs
             if one["id"] in self.stages
         ]
+        happens, self.after_deals = self.after_deals, None
+        if happens is not None:
+            await happens()
         return web.json_response({"status": "COMPLETE", "results": results})
 
     @web.middleware
@@ -55,15 +60,8 @@ async def hubspot_double() -> AsyncGenerator[HubSpot]:
     app.router.add_post("/crm/objects/2026-03/deals/batch/read", hubspot.read_deals)
     app.router.add_post("/crm/associations/2026-03/deals/contacts/batch/read", hubspot.associations)
     app.router.add_post("/crm/objects/2026-03/contacts/batch/read", hubspot.read_contacts)
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        hubspot.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with served(hubspot, app):
         yield hubspot
-    finally:
-        await runner.cleanup()
 
 
 __all__ = ["TOKEN", "HubSpot", "hubspot_double"]

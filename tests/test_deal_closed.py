@@ -280,6 +280,20 @@ async def test_one_who_may_not_be_emailed_holds_nobody_back(service, monkeypatch
     assert f"hubspot:{PORTAL}:1:11 is one who may not be emailed" in caplog.text
 
 
+async def test_an_event_that_comes_while_its_deal_is_read_is_not_lost(service):
+    """What was read before the event is no answer to it: the deal is read once more, and is closed by then."""
+    async with service() as (emulator, hubspot, serving), serving() as receiver:
+        hubspot.add(1, closed="false")
+
+        async def close():
+            hubspot.add(1)
+            assert (200, {"deals": 1}) == await deliver(receiver, event(1))
+
+        hubspot.after_deals = close
+        await deliver(receiver, event(1))
+        assert ["contact11@acme.example"] == await asked(emulator)
+
+
 async def test_a_deal_closed_again_is_asked_once(service):
     """What is reopened and closed again has the same key; what closes later is asked then."""
     async with service() as (emulator, hubspot, serving), serving() as receiver:

@@ -10,7 +10,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from aiohttp import ClientConnectionError
 
+from doc_pages import PAGES
 from hindsight_async import Ledger, LedgerStatus, Plan
+from hindsight_async.delivery.ledger.postgres_url import LEASE_SECONDS
 from hindsight_async.emulator import Emulator
 from hindsight_async.session import DEFAULT_MAX_IN_FLIGHT
 from web_server import (
@@ -119,6 +121,13 @@ def addresses(deals):
 def test_an_application_is_short(name):
     """Nobody has to read more than a screen to have their framework answer."""
     assert LONGEST_APPLICATION >= len([line for line in MODULES[name].splitlines() if line])
+
+
+def test_what_the_page_says_of_a_kill_is_the_code():
+    """The lease and what is in flight are written as the numbers that are read."""
+    page = (PAGES / "web-frameworks.md").read_text(encoding="utf-8")
+    assert f"({LEASE_SECONDS:g} seconds; `?lease_seconds=`" in page
+    assert f"what it was sending, {DEFAULT_MAX_IN_FLIGHT} requests at most, is `unknown`" in page
 
 
 @pytest.mark.slow
