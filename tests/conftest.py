@@ -89,3 +89,20 @@ def command_line(
         return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def emulated_command(
+    command_line: Callable[..., "subprocess.CompletedProcess[str]"], emulator: Emulator, tmp_path: Path
+) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Give a test the command in a folder of its own, for the emulator's key and plan unless it says otherwise."""
+
+    def run(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        environment = {
+            "HINDSIGHT_API_KEY": emulator.api_key,
+            "HINDSIGHT_BASE_URL": emulator.base_url,
+            "HINDSIGHT_PLAN": emulator.plan.value,
+        } | environment
+        return command_line(*words, folder=tmp_path, **environment)
+
+    return run

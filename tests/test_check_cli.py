@@ -4,6 +4,7 @@ import json
 import re
 import sqlite3
 from contextlib import closing
+from functools import partial
 
 import pytest
 
@@ -14,18 +15,9 @@ from test_cli import run_in_terminal
 
 
 @pytest.fixture
-def check(command_line, emulator, tmp_path):
-    """Give a test the command, for the emulator's key and plan unless it says otherwise."""
-
-    def run(*words, **environment):
-        environment = {
-            "HINDSIGHT_API_KEY": emulator.api_key,
-            "HINDSIGHT_BASE_URL": emulator.base_url,
-            "HINDSIGHT_PLAN": "enterprise",
-        } | environment
-        return command_line("check", *words, folder=tmp_path, **environment)
-
-    return run
+def check(emulated_command):
+    """Give a test the command."""
+    return partial(emulated_command, "check")
 
 
 def findings(done):

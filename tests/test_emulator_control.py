@@ -16,6 +16,15 @@ from hindsight_async.emulator.control import CONTROL_ROUTES
 from hindsight_async.emulator.control_fields import FAULT_FIELDS, SETTINGS_FIELDS
 from hindsight_async.testing import serving
 
+FROM_OTHER_SITES = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+]
+"""Headers by which a browser says that another site's page sends a request."""
+
 PAGE = (Path(__file__).parent.parent / "docs" / "emulator.md").read_text(encoding="utf-8")
 JANE = {
     "contact_email": "Jane@acme.example",
@@ -314,16 +323,7 @@ async def test_the_names_of_this_machine_are_let_in(host):
         assert 200 == (await ask("GET", "/state", headers={"Host": host}))[0]
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Origin": "https://evil.example"},
-        {"Origin": "null"},
-        {"Origin": "http://127.0.0.1:1"},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
-    ],
-)
+@pytest.mark.parametrize("headers", FROM_OTHER_SITES)
 async def test_a_page_of_another_site_is_refused(headers):
     """Also one on this machine, behind another port."""
     async with controlled() as (emulator, ask):

@@ -15,6 +15,7 @@ from hindsight_async.emulator import Emulator
 from hindsight_async.emulator.conversation import LONGEST_QUOTE, questions_of
 from hindsight_async.emulator.state import Organisation
 from hindsight_async.emulator.survey import LONGEST_ANSWER
+from test_emulator_control import FROM_OTHER_SITES
 
 HOSTILE = "</textarea></p><script>alert('1')</script>\"&amp;"
 JANE = {
@@ -222,14 +223,7 @@ async def test_a_token_that_opens_nothing_is_a_404_page(query):
 
 @pytest.mark.parametrize(
     "headers",
-    [
-        {"Origin": "https://evil.example"},
-        {"Origin": "null"},
-        {"Origin": "http://127.0.0.1:1"},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
-        {"Host": "evil.example"},
-    ],
+    [*FROM_OTHER_SITES, {"Host": "evil.example"}],
 )
 async def test_a_form_of_another_site_is_refused(headers):
     """Nothing is answered in a person's name."""

@@ -11,17 +11,9 @@ ANN, BEN = "ann@acme.example", "ben@acme.example"
 
 
 @pytest.fixture
-def command(command_line, emulator, tmp_path):
+def command(emulated_command, tmp_path):
     (tmp_path / "c.csv").write_text(f"Email,Title\n{ANN},CTO\n{BEN},\n")
-
-    def run(*words, **environment):
-        environment = {
-            "HINDSIGHT_API_KEY": emulator.api_key,
-            "HINDSIGHT_BASE_URL": emulator.base_url,
-        } | environment
-        return command_line(*words, folder=tmp_path, **environment)
-
-    return run
+    return emulated_command
 
 
 @pytest.fixture

@@ -18,19 +18,10 @@ PEOPLE = ("ann@acme.example", "ben@acme.example", "carla@luz.example")
 
 
 @pytest.fixture
-def command(command_line, emulator, tmp_path):
+def command(emulated_command, tmp_path):
     """Give a test the commands, in a folder with three contacts."""
     (tmp_path / "c.csv").write_text("Email,Deal ID\n" + "".join(f"{each},d_{each[0]}\n" for each in PEOPLE))
-
-    def run(*words, **environment):
-        environment = {
-            "HINDSIGHT_API_KEY": emulator.api_key,
-            "HINDSIGHT_BASE_URL": emulator.base_url,
-            "HINDSIGHT_PLAN": "enterprise",
-        } | environment
-        return command_line(*words, folder=tmp_path, **environment)
-
-    return run
+    return emulated_command
 
 
 @pytest.fixture
