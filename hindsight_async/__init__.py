@@ -143,6 +143,7 @@ nowhere else. Inside, in reading order:
     shielding.py                work that is finished also where its caller is cancelled
     errors/                     the error tree
         root.py                 its root, and whether a request may have taken effect
+        api.py                  what the server answers with instead of a success
         http_info.py            the answer that a value or an error came of
         endings.py              the sentences that an error's text can end with
     redaction.py                what stays out of error texts, logs and files

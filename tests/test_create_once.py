@@ -260,7 +260,7 @@ def test_one_that_waits_to_be_sent_again_stays_in_hand(tmp_path):
     """After a 429 the row is in no doubt, and still nobody else's; each request is counted once."""
 
     async def deliver():
-        async with at_work(tmp_path) as (emulator, interviews, run):
+        async with at_work(tmp_path, emulator={"window": "sliding"}) as (emulator, interviews, run):
             emulator.fail("POST /interviews", how=429, headers={"Retry-After": "1"})
             first = asyncio.create_task(interviews.create_once(request(), ledger=run))
             while LedgerStatus.NOT_SENT not in {entry.status async for entry in entries(tmp_path)}:

@@ -30,105 +30,31 @@ Wrong arguments are ValueError and TypeError, raised before any of this.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
+from hindsight_async.errors.api import APIError as APIError
+from hindsight_async.errors.api import BadRequestError as BadRequestError
+from hindsight_async.errors.api import ExportExpiredError as ExportExpiredError
+from hindsight_async.errors.api import ForbiddenError as ForbiddenError
+from hindsight_async.errors.api import InternalServerError as InternalServerError
+from hindsight_async.errors.api import NotFoundError as NotFoundError
+from hindsight_async.errors.api import QuotaExceededError as QuotaExceededError
+from hindsight_async.errors.api import RateLimitExceededError as RateLimitExceededError
+from hindsight_async.errors.api import UnauthorizedError as UnauthorizedError
 from hindsight_async.errors.endings import Ending
 from hindsight_async.errors.http_info import HTTPInfo as HTTPInfo
 from hindsight_async.errors.root import Delivery as Delivery
 from hindsight_async.errors.root import HindsightError as HindsightError
 
 
-class APIError(HindsightError):
-    """The server answered with an error (page integrations/api, "Errors").
-
-    `status` is the HTTP status; `code`, `message` and `details` are what its body said
-    (`code` is None where it named none); `retry_after` is the wait in seconds that the
-    server asked for, or None.
-    """
-
-    _usual_delivery = Delivery.REJECTED
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int,
-        code: str | None = None,
-        details: Mapping[str, Any] | None = None,
-        retry_after: float | None = None,
-        **fields: Any,
-    ) -> None:
-        super().__init__(message, **fields)
-        self.message = message
-        self.status = status
-        self.code = code
-        self.details: dict[str, Any] = dict(details or {})
-        self.retry_after = retry_after
-
-    def _what_happened(self) -> str:
-        code = f" {self.code}" if self.code else ""
-        return f"the server answered {self.status}{code}: {self.message}"
-
-
-class BadRequestError(APIError):
-    """400: a parameter is missing or wrong, or a sequence, interview type or deal is not yours."""
-
-
-class UnauthorizedError(APIError):
-    """401: the API key is missing or invalid."""
-
-
-class ForbiddenError(APIError):
-    """403: the key's role may not do this."""
-
-
-class NotFoundError(APIError):
-    """404: no such object in this organisation."""
-
-
-class RateLimitExceededError(APIError):
-    """429: the organisation's requests per minute, or its monthly quota, are used up.
-
-    `reset_at` is when the server lets requests through again (an aware datetime), or None.
-    """
-
-    def __init__(self, message: str, *, reset_at: datetime | None = None, **fields: Any) -> None:
-        super().__init__(message, **fields)
-        self.reset_at = reset_at
-
-
-class QuotaExceededError(RateLimitExceededError):
-    """The monthly quota is used up, or the server asks for a longer wait than the session takes.
-
-    Raised at once. `reset_at` is when the server says that it lets requests through again, None where it named nothing;
-    one request tries every few minutes all the same, the next in `retry_after` seconds. `code` is the API's for a 429.
-    """
-
-    _usual_delivery = Delivery.NOT_SENT
-
-    def __init__(self, message: str, *, status: int = 429, **fields: Any) -> None:
-        super().__init__(message, status=status, **fields)
-
-    def _what_happened(self) -> str:
-        return self.message
-
-
-class InternalServerError(APIError):
-    """5xx: the server failed, before or after the request took effect."""
-
-    _usual_delivery = Delivery.UNKNOWN
-
-
-class ExportExpiredError(APIError):
-    """The server no longer takes the link of an export, which is good for 7 days: start another export."""
-
-
 class NotSentError(HindsightError):
     """No byte of the request left: no connection, no name, no TLS, no way through the proxy.
 
-    `no_connection` says that nothing was reached to which it could have gone, as where the network is gone: the name was
-    not found, the connection was refused or not made in time, or the proxy was not there. A bulk run waits for that to pass.
+    Attributes:
+        no_connection: Whether nothing was reached to which it could have gone, as where the network is gone: the name was
+            not found, the connection was refused or not made in time, or the proxy was not there. A bulk run waits for
+            that to pass.
+
     """
 
     def __init__(self, summary: str, *, no_connection: bool = False, **fields: Any) -> None:
@@ -139,9 +65,12 @@ class NotSentError(HindsightError):
 class OutcomeUnknownError(HindsightError):
     """The request left, and no readable answer came: it may or may not have taken effect.
 
-    `status` is the HTTP status where at least that arrived (a 2xx means that it did take
-    effect), else None; `request` is the CreateInterview or UpdateInterview that left. `received` has the fields that
-    could be read of an answer without a readable id, {} where there were none; survey links among them are secret.
+    Attributes:
+        status: The HTTP status where at least that arrived (a 2xx means that it did take effect), else None.
+        request: The CreateInterview or UpdateInterview that left; None for any other call.
+        received: The fields that could be read of an answer without a readable id, {} where there were none; survey
+            links among them are secret.
+
     """
 
     _usual_delivery = Delivery.UNKNOWN
@@ -170,7 +99,9 @@ _SUCCESS = range(200, 300)
 class DecodeError(HindsightError):
     """An answer came that is not what the API promises.
 
-    `problems` has one text for each wrong place: its path, what was found, what belongs there.
+    Attributes:
+        problems: A text for each wrong place: its path, what was found, what belongs there.
+
     """
 
     _usual_delivery = Delivery.UNKNOWN
@@ -186,7 +117,9 @@ class DecodeError(HindsightError):
 class DeadlineExceededError(HindsightError):
     """The call's deadline passed, or the next step could not be done before it.
 
-    `retry_after` is how many seconds to wait before the call could succeed, None where that is not known.
+    Attributes:
+        retry_after: Seconds to wait before the call could succeed, None where that is not known.
+
     """
 
     def __init__(self, summary: str, *, retry_after: float | None = None, **fields: Any) -> None:
@@ -197,7 +130,9 @@ class DeadlineExceededError(HindsightError):
 class WaitTimeoutError(HindsightError, TimeoutError):
     """What was waited for was not over when the time was up. It goes on: wait again.
 
-    `last` is what was last read of it, such as an Export; None where nothing could be read in time.
+    Attributes:
+        last: What was last read of it, such as an Export; None where nothing could be read in time.
+
     """
 
     _usual_delivery = Delivery.UNKNOWN
@@ -213,7 +148,10 @@ class WaitTimeoutError(HindsightError, TimeoutError):
 class ExportFailedError(HindsightError):
     """The server could not make an export; there is no file, so start another one.
 
-    `export_id` names the export, and `reason` is what the server says, None where it says nothing.
+    Attributes:
+        export_id: Which one; None where the server named none.
+        reason: What the server says, None where it says nothing.
+
     """
 
     _usual_delivery = Delivery.REJECTED
@@ -230,7 +168,12 @@ class ExportFailedError(HindsightError):
 
 
 class RecipientNotAllowedError(HindsightError):
-    """A create to an address that `allowed_recipients` does not allow, or `blocked_recipients` blocks (`is_blocked`)."""
+    """A create to an address that `allowed_recipients` does not allow, or `blocked_recipients` blocks.
+
+    Attributes:
+        is_blocked: Whether it is the latter.
+
+    """
 
     is_blocked = False
 
@@ -255,8 +198,12 @@ class LedgerError(HindsightError):
     """The ledger could not be opened, read or written; the text names the file or database and what to do.
 
     `delivery` is UNKNOWN where an outcome could not be recorded: the row stays `sending`, and the
-    next run takes it for `unknown`. `interview_request_id` is the id that the API gave to `create_once` then.
-    `unrecorded` is how many such rows a bulk run leaves, None where it is not about the end of one.
+    next run takes it for `unknown`.
+
+    Attributes:
+        interview_request_id: The id that the API gave to `create_once` where that could not be recorded; else None.
+        unrecorded: How many such rows a bulk run leaves, None where it is not about the end of one.
+
     """
 
     interview_request_id: int | None = None
@@ -275,8 +222,9 @@ class LedgerError(HindsightError):
 class LedgerInUseError(LedgerError):
     """Another run has the ledger, or took this row, or another call is at it.
 
-    `retry_after` is how many seconds to wait until the row is free where whoever has it dies, in what
-    `create_once` raises; else None.
+    Attributes:
+        retry_after: Seconds until the row is free where whoever has it dies, in what `create_once` raises; else None.
+
     """
 
     _if_not_sent = Ending.NOT_FROM_HERE

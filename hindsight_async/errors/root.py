@@ -24,11 +24,16 @@ class Delivery(enum.Enum):
 class HindsightError(Exception):
     """The root of the tree; catch it to catch everything this package raises of its own.
 
-    `method` and `path` name the call (None where there was none), `attempts` says how many
-    times it was tried, and `delivery` whether it may have taken effect. `is_earlier` says that not this
-    call was sent but an earlier one, of which the ledger tells; `was_refused` that the server refused an attempt before
-    the last; `ended_run` that it is about a bulk run, which it ended, and not about the one row that met it. `http` is the
-    answer that it came of, None where there was none.
+    Attributes:
+        method: The call's HTTP method, None where there was no call.
+        path: The call's path below the API's address, None where there was no call.
+        attempts: How many times it was tried.
+        delivery: Whether it may have taken effect.
+        is_earlier: Whether not this call was sent but an earlier one, of which the ledger tells.
+        was_refused: Whether the server refused an attempt before the last.
+        ended_run: Whether it is about a bulk run, which it ended, and not about the one row that met it.
+        http: The answer that it came of, None where there was none.
+
     """
 
     _usual_delivery: ClassVar[Delivery] = Delivery.NOT_SENT
