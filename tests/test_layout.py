@@ -1,14 +1,20 @@
 """The house rules that can be read off the source."""
 
 import ast
+import inspect
 import re
 import subprocess
+import textwrap
 import tomllib
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientRequest, TCPConnector
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import StreamWriter
 
 import hindsight_async
 from hindsight_async.call.request import Endpoint
@@ -51,6 +57,9 @@ OWNED = {
     "sqlalchemy": ["delivery/ledger"],
 }
 """Where each external library is imported."""
+
+NOT_OF_AIOHTTP = {"_replace", "_http"}
+"""Of named tuples, and of models: the private names that `call` uses of others."""
 
 NEVER_FOR_THE_EMULATOR = {"resources", "delivery", "call"}
 """A wrong field name must fail against the emulator, so it may not read ours."""
@@ -181,6 +190,56 @@ def test_each_library_has_its_room():
         for module in imports(path):
             owners = OWNED.get(module.split(".")[0])
             assert owners is None or place(path).startswith(tuple(owners)), f"{place(path)} imports {module}"
+
+
+def private_names(source):
+    """Yield each name with one underscore in front that code reads or writes of something, also as a text."""
+    for node in ast.walk(ast.parse(textwrap.dedent(source))):
+        if isinstance(node, ast.Attribute):
+            name, of = node.attr, node.value
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"getattr", "setattr", "hasattr"}:
+            name, of = getattr(node.args[1], "value", ""), node.args[0]
+        else:
+            continue
+        if re.fullmatch(r"_[^_](.*[^_])?", str(name)):
+            yield name, getattr(of, "id", "")
+
+
+def classes_on_aiohttp():
+    """Yield each class of ours that is built on one of aiohttp's, with those."""
+    for path in sources():
+        if place(path).startswith(tuple(OWNED["aiohttp"])):
+            for cls in vars(import_module(name_of(path))).values():
+                if inspect.isclass(cls) and cls.__module__ == name_of(path):
+                    theirs = [base for base in cls.__mro__ if base.__module__.split(".")[0] == "aiohttp"]
+                    if theirs:
+                        yield cls, theirs
+
+
+def test_nothing_private_of_aiohttp_is_used():
+    """Any release of aiohttp may change what its names begin with an underscore for, and a promise hung on it would go."""
+    for path in sources():
+        if place(path).startswith("call"):
+            of_others = {
+                name for name, of in private_names(path.read_text("utf-8")) if of not in {"self", "cls"}
+            }
+            assert NOT_OF_AIOHTTP >= of_others, place(path)
+    on_aiohttp = list(classes_on_aiohttp())
+    assert {"Connector", "WatchedBytes", "WatchedForm"} <= {cls.__name__ for cls, _ in on_aiohttp}
+    for cls, theirs in on_aiohttp:
+        ours = {name for name, _ in private_names(inspect.getsource(cls))}
+        named = set().union(*(vars(base) for base in theirs))
+        named |= {name for base in theirs for name, _ in private_names(inspect.getsource(base))}
+        assert not ours & named, cls.__name__
+
+
+def test_aiohttp_has_what_the_guard_of_connections_stands_on():
+    """An aiohttp without one of these public names would lose promises: no stray answer read, unsent told from sent."""
+    assert ["self", "req", "traces", "timeout"] == list(inspect.signature(TCPConnector.connect).parameters)
+    assert all(hasattr(Connection, name) for name in ("protocol", "transport", "close", "release"))
+    assert all(hasattr(ResponseHandler, name) for name in ("should_close", "exception", "data_received"))
+    assert all(hasattr(ClientRequest, name) for name in ("body", "connection_key"))
+    assert hasattr(StreamWriter, "transport")
 
 
 def test_the_emulator_serves_each_endpoint():

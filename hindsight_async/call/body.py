@@ -24,13 +24,41 @@ PIECE_BYTES = 256 * 1024
 """How much of a file is read, and sent, at a time."""
 
 
-class WatchedBytes(aiohttp.BytesPayload):
+class _Body(aiohttp.Payload):
+    """A body, or a part of one, that answers by overriding whatever aiohttp asks of it.
+
+    It is not aiohttp's own class for bytes, which warns of bodies of 1 MiB; where warnings are errors none could be sent.
+
+    Args:
+        content_type: Its media type.
+        size: How many bytes it has; None where only their end tells, so that it goes in chunks (RFC 9112, 7.1).
+
+    """
+
+    def __init__(self, content_type: str, size: int | None) -> None:
+        super().__init__(None, content_type=content_type)
+        self._bytes_in_all = size
+
+    @property
+    def size(self) -> int | None:
+        return self._bytes_in_all
+
+    @property
+    def autoclose(self) -> bool:
+        """Nothing in it is aiohttp's to close."""
+        return True
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        del encoding, errors
+        raise TypeError("it is sent as it is")
+
+
+class WatchedBytes(_Body):
     """A JSON body, which leaves whole."""
 
-    def __init__(self, value: bytes) -> None:
-        # Not BytesPayload's own, which warns of bodies of 1 MiB; where warnings are errors none could be sent.
-        super(aiohttp.BytesPayload, self).__init__(value, content_type=JSON)
-        self._size = len(value)
+    def __init__(self, content: bytes) -> None:
+        super().__init__(JSON, len(content))
+        self._content = content
         self.left = False
         self.on_connected: Callable[[], None] | None = None
         """Called once there is a connection for it; what it raises leaves that to others."""
@@ -43,8 +71,12 @@ class WatchedBytes(aiohttp.BytesPayload):
         if self.on_leaving is not None:
             self.on_leaving()
         self.left = True
-        del content_length  # that of `_value`: a body of bytes leaves whole
-        await writer.write(self._value)
+        del content_length  # that of `_content`: a body of bytes leaves whole
+        await writer.write(self._content)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Leave."""
+        await self.write_with_length(writer, None)
 
 
 class WatchedForm(aiohttp.MultipartWriter):
@@ -74,26 +106,22 @@ class WatchedForm(aiohttp.MultipartWriter):
 WatchedBody = WatchedBytes | WatchedForm
 
 
-class _FilePart(aiohttp.Payload):
+class _FilePart(_Body):
     """An open file, read by a thread; closing it is left to whoever opened it."""
 
     def __init__(
         self, file: BinaryIO, start: int, size: int, content_type: str, goes_on: Callable[[int], None]
     ) -> None:
-        super().__init__(file, content_type=content_type)
-        self._size = size
+        super().__init__(content_type, size)
+        self._file = file
         self._start, self._end = start, start + size
         self._goes_on = goes_on
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        del encoding, errors
-        raise TypeError("a file is sent as it is")
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         position = self._start
         while position < self._end:
             size = min(PIECE_BYTES, self._end - position)
-            piece = await asyncio.to_thread(_read_at, self._value, position, size)
+            piece = await asyncio.to_thread(_read_at, self._file, position, size)
             if not piece:
                 # The server was told a length, and would wait for the rest.
                 raise EOFError("the file became shorter while it was sent")
@@ -105,22 +133,19 @@ class _FilePart(aiohttp.Payload):
         """Leave it open: what is refused is read again."""
 
 
-class _PiecesPart(aiohttp.Payload):
-    """Pieces of a length that only their end will tell, so that the body goes in chunks (RFC 9112, 7.1)."""
+class _PiecesPart(_Body):
+    """Pieces of a length that only their end will tell."""
 
     def __init__(
         self, pieces: AsyncIterable[bytes], content_type: str, goes_on: Callable[[int], None]
     ) -> None:
-        super().__init__(pieces, content_type=content_type)
+        super().__init__(content_type, None)
+        self._pieces = pieces
         self._goes_on = goes_on
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        del encoding, errors
-        raise TypeError("pieces are sent as they are")
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         sent = 0
-        async for piece in self._value:
+        async for piece in self._pieces:
             whole = memoryview(piece)
             # Each piece has `Timeouts.read` to leave, which one of any size might not do in time.
             for start in range(0, len(whole), PIECE_BYTES):
