@@ -8,7 +8,7 @@ from copy import copy
 from datetime import UTC, datetime
 from functools import partial
 from ssl import SSLContext
-from types import NoneType, TracebackType
+from types import NoneType
 from typing import Any, Self
 
 import aiohttp
@@ -53,6 +53,8 @@ class HindsightSession:
         api_key: From the dashboard; else the variable HINDSIGHT_API_KEY.
         plan: The organisation's tier, or its name (essentials, growth or enterprise); else HINDSIGHT_PLAN, else `DEFAULT_PLAN`.
         base_url: Else HINDSIGHT_BASE_URL, else `access.DEFAULT_BASE_URL`. Plain http is taken for this machine only.
+        allow_plain_http: Take plain http for other machines too, where everybody on the way can read the key: for an
+            emulator in a test network of containers. Never taken for the API itself.
         max_in_flight: How many requests may be under way at a time, at least 1; no more than a borrowed `http` takes.
         deadline: Seconds for one call with all its waiting; None for no end. Of a create, those until it leaves.
         timeouts: Seconds that the network may take.
@@ -100,6 +102,7 @@ class HindsightSession:
         *,
         plan: Plan | str | None = None,
         base_url: str | None = None,
+        allow_plain_http: bool = False,
         max_in_flight: int = DEFAULT_MAX_IN_FLIGHT,
         deadline: float | None = DEFAULT_DEADLINE,
         timeouts: Timeouts = Timeouts(),  # noqa: B008  frozen
@@ -127,10 +130,10 @@ class HindsightSession:
         _check_callable("on_outcome_unknown", on_outcome_unknown)
         _check_callable("on_event", on_event)
         _check_budget(budget, plan)
-        self._base_url = base_url
         max_in_flight = min([max_in_flight, *limits_of(http)])
         via = None if proxy_url is None else parse_proxy(proxy_url)
-        check_given(key, base_url, via)
+        check_given(key, base_url, via, allow_plain_http=allow_plain_http)
+        self._read_base_url = partial(read_base_url, base_url, allow_plain_http=allow_plain_http)
         self.budget = RateBudget.for_plan(plan_or_default(plan)) if budget is None else budget
         allowed = allowed_here(allowed_recipients)
         guard = CreateGuard(allowed, BlockedRecipients(blocked_recipients), max_creates)
@@ -138,7 +141,7 @@ class HindsightSession:
         def read_environment() -> Access:  # when it opens: tests and child processes may point it elsewhere
             turn_on_logging()
             allowed.read_variable()
-            return read_access(key, base_url, via)
+            return read_access(key, base_url, via, allow_plain_http=allow_plain_http)
 
         self._transport = Transport(
             read_access=read_environment, timeouts=timeouts, max_in_flight=max_in_flight,
@@ -216,12 +219,7 @@ class HindsightSession:
         self._transport.open(asyncio.get_running_loop())
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self.close()
 
     async def close(self, *, drain: float = 0.0) -> None:
@@ -250,7 +248,7 @@ class HindsightSession:
         if not hasattr(self, "_client"):
             return "<HindsightSession that could not be built>"
         try:
-            where = self._transport.base_url or read_base_url(self._base_url)
+            where = self._transport.base_url or self._read_base_url()
         except ValueError:
             where = "to no usable address"
         kind = "HindsightSession" if self._viewed is None else "view of HindsightSession"

@@ -203,7 +203,7 @@ def told(
 
 async def watched() -> HTTPInfo | None:
     """Listen to a session, and look at the answer that brought a model."""
-    async with HindsightSession(on_event=told) as hindsight:
+    async with HindsightSession(on_event=told, allow_plain_http=True) as hindsight:
         interview = await hindsight.interviews.get(1)
     if interview.http is not None:
         assert_type(interview.http.request_id, str | None)

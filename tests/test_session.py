@@ -213,6 +213,12 @@ def test_the_signature_is_the_contract():
         ({"base_url": "http://h.example/v1"}, ValueError, "base_url must be https for h.example"),
         ({"base_url": "http://10.0.0.1/v1"}, ValueError, "base_url must be https for 10.0.0.1"),
         ({"base_url": "http://localhost.evil.example"}, ValueError, "base_url must be https"),
+        (
+            {"base_url": "http://emulator:8123"},
+            ValueError,
+            "in a test network of its own pass allow_plain_http=True",
+        ),
+        ({"allow_plain_http": "yes"}, TypeError, "allow_plain_http must be bool, not str"),
     ],
 )
 def test_a_wrong_option_is_refused_at_construction_and_named(options, error, named):
@@ -233,6 +239,36 @@ def test_a_wrong_plan_in_the_environment_names_the_variable(monkeypatch):
 def test_plain_http_is_taken_for_this_machine(host):
     """An emulator needs no certificate."""
     assert host in repr(HindsightSession("key", base_url=f"http://{host}:8080"))
+
+
+@pytest.mark.parametrize("address", ["http://emulator:8123/api/v1", "http://10.0.0.7:8123/api/v1"])
+def test_plain_http_to_another_machine_is_taken_where_the_program_says_so(monkeypatch, address):
+    """An address that is passed, and one out of the variable; the keyword is in the code that is read."""
+    assert address in repr(HindsightSession("key", base_url=address, allow_plain_http=True))
+    monkeypatch.setenv("HINDSIGHT_BASE_URL", address)
+    assert address in repr(HindsightSession("key", allow_plain_http=True))
+    assert "to no usable address" in repr(HindsightSession("key"))
+
+
+@pytest.mark.parametrize("host", ["app.usehindsight.com", "APP.usehindsight.com.", "app.usehindsight.com:80"])
+async def test_no_keyword_has_the_api_itself_called_over_plain_http(monkeypatch, host):
+    """A real key never travels in clear."""
+    address = f"http://{host}/api/v1"
+    with pytest.raises(ValueError, match="base_url must be https for app"):
+        HindsightSession("key", base_url=address, allow_plain_http=True)
+    monkeypatch.setenv("HINDSIGHT_BASE_URL", address)
+    with pytest.raises(ValueError, match="HINDSIGHT_BASE_URL must be https for app"):
+        async with HindsightSession("key", allow_plain_http=True):
+            pass
+
+
+async def test_a_call_over_plain_http_reaches_what_is_not_known_to_be_this_machine():
+    """The unspecified address is none of the loopback ones, and leads here all the same."""
+    async with Emulator() as emulator:
+        base_url = emulator.base_url.replace("127.0.0.1", "0.0.0.0")
+        async with HindsightSession(emulator.api_key, base_url=base_url, allow_plain_http=True) as hindsight:
+            created = await hindsight.interviews.create(contact_email="a@acme.example", sequence_id="s")
+    assert 1 == created.interview_request_id
 
 
 def test_a_session_whose_construction_failed_has_a_repr():

@@ -50,16 +50,24 @@ class Access:
         return {**self.headers, **proxy.headers}, None
 
 
-def check_given(api_key: Secret | None, base_url: str | None, proxy: Proxy | None) -> None:
+def check_given(
+    api_key: Secret | None, base_url: str | None, proxy: Proxy | None, *, allow_plain_http: bool
+) -> None:
     """Raise, as `read_access` does, for what was passed and is wrong; the environment is not read."""
+    if not isinstance(allow_plain_http, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"allow_plain_http must be bool, not {type(allow_plain_http).__name__}")
     if api_key is not None:
         _read_api_key(api_key)
     if base_url:
-        _check_proxy(proxy, read_base_url(base_url))
+        _check_proxy(proxy, read_base_url(base_url, allow_plain_http=allow_plain_http))
 
 
 def read_access(
-    api_key: Secret | None = None, base_url: str | None = None, proxy: Proxy | None = None
+    api_key: Secret | None = None,
+    base_url: str | None = None,
+    proxy: Proxy | None = None,
+    *,
+    allow_plain_http: bool = False,
 ) -> Access:
     """Return what was passed, and the rest as the environment says it now.
 
@@ -67,13 +75,14 @@ def read_access(
         api_key: the key as passed, or None for HINDSIGHT_API_KEY.
         base_url: the address as passed, or None for HINDSIGHT_BASE_URL, else `DEFAULT_BASE_URL`.
         proxy: what requests go through, which must not see the key.
+        allow_plain_http: whether the address may be one of plain http on another machine.
 
     Raises:
         ValueError: a missing or wrong key or address; the text names the argument or the variable.
         TypeError: a key that is no text.
 
     """
-    where = read_base_url(base_url)
+    where = read_base_url(base_url, allow_plain_http=allow_plain_http)
     _check_proxy(proxy, where)
     key = _read_api_key(api_key)
     return Access(
@@ -109,14 +118,14 @@ def _problem_with(api_key: Secret) -> ValueError | TypeError | None:
     return None
 
 
-def read_base_url(given: str | None) -> str:
+def read_base_url(given: str | None, *, allow_plain_http: bool = False) -> str:
     """Return the address without a final slash, as `read_access` does."""
-    if given:
-        return _checked_base_url(given, "base_url")
-    return _checked_base_url(os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL, BASE_URL_VARIABLE)
+    name = "base_url" if given else BASE_URL_VARIABLE
+    base_url = given or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL
+    return _checked_base_url(base_url, name, allow_plain_http=allow_plain_http)
 
 
-def _checked_base_url(base_url: str, name: str) -> str:
+def _checked_base_url(base_url: str, name: str, *, allow_plain_http: bool = False) -> str:
     like = f"{name} must look like {DEFAULT_BASE_URL}, with no query or fragment"
     try:
         parts = urlsplit(base_url)
@@ -134,11 +143,20 @@ def _checked_base_url(base_url: str, name: str) -> str:
             f"{name} must not carry a user or password; the key goes into api_key or {API_KEY_VARIABLE}"
         )
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise ValueError(
-            f"{name} must be https for {parts.hostname}: plain http would show the API key to the network "
-            "(http is taken for this machine only)"
-        )
+        _check_plain_http(parts.hostname, name, allow_plain_http=allow_plain_http)
     return base_url.rstrip("/")
+
+
+def _check_plain_http(host: str, name: str, *, allow_plain_http: bool) -> None:
+    why = f"{name} must be https for {host}: plain http would show the API key to the network"
+    # What a test network may see is a key that was made up for it; this host lets real ones in.
+    if host.rstrip(".") == urlsplit(DEFAULT_BASE_URL).hostname:
+        raise ValueError(why)
+    if not allow_plain_http:
+        raise ValueError(
+            f"{why} (http is taken for this machine only; for an emulator in a test network of its own "
+            "pass allow_plain_http=True)"
+        )
 
 
 def _check_proxy(proxy: Proxy | None, base_url: str) -> None:
