@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import doc_pages
 import hindsight_async
 from fresh_process import run_python
 from hindsight_async import emulator
@@ -174,8 +175,9 @@ def imported(source):
 
 def test_what_users_are_shown_imports_from_three_places():
     """No example, and neither the typed program nor a changelog line, sends anybody inside the package."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    programs = [*blocks, (ROOT / "tests" / "consumer.py").read_text(encoding="utf-8")]
+    pages = [ROOT / "README.md", *doc_pages.PAGES.glob("*.md")]
+    shown_blocks = [block for page in pages for block in doc_pages.blocks(page.read_text(encoding="utf-8"))]
+    programs = [*shown_blocks, (ROOT / "tests" / "consumer.py").read_text(encoding="utf-8")]
     shown = {module for program in programs for module in imported(program)}
     assert FOR_USERS >= {module for module in shown if module.startswith("hindsight_async")}
     for name in ("README.md", "CHANGELOG.md"):

@@ -1,4 +1,4 @@
-"""Every block and every table of the README is true, and what contributors are sent to exists."""
+"""Every block and every table of the README and of the pages in `docs` is true, and what contributors are sent to exists."""
 
 import asyncio
 import inspect
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import doc_pages
 import hindsight_async
 from hindsight_async import HindsightSession, Plan, errors
 from hindsight_async.delivery.failures import DEFAULT_ABORT_AFTER_FAILURES
@@ -22,11 +23,18 @@ from hindsight_async.resources.interviews.queueing import DEFAULT_MAX_AGE
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-PROGRAMS = [block for block in BLOCKS if "asyncio.run(" in block]
+PAGES = {page.name: page.read_text(encoding="utf-8") for page in sorted(doc_pages.PAGES.glob("*.md"))}
+PROGRAMS = {
+    f"{name}-{number}": block
+    for name, text in {"README.md": README, **PAGES}.items()
+    for number, block in enumerate(doc_pages.blocks(text))
+    if not doc_pages.has_a_name(block)
+}
+LARGEST_README = 8_000
+"""Bytes: what a newcomer reads."""
 
 
-def table_after(heading, text=README):
+def table_after(heading, text):
     rows = text.split(heading, 1)[1].split("|---", 1)[1].split("\n\n", 1)[0].splitlines()[1:]
     return [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
 
@@ -46,19 +54,38 @@ def emulated(program):
     return asyncio.run(serve())
 
 
-def test_every_python_block_is_run_here():
-    """No block is only decoration: it is a program."""
-    assert BLOCKS == PROGRAMS
+def test_the_readme_is_what_a_newcomer_needs():
+    """It is short, and its parts stand in the order in which they are needed."""
+    assert LARGEST_README > len(README.encode())
+    assert [
+        "Install",
+        "See it, and test it",
+        "Create one",
+        "Many, with a verdict for each",
+        "On the command line",
+        "While you try things out",
+        "What can go wrong",
+        "The emulator in your tests",
+        "Several processes",
+        "Documentation",
+    ] == re.findall(r"^## (.*)$", README, re.MULTILINE)
+    assert 5 == len(table_after("## What can go wrong", README))
+
+
+def test_every_python_block_is_run():
+    """No block is only decoration: it is a program that is run here, or a file whose page has tests of its own."""
+    assert PROGRAMS
+    assert [] == [name for name, block in PROGRAMS.items() if "asyncio.run(" not in block]
 
 
 def test_a_link_to_a_file_leads_to_one():
-    """A reader who is sent to another page finds it."""
+    """A reader who is sent to another page finds it; the links of the pages are looked at when the site is built."""
     files = {link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link}
-    assert "docs/web-frameworks.md" in files
+    assert "docs/emailed-twice.md" in files
     assert [] == [file for file in files if not (ROOT / file).exists()]
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_a_program_runs_as_it_stands(program, tmp_path):
     """Copied out and run against the emulator, a program ends well and warns of nothing."""
 
@@ -77,33 +104,26 @@ def test_a_program_runs_as_it_stands(program, tmp_path):
 
 def test_what_is_said_of_the_queue_and_of_waiting_is_the_code():
     """The numbers in the table and in the prose are those that the code reads."""
-    cells = "\n".join(cell for row in table_after("| what happens to a row |") for cell in row)
+    cells = "\n".join(
+        cell for row in table_after("| what happens to a row |", PAGES["queue.md"]) for cell in row
+    )
     assert f"or {DEFAULT_ABORT_AFTER_FAILURES} rows in a row fail" in cells
     assert f"longer than `max_age` ({DEFAULT_MAX_AGE.days} days)" in cells
-    assert f"for `wait_for_network` seconds ({DEFAULT_WAIT_FOR_NETWORK:g};" in README
-    assert f"Text of up to {LONGEST_CALLER_KEY} characters" in README
-
-
-def test_a_link_inside_leads_to_a_heading():
-    """A reader who is sent to a warning finds it."""
-    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
-    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    links = re.findall(r"\]\(#([^)]*)\)", README)
-    assert links
-    assert anchors >= set(links)
+    assert f"for `wait_for_network` seconds ({DEFAULT_WAIT_FOR_NETWORK:g};" in PAGES["bulk.md"]
+    assert f"Text of up to {LONGEST_CALLER_KEY} characters" in PAGES["emailed-twice.md"]
 
 
 def test_the_table_of_plans_is_the_enum():
-    """The README's numbers are the code's numbers."""
+    """The numbers that users read are the code's numbers."""
     assert [[f"`Plan.{plan.name}`", str(plan.requests_per_minute)] for plan in Plan] == table_after(
-        "over 60 seconds:"
+        "over 60 seconds:", PAGES["settings.md"]
     )
 
 
 def test_the_table_of_arguments_is_the_signature():
     """Every argument of the session stands in the table with its default."""
     parameters = inspect.signature(HindsightSession).parameters
-    rows = {row[0].strip("`"): row for row in table_after("What is not passed")}
+    rows = {row[0].strip("`"): row for row in table_after("What is not passed", PAGES["settings.md"])}
     assert set(parameters) == set(rows)
     for name, parameter in parameters.items():
         if parameter.default is not None:
@@ -112,7 +132,7 @@ def test_the_table_of_arguments_is_the_signature():
 
 def test_the_table_of_errors_is_the_tree():
     """Every error of the tree but its root is explained, with the delivery it usually has."""
-    rows = {row[0].strip("`"): row for row in table_after("When something goes wrong")}
+    rows = {row[0].strip("`"): row for row in table_after("When something goes wrong", PAGES["errors.md"])}
     classes = {
         name: cls
         for name, cls in inspect.getmembers(errors, inspect.isclass)

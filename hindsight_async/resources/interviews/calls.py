@@ -75,7 +75,7 @@ class Interviews(InterviewUpdates, InterviewQueues):
 
         It is sent again only where it provably was not processed. Not for a job queue that repeats jobs (arq, Celery
         with acks_late): each run of the job emails the contact again, so use `create_once` there. Hindsight's own
-        Interview Agent may email the contact too, when a deal closes; see "Who may be emailed twice" in the README.
+        Interview Agent may email the contact too, when a deal closes; see "Who may be emailed twice" in the documentation.
 
         Args:
             request: The interview to create.
@@ -101,7 +101,7 @@ class Interviews(InterviewUpdates, InterviewQueues):
         """Create an interview unless the ledger has it already, for events that may be delivered twice.
 
         The same contact with and without `deal_id` is two interviews and two emails, and the ledger knows nothing of
-        those of Hindsight's own Interview Agent; see "Who may be emailed twice" in the README.
+        those of Hindsight's own Interview Agent; see "Who may be emailed twice" in the documentation.
 
         Args:
             request: The interview to create.
@@ -168,14 +168,14 @@ class Interviews(InterviewUpdates, InterviewQueues):
         `requests` is read as it goes and never held as a whole. With a `ledger` (one, or the path of its file;
         extra `bulk`) what is about to be sent is on disk before it leaves, and what an earlier run has done is
         not done again. The same contact with and without `deal_id` is two rows and two emails; in a job that may be
-        repeated give a `ledger`. See "Who may be emailed twice" in the README.
+        repeated give a `ledger`. See "Who may be emailed twice" in the documentation.
 
         Args:
             requests: What to create, one for each contact.
             ledger: Where the run keeps its memory; None for none beyond the run.
             key_of: Returns the key of a request, as in `create_once`; None for the default one.
             once_per_contact_within: A person of whom the ledger has another row that was, or may be, sent within this
-                time is DUPLICATE (see the README for which rows count); None to email them all the same.
+                time is DUPLICATE (the documentation says which rows count); None to email them all the same.
             abort_after_failures: So many rows in a row without a success, at least 1, end the run by raising; what failed
                 together, by one cause, counts once.
             wait_for_network: Seconds without any connection that end it too, while all rows wait; 0 waits for nothing
