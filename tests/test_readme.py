@@ -146,6 +146,20 @@ def test_the_table_of_errors_is_the_tree():
             assert error.delivery.name == row[2].strip("`"), name
 
 
+@pytest.mark.parametrize(
+    "module", [hindsight_async, hindsight_async.emulator], ids=lambda module: module.__name__
+)
+def test_each_public_name_is_in_the_reference(module):
+    """Who looks up what they may import finds it on one page, made of its docstring."""
+    parts = "\n".join(PAGES.values()).split(f".. currentmodule:: {module.__name__}\n")[1:]
+    names = [
+        name
+        for part in parts
+        for name in re.findall(r"^\.\. auto\w+:: (\w+)$", part.split("```")[0], re.MULTILINE)
+    ]
+    assert sorted(module.__all__) == sorted(names)
+
+
 def is_there(path):
     # The package may be installed elsewhere than beside these tests.
     root = Path(hindsight_async.__file__).parent.parent if path.startswith("hindsight_async/") else ROOT
