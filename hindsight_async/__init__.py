@@ -11,6 +11,7 @@ nowhere else. Inside, in reading order:
     resources/                  what the API does
         interviews/             create, read and update, one or many
             models.py           requests and responses
+            arguments.py        what they take, checked
             calls.py            typed arguments to calls, and to runs of many
             updates.py          overwrites, or merges into what a ledger remembers
             queueing.py         typed arguments to a queue
@@ -29,6 +30,7 @@ nowhere else. Inside, in reading order:
             export_file.py      a file that is there whole or not at all
             export_link.py      what of a link is secret, and when it is too old
         anything.py             what is new in the API
+        on_first_use.py         the resources that are loaded when they are first used
         tools/                  the direct tools
             models.py           their answers
             arguments.py        what each of them takes
@@ -48,6 +50,7 @@ nowhere else. Inside, in reading order:
         claimed.py              its rows that other runs have in hand, asked for again at its end
         row.py                  one row on its way to its verdict
         row_kind.py             what a resource says about its rows
+        options.py              what can be said of runs
         keys.py                 a caller's own keys, and their hashes
         outcomes.py             the verdict on a row, and which verdicts end the run
         addresses.py            when two spellings are one person, and the hash that stands for them
@@ -104,6 +107,7 @@ nowhere else. Inside, in reading order:
         reading.py              an answer's body, up to a limit and unpacked
         answer.py               what a reply means: a value or an error
         codec.py                models to JSON and back
+        answered.py             what models of answers have in common
         converter.py            models to plain values and back, nothing coerced
         values.py               what JSON's plain values stand for
     rate/                       when a request may leave
@@ -147,7 +151,7 @@ nowhere else. Inside, in reading order:
         http_info.py            the answer that a value or an error came of
         endings.py              the sentences that an error's text can end with
     redaction.py                what stays out of error texts, logs and files
-    extras.py                   the public names that are loaded on first use
+    extras.py                   the public names that are loaded on first use, and their extras
 
 Each folder imports only from those below it. On top of them, and imported by none of them:
 
@@ -268,10 +272,6 @@ from hindsight_async.call.events import (
 )
 from hindsight_async.call.options import Timeouts
 from hindsight_async.call.retry import RetryPolicy
-from hindsight_async.delivery.bulk import BulkRun
-from hindsight_async.delivery.ledger.entries import Forgotten, LedgerEntry, LedgerRow, LedgerStatus
-from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
-from hindsight_async.delivery.queue.models import Accepted, QueueSnapshot
 from hindsight_async.errors import (
     APIError,
     BadRequestError,
@@ -301,32 +301,8 @@ from hindsight_async.errors import (
     WaitTimeoutError,
     WrongEventLoopError,
 )
-from hindsight_async.extras import NEEDS_AN_EXTRA, load_on_first_use
+from hindsight_async.extras import ON_FIRST_USE, load_on_first_use
 from hindsight_async.rate import BudgetSnapshot, Lane, Plan, RateBudget
-from hindsight_async.resources.deals.calls import DealList, Deals, DealSort, SortOrder
-from hindsight_async.resources.deals.filters import (
-    CRMFilter,
-    CRMOperator,
-    DateRange,
-    DealFilters,
-    ExportFilters,
-    ExportFilterType,
-    FilterType,
-    NumberRange,
-    SegmentFilterType,
-)
-from hindsight_async.resources.deals.models import (
-    CustomAnswer,
-    CustomMetric,
-    Deal,
-    DealCompetitor,
-    DealDriver,
-    DealFeature,
-    Export,
-    ExportStatus,
-)
-from hindsight_async.resources.documents.calls import Documents
-from hindsight_async.resources.documents.models import Document, UploadedDocument
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.context import merge_context
 from hindsight_async.resources.interviews.models import (
@@ -338,32 +314,60 @@ from hindsight_async.resources.interviews.models import (
     UpdatedInterview,
     UpdateInterview,
 )
-from hindsight_async.resources.interviews.poller import InterviewPoller
-from hindsight_async.resources.responses.calls import Responses
-from hindsight_async.resources.responses.models import (
-    AssistantMessage,
-    Citation,
-    CitationEvent,
-    ContentDelta,
-    Message,
-    Response,
-    UnknownEvent,
-)
-from hindsight_async.resources.responses.stream import ResponseStream
-from hindsight_async.resources.tools.calls import Tools
-from hindsight_async.resources.tools.models import (
-    CompetitorPositioning,
-    DealDetails,
-    DetailedDeal,
-    SelectedDeal,
-)
 from hindsight_async.session import HindsightSession
 
 if TYPE_CHECKING:
+    from hindsight_async.delivery.bulk import BulkRun
+    from hindsight_async.delivery.ledger.entries import Forgotten, LedgerEntry, LedgerRow, LedgerStatus
     from hindsight_async.delivery.ledger.ledger import Ledger
     from hindsight_async.delivery.ledger.run import LedgerRun
+    from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
+    from hindsight_async.delivery.queue.models import Accepted, QueueSnapshot
     from hindsight_async.delivery.queue.queue import DurableQueue
     from hindsight_async.rate.redis.budget import RedisBudget
+    from hindsight_async.resources.deals.calls import DealList, Deals, DealSort, SortOrder
+    from hindsight_async.resources.deals.filters import (
+        CRMFilter,
+        CRMOperator,
+        DateRange,
+        DealFilters,
+        ExportFilters,
+        ExportFilterType,
+        FilterType,
+        NumberRange,
+        SegmentFilterType,
+    )
+    from hindsight_async.resources.deals.models import (
+        CustomAnswer,
+        CustomMetric,
+        Deal,
+        DealCompetitor,
+        DealDriver,
+        DealFeature,
+        Export,
+        ExportStatus,
+    )
+    from hindsight_async.resources.documents.calls import Documents
+    from hindsight_async.resources.documents.models import Document, UploadedDocument
+    from hindsight_async.resources.interviews.poller import InterviewPoller
+    from hindsight_async.resources.responses.calls import Responses
+    from hindsight_async.resources.responses.models import (
+        AssistantMessage,
+        Citation,
+        CitationEvent,
+        ContentDelta,
+        Message,
+        Response,
+        UnknownEvent,
+    )
+    from hindsight_async.resources.responses.stream import ResponseStream
+    from hindsight_async.resources.tools.calls import Tools
+    from hindsight_async.resources.tools.models import (
+        CompetitorPositioning,
+        DealDetails,
+        DetailedDeal,
+        SelectedDeal,
+    )
 
 __all__ = [
     "APIError",
@@ -477,4 +481,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *NEEDS_AN_EXTRA})
+    return sorted({*globals(), *ON_FIRST_USE})

@@ -1,15 +1,37 @@
-"""The public names that need an extra, loaded on first use."""
+"""The public names that are loaded on first use: what a first call does not need, or what needs an extra."""
 
 from importlib import import_module
 from typing import Any
 
-NEEDS_AN_EXTRA = {
-    "DurableQueue": ("hindsight_async.delivery.queue.queue", "bulk"),
-    "Ledger": ("hindsight_async.delivery.ledger.ledger", "bulk"),
-    "LedgerRun": ("hindsight_async.delivery.ledger.run", "bulk"),
-    "RedisBudget": ("hindsight_async.rate.redis.budget", "redis"),
+_NAMES = {
+    "delivery.bulk": "BulkRun",
+    "delivery.ledger.entries": "Forgotten LedgerEntry LedgerRow LedgerStatus",
+    "delivery.ledger.ledger": "Ledger",
+    "delivery.ledger.run": "LedgerRun",
+    "delivery.outcomes": "Outcome OutcomeStatus",
+    "delivery.queue.models": "Accepted QueueSnapshot",
+    "delivery.queue.queue": "DurableQueue",
+    "rate.redis.budget": "RedisBudget",
+    "resources.deals.calls": "DealList DealSort Deals SortOrder",
+    "resources.deals.filters": "CRMFilter CRMOperator DateRange DealFilters ExportFilterType ExportFilters FilterType NumberRange SegmentFilterType",
+    "resources.deals.models": "CustomAnswer CustomMetric Deal DealCompetitor DealDriver DealFeature Export ExportStatus",
+    "resources.documents.calls": "Documents",
+    "resources.documents.models": "Document UploadedDocument",
+    "resources.interviews.poller": "InterviewPoller",
+    "resources.responses.calls": "Responses",
+    "resources.responses.models": "AssistantMessage Citation CitationEvent ContentDelta Message Response UnknownEvent",
+    "resources.responses.stream": "ResponseStream",
+    "resources.tools.calls": "Tools",
+    "resources.tools.models": "CompetitorPositioning DealDetails DetailedDeal SelectedDeal",
 }
-"""Where these names lie, and the extra that installs what they need."""
+
+ON_FIRST_USE = {
+    name: f"hindsight_async.{module}" for module, names in _NAMES.items() for name in names.split()
+}
+"""Where these names lie."""
+
+NEEDS_AN_EXTRA = {"DurableQueue": "bulk", "Ledger": "bulk", "LedgerRun": "bulk", "RedisBudget": "redis"}
+"""The extra that installs what they need."""
 
 
 def load_on_first_use(name: str) -> Any:
@@ -20,13 +42,14 @@ def load_on_first_use(name: str) -> Any:
         ImportError: Its extra is not installed; the text names it.
 
     """
-    if name not in NEEDS_AN_EXTRA:
+    if name not in ON_FIRST_USE:
         raise AttributeError(f"module 'hindsight_async' has no attribute {name!r}")
-    module, extra = NEEDS_AN_EXTRA[name]
     try:
-        return getattr(import_module(module), name)
+        return getattr(import_module(ON_FIRST_USE[name]), name)
     except ModuleNotFoundError as error:
-        raise ImportError(how_to_install(error, name, extra), name=error.name) from error
+        if name not in NEEDS_AN_EXTRA:
+            raise
+        raise ImportError(how_to_install(error, name, NEEDS_AN_EXTRA[name]), name=error.name) from error
 
 
 def how_to_install(error: ModuleNotFoundError, what: str, extra: str) -> str:

@@ -27,13 +27,10 @@ from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
 from hindsight_async.rate.client import Lane, check_deadline, check_lane
 from hindsight_async.redaction import Secret
 from hindsight_async.resources.anything import Anything
-from hindsight_async.resources.deals.calls import Deals
-from hindsight_async.resources.documents.calls import Documents
 from hindsight_async.resources.interviews.calls import Interviews
 from hindsight_async.resources.interviews.poll_schedule import Pace
 from hindsight_async.resources.interviews.recipients import BlockedRecipients, CreateGuard, allowed_here
-from hindsight_async.resources.responses.calls import Responses
-from hindsight_async.resources.tools.calls import Tools
+from hindsight_async.resources.on_first_use import LoadedOnFirstUse
 from hindsight_async.shielding import to_the_end
 
 DEFAULT_MAX_IN_FLIGHT = 16
@@ -41,7 +38,7 @@ DEFAULT_DEADLINE = 120.0
 """Seconds for one call, from its first queueing to its last attempt; for a create, until that leaves."""
 
 
-class HindsightSession:
+class HindsightSession(LoadedOnFirstUse):
     """One organisation's access to Hindsight: a connection pool, a rate budget, and the calls.
 
     Use it with `async with`, or let it open itself on the first call and `await close()` it. It may be built anywhere,
@@ -158,11 +155,8 @@ class HindsightSession:
     def _offer(self, executor: Executor) -> None:
         self._executor = executor
         self.interviews = self._interviews_over(executor)
-        self.deals = Deals(executor)
-        self.documents = Documents(executor)
-        self.responses = Responses(executor)
-        self.tools = Tools(executor)
         self.request = Anything(executor).request
+        self._forget_used()
 
     def with_options(
         self,

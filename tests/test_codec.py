@@ -23,8 +23,8 @@ from hindsight_async import (
     UpdatedInterview,
     UpdateInterview,
 )
+from hindsight_async.call.answered import NOT_ON_THE_WIRE
 from hindsight_async.call.codec import decode, encode, fields_of
-from hindsight_async.call.converter import NOT_ON_THE_WIRE
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from command_process import COMMAND, write_contacts
-from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK
+from hindsight_async.delivery.options import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.emulator import Emulator
 from hindsight_async.testing import serving
 from test_delivery import unused_port

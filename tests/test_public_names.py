@@ -12,13 +12,14 @@ import pytest
 import doc_pages
 import hindsight_async
 from fresh_process import run_python
-from hindsight_async import emulator
+from hindsight_async import HindsightSession, emulator
+from hindsight_async.extras import NEEDS_AN_EXTRA, ON_FIRST_USE
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(hindsight_async.__file__).parent
 
 FOR_USERS = {"hindsight_async", "hindsight_async.emulator", "hindsight_async.testing"}
-ON_FIRST_USE = {"DurableQueue": "bulk", "Ledger": "bulk", "LedgerRun": "bulk", "RedisBudget": "redis"}
+WITH_AN_EXTRA = {"DurableQueue": "bulk", "Ledger": "bulk", "LedgerRun": "bulk", "RedisBudget": "redis"}
 
 NOT_FOR_USERS = {"BudgetClient", "Timing", "Budget", "HasLedgerRun", "Tables"}
 """What a session asks of its budget, the seconds that tests make shorter, what both budgets, and those that have a
@@ -49,7 +50,9 @@ import json, sys
 import hindsight_async as package
 
 NOT_AT_ONCE = ["sqlalchemy", "aiosqlite", "asyncpg", "redis", "sqlite3", "_sqlite3", "cyclopts", "rich", "pytest"]
-NOT_AT_ONCE += [f"hindsight_async.{name}" for name in ("emulator", "testing", "cli", "rate.redis")]
+NOT_AT_ONCE += ["cattrs", "aiolimiter", "importlib.metadata"]
+NOT_AT_ONCE += [f"hindsight_async.{name}" for name in ("emulator", "testing", "cli", "rate.redis", "delivery.bulk")]
+NOT_AT_ONCE += [f"hindsight_async.resources.{name}.models" for name in ("deals", "documents", "responses", "tools")]
 at_once = [name for name in NOT_AT_ONCE if name in sys.modules]
 names = [name for name in package.__all__ if name not in vars(package)]
 listed = [name for name in names if name in dir(package)]
@@ -60,13 +63,54 @@ print(json.dumps([at_once, sorted(names), sorted(listed), after_dir, again, unkn
 """
 
 
-def test_what_needs_an_extra_is_listed_and_loaded_on_first_use():
-    """An import brings neither databases nor the emulator; the names are seen all the same, and each is one object."""
+def test_what_a_first_call_does_not_need_is_listed_and_loaded_on_first_use():
+    """An import brings neither databases nor rarer resources; the names are seen all the same, and each is one object."""
     at_once, names, listed, after_dir, again, unknown = run(ONE_AFTER_THE_OTHER)
     assert [] == at_once == after_dir
     assert sorted(ON_FIRST_USE) == names == listed
     assert dict.fromkeys(ON_FIRST_USE, True) == again
+    assert WITH_AN_EXTRA == NEEDS_AN_EXTRA
     assert not unknown
+
+
+def test_type_checkers_are_told_of_the_names_that_are_loaded_later():
+    """What an editor knows of a name, and what a program gets, come from one module."""
+    body = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")).body
+    (block,) = (node for node in body if isinstance(node, ast.If))
+    told = {name.name: node.module for node in block.body for name in node.names}
+    assert ON_FIRST_USE == told
+
+
+FIRST_CALL = """
+import asyncio, json, sys
+from hindsight_async import CreateInterview, HindsightSession
+from hindsight_async.emulator import Emulator
+
+async def create():
+    async with Emulator() as emulator:
+        before = set(sys.modules)
+        async with HindsightSession(emulator.api_key, base_url=emulator.base_url) as hindsight:
+            await hindsight.interviews.create(CreateInterview(contact_email="jane@acme.example", sequence_id="s"))
+        return sorted(name for name in set(sys.modules) - before if name.startswith("hindsight_async."))
+
+print(json.dumps(asyncio.run(create())))
+"""
+
+
+def test_a_first_call_loads_little_more():
+    """Nothing was put off that each program needs, but for the library that makes models."""
+    assert ["hindsight_async.call.converter"] == run(FIRST_CALL)
+
+
+async def test_a_view_has_resources_of_its_own():
+    """One that the session has used already does not come along with it, and the options of the session neither."""
+    async with HindsightSession("key", base_url="http://127.0.0.1:1") as hindsight:
+        for name in ("deals", "documents", "responses", "tools"):
+            of_session = getattr(hindsight, name)
+            assert of_session is getattr(hindsight, name)
+            view = hindsight.with_options(deadline=1.0)
+            assert of_session is not getattr(view, name)
+            assert 1.0 == getattr(view, name)._executor.deadline
 
 
 BARE = """
@@ -114,12 +158,12 @@ def without_metadata(folder):
 def test_with_nothing_but_the_core_it_works_and_says_what_is_missing(tmp_path):
     """Without extras, SQLite and its own metadata it sends; what needs an extra names that, and the module."""
     without_metadata(tmp_path)
-    code = BARE.format(folder=str(tmp_path), names=sorted(ON_FIRST_USE))
+    code = BARE.format(folder=str(tmp_path), names=sorted(WITH_AN_EXTRA))
     sent, user_agent, said = run(code, "-I", "-S")
     assert 1 == sent
     assert "hindsight-async/0+unknown" == user_agent
-    assert {*ON_FIRST_USE, "create_many"} == set(said)
-    for name, extra in {**ON_FIRST_USE, "create_many": "bulk"}.items():
+    assert {*WITH_AN_EXTRA, "create_many"} == set(said)
+    for name, extra in {**WITH_AN_EXTRA, "create_many": "bulk"}.items():
         assert re.match(
             rf"(sqlalchemy|aiosqlite|redis)\S* is not installed: .* needs pip install 'hindsight-async\[{extra}\]'",
             said[name],

@@ -14,9 +14,8 @@ import pytest
 import doc_pages
 import hindsight_async
 from hindsight_async import HindsightSession, Plan, errors
-from hindsight_async.delivery.failures import DEFAULT_ABORT_AFTER_FAILURES
 from hindsight_async.delivery.keys import LONGEST_CALLER_KEY
-from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK
+from hindsight_async.delivery.options import DEFAULT_ABORT_AFTER_FAILURES, DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.emulator import Emulator
 from hindsight_async.resources.interviews.queueing import DEFAULT_MAX_AGE
 

@@ -3,7 +3,7 @@
 import ipaddress
 import os
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -21,8 +21,11 @@ DEFAULT_BASE_URL = "https://app.usehindsight.com/api/v1"
 UNKNOWN_VERSION = "0+unknown"
 
 
+@cache
 def installed_version() -> str:
     """Return the version of this package; `UNKNOWN_VERSION` where no installer wrote it down."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  later, with what it needs
+
     try:
         return version("hindsight-async")
     except PackageNotFoundError:
@@ -30,10 +33,7 @@ def installed_version() -> str:
         return UNKNOWN_VERSION
 
 
-USER_AGENT = f"hindsight-async/{installed_version()}"
-
-
-@frozen
+@frozen(eq=False)
 class Access:
     """The address, the key, and the headers that every request has."""
 
@@ -92,7 +92,7 @@ def read_access(
             "Accept": JSON,
             "Accept-Encoding": ACCEPTED_PACKING,
             "Authorization": f"Bearer {key.value}",
-            "User-Agent": USER_AGENT,
+            "User-Agent": f"hindsight-async/{installed_version()}",
         },
     )
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from hindsight_async.call.answer import judge
-from hindsight_async.call.converter import with_http
+from hindsight_async.call.answered import with_http
 from hindsight_async.call.failure import after, may_have_left, on_behalf_of, too_late_for_another, unexpected
 from hindsight_async.call.options import UNCHANGED, Timeouts
 from hindsight_async.call.request import Call, Multipart, Reply

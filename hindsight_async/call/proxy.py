@@ -11,7 +11,7 @@ from hindsight_async.redaction import Secret
 _SCHEMES = ("http", "https")
 
 
-@frozen
+@frozen(eq=False)
 class Proxy:
     """Where the proxy is, without user and password, and the headers that name these to it."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
 from attrs import Attribute, define, field, frozen
 
-from hindsight_async.call.converter import NOTHING_KNOWN
+from hindsight_async.call.answered import NOTHING_KNOWN
 
 if TYPE_CHECKING:
     from hindsight_async.call.streaming import ReplyStream
@@ -19,7 +19,7 @@ T = TypeVar("T")
 JSON = "application/json"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Endpoint(Generic[T]):
     """One thing that the API does, and what its answer is.
 
@@ -48,7 +48,7 @@ def _printable(_upload: object, attribute: "Attribute[Any]", value: str) -> None
         raise ValueError(f"{attribute.name} must be printable text, and not empty")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class FileUpload:
     """A file in a multipart body.
 
@@ -87,7 +87,7 @@ class FileUpload:
         object.__setattr__(self, "start", self.content.tell())
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Multipart:
     """A multipart/form-data body: texts by their field's name, then files by theirs."""
 

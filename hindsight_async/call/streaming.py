@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from hindsight_async.call.converter import Answered
+from hindsight_async.call.answered import Answered
 from hindsight_async.call.deadline_timer import DeadlineTimer
 from hindsight_async.call.request import Call
 from hindsight_async.errors import DeadlineExceededError, OutcomeUnknownError

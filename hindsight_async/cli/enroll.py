@@ -43,7 +43,7 @@ from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.ledger.location import without_password
-from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK
+from hindsight_async.delivery.options import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.errors import HindsightError
 from hindsight_async.rate import Plan, plan_or_default

@@ -37,7 +37,7 @@ from hindsight_async.cli.results import ResultsFile
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.input import SeenKeys
 from hindsight_async.delivery.ledger.ledger import Ledger
-from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK
+from hindsight_async.delivery.options import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.rate import Plan, plan_or_default
 from hindsight_async.redaction import json_text

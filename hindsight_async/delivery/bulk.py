@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 from hindsight_async.delivery.claimed import ClaimedRows
 from hindsight_async.delivery.failures import FailuresInARow
 from hindsight_async.delivery.input import IncomingRows, SeenKeys
-from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK, NetworkWait
+from hindsight_async.delivery.network import NetworkWait
+from hindsight_async.delivery.options import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.delivery.outcomes import (
     Outcome,
     OutcomeStatus,

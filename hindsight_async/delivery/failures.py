@@ -7,9 +7,6 @@ from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus, counts_aga
 from hindsight_async.delivery.row import Row
 from hindsight_async.errors import BulkAbortedError
 
-DEFAULT_ABORT_AFTER_FAILURES = 20
-"""So many rows in a row without a success end the run."""
-
 _SUCCESSES = (OutcomeStatus.CREATED, OutcomeStatus.UPDATED)
 
 

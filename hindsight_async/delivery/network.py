@@ -21,10 +21,6 @@ from hindsight_async.errors import BulkAbortedError, Delivery, HindsightError, N
 
 logger = logging.getLogger("hindsight_async.delivery")
 
-DEFAULT_WAIT_FOR_NETWORK: Final = 600.0
-"""Seconds. A router's restart, another wireless network or a dropped VPN are over by then, and nobody should have to start
-a run again for these; what lasts longer, such as a wrong address, needs a person."""
-
 FIRST_PAUSE: Final = 1.0
 """Seconds before the first look whether the network is back."""
 

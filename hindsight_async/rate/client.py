@@ -44,7 +44,7 @@ def no_one_queued() -> dict[Lane, int]:
     return dict.fromkeys(LANES, 0)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Permit:
     """The right to send one request, good until that request is over."""
 
@@ -62,7 +62,7 @@ class Permit:
     """Seconds that were waited for it."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class BudgetClient:
     """One session's side of the budget: it acquires a permit before each request and releases it after."""
 

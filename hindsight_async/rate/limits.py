@@ -13,7 +13,7 @@ from hindsight_async.rate.policy import RatePolicy
 from hindsight_async.rate.server_clock import ServerClock
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class NamedLimit:
     """What one route's answers say the limit is.
 

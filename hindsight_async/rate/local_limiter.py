@@ -41,7 +41,7 @@ def part_of(requests_per_minute: int, share: float) -> int:
     return max(1, floor(requests_per_minute * share + FLOAT_RESIDUE))
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class LocalLimiter:
     """Decides whether a request may leave, and follows what becomes of it: a `Limiter`."""
 

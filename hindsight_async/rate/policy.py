@@ -28,7 +28,7 @@ LOOKED_AT_AGAIN = 1.0
 """Seconds after which what others used is looked at again, since it is forgotten by and by."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Entry:
     """One request that leaves: what `take` returns."""
 

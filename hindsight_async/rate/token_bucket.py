@@ -6,8 +6,6 @@ It is sized to the plan, and where other programs use the plan too, to what is l
 import asyncio
 from contextlib import suppress
 
-from aiolimiter import AsyncLimiter
-
 MINUTE = 60.0
 
 HALVINGS = 10
@@ -38,7 +36,10 @@ class TokenBucket:
         # any 60, so never more than that: then there is nothing to ask here.
         self.spreads = self.burst < requests_per_minute
         self._token_seconds = MINUTE / requests_per_minute
-        self._limiter = AsyncLimiter(self.burst, self.burst * self._token_seconds)
+        if self.spreads:
+            from aiolimiter import AsyncLimiter  # noqa: PLC0415  later: with its usual burst a plan needs none
+
+            self._limiter: AsyncLimiter = AsyncLimiter(self.burst, self.burst * self._token_seconds)
         # The event loop that the bucket's level is of.
         self._loop: asyncio.AbstractEventLoop | None = None
         # Tokens put back unused, which aiolimiter cannot take.

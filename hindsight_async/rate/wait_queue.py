@@ -28,7 +28,7 @@ FEW_GONE = 64
 """Waiters that may stay in the lines after they are gone, however short these are."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Waiter:
     """One caller in line; its future brings the permit, or why there is none."""
 
@@ -56,7 +56,7 @@ def obstacle_for(waiter: Waiter, limiter: "Limiter", now: float) -> str | None:
     return limiter.obstacle_on(waiter.route, now)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class WaitQueue:
     """First come, first served within a lane; interactive before bulk, which keeps a tenth of the turns."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import Factory, field, frozen
 
-from hindsight_async.call.converter import Answered, extra_field
+from hindsight_async.call.answered import Answered, extra_field
 from hindsight_async.call.values import OpenEnum
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from hindsight_async.call.converter import Answered, extra_field
+from hindsight_async.call.answered import Answered, extra_field
 
 DealDocumentSource = Literal[
     "gong", "clari", "fathom", "fireflies", "avoma", "outreach", "gmail", "Salesforce", "Hubspot", "api"

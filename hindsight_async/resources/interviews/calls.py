@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from hindsight_async.call.codec import encode
 from hindsight_async.call.execute import Executor, SendHooks
 from hindsight_async.call.request import Call, Endpoint, Reply
-from hindsight_async.delivery.bulk import BulkRun
-from hindsight_async.delivery.failures import DEFAULT_ABORT_AFTER_FAILURES
-from hindsight_async.delivery.network import DEFAULT_WAIT_FOR_NETWORK
-from hindsight_async.delivery.row import deliver_once
+from hindsight_async.delivery.options import DEFAULT_ABORT_AFTER_FAILURES, DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.rate import Lane
+from hindsight_async.resources.interviews.arguments import Update, of_type, request_of
 from hindsight_async.resources.interviews.models import (
     CreatedInterview,
     CreateInterview,
@@ -22,14 +20,6 @@ from hindsight_async.resources.interviews.models import (
 from hindsight_async.resources.interviews.poll_schedule import Pace
 from hindsight_async.resources.interviews.queueing import InterviewQueues
 from hindsight_async.resources.interviews.recipients import CreateGuard
-from hindsight_async.resources.interviews.rows import (
-    UPDATES,
-    Update,
-    create_with,
-    creates_with,
-    of_type,
-    request_of,
-)
 from hindsight_async.resources.interviews.updates import (
     COLLECTION,
     InterviewUpdates,
@@ -40,6 +30,7 @@ from hindsight_async.resources.interviews.updates import (
 if TYPE_CHECKING:
     from os import PathLike
 
+    from hindsight_async.delivery.bulk import BulkRun
     from hindsight_async.delivery.ledger.arguments import HasLedgerRun
     from hindsight_async.delivery.ledger.ledger import Ledger
     from hindsight_async.delivery.ledger.run import LedgerRun
@@ -124,6 +115,8 @@ class Interviews(InterviewUpdates, InterviewQueues):
 
         """
         from hindsight_async.delivery.ledger.arguments import open_run  # noqa: PLC0415  needs the extra `bulk`
+        from hindsight_async.delivery.row import deliver_once  # noqa: PLC0415  later
+        from hindsight_async.resources.interviews.rows import create_with  # noqa: PLC0415  later
 
         run, kind = open_run(ledger), create_with(key)
         deadline = self._executor.deadline
@@ -162,7 +155,7 @@ class Interviews(InterviewUpdates, InterviewQueues):
         once_per_contact_within: timedelta | None = None,
         abort_after_failures: int = DEFAULT_ABORT_AFTER_FAILURES,
         wait_for_network: float | None = DEFAULT_WAIT_FOR_NETWORK,
-    ) -> BulkRun[CreateInterview, CreatedInterview]:
+    ) -> "BulkRun[CreateInterview, CreatedInterview]":
         """Create an interview for each request, at plan speed, and tell what became of each.
 
         `requests` is read as it goes and never held as a whole. With a `ledger` (one, or the path of its file;
@@ -190,6 +183,9 @@ class Interviews(InterviewUpdates, InterviewQueues):
                 above 0 or without ledger.
 
         """
+        from hindsight_async.delivery.bulk import BulkRun  # noqa: PLC0415  later
+        from hindsight_async.resources.interviews.rows import creates_with  # noqa: PLC0415  later
+
         kind = creates_with(key_of, once_per_contact_within, has_ledger=ledger is not None)
         if ledger is not None:
             from hindsight_async.delivery.ledger.arguments import ledger_at  # noqa: PLC0415  as above
@@ -213,7 +209,7 @@ class Interviews(InterviewUpdates, InterviewQueues):
         merge_into: "LedgerRun | None" = None,
         abort_after_failures: int = DEFAULT_ABORT_AFTER_FAILURES,
         wait_for_network: float | None = DEFAULT_WAIT_FOR_NETWORK,
-    ) -> BulkRun[Update, UpdatedInterview]:
+    ) -> "BulkRun[Update, UpdatedInterview]":
         """Make each `(interview_request_id, UpdateInterview)` change, like `create_many`.
 
         A second update of one interview in the same input is a duplicate: the order of two is not kept.
@@ -233,6 +229,9 @@ class Interviews(InterviewUpdates, InterviewQueues):
             ValueError: `abort_after_failures` is below 1, or `wait_for_network` below 0.
 
         """
+        from hindsight_async.delivery.bulk import BulkRun  # noqa: PLC0415  later
+        from hindsight_async.resources.interviews.rows import UPDATES  # noqa: PLC0415  later
+
         if merge_into is not None:
             checked_ledger(merge_into)
         return BulkRun(

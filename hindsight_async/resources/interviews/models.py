@@ -8,7 +8,7 @@ from typing import Any, Required, TypedDict, cast
 
 from attrs import Attribute, field, frozen
 
-from hindsight_async.call.converter import NOT_ON_THE_WIRE, Answered, extra_field
+from hindsight_async.call.answered import NOT_ON_THE_WIRE, Answered, extra_field
 from hindsight_async.call.values import OpenEnum
 from hindsight_async.resources.interviews.context import ContactContext, json_ready, sendable_text
 

@@ -60,7 +60,7 @@ def shortest_gap(requests_per_minute: int) -> float:
     return 60.0 / (requests_per_minute * PART_OF_PLAN)
 
 
-@frozen
+@frozen(eq=False)
 class MonthlyUsage:
     """What the headers of one answer say of the month."""
 

@@ -25,6 +25,7 @@ from hindsight_async.errors import (
     WaitTimeoutError,
 )
 from hindsight_async.rate.headers import parse_rate_headers
+from hindsight_async.resources.interviews.arguments import checked_id
 from hindsight_async.resources.interviews.models import Interview, InterviewStatus
 from hindsight_async.resources.interviews.poll_schedule import (
     DAY,
@@ -35,7 +36,6 @@ from hindsight_async.resources.interviews.poll_schedule import (
     monthly_usage,
     most_requests,
 )
-from hindsight_async.resources.interviews.rows import checked_id
 
 logger = logging.getLogger("hindsight_async.waiting")
 

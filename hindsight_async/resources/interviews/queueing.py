@@ -5,18 +5,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from hindsight_async.call.execute import Executor, SendHooks
-from hindsight_async.delivery.failures import DEFAULT_ABORT_AFTER_FAILURES
-from hindsight_async.delivery.outcomes import Outcome
+from hindsight_async.delivery.options import DEFAULT_ABORT_AFTER_FAILURES
 from hindsight_async.rate import Lane
 from hindsight_async.rate.client import check_lane
 from hindsight_async.resources.interviews.models import CreatedInterview, CreateInterview
 from hindsight_async.resources.interviews.recipients import CreateGuard
-from hindsight_async.resources.interviews.rows import creates_with
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from hindsight_async.delivery.ledger.ledger import Ledger
+    from hindsight_async.delivery.outcomes import Outcome
     from hindsight_async.delivery.queue.queue import DurableQueue
 
 DEFAULT_MAX_AGE: Final = timedelta(days=7)
@@ -44,7 +43,7 @@ class InterviewQueues:
         max_age: timedelta = DEFAULT_MAX_AGE,
         once_per_contact_within: timedelta | None = None,
         abort_after_failures: int = DEFAULT_ABORT_AFTER_FAILURES,
-        on_outcome: Callable[[Outcome[CreateInterview, CreatedInterview]], object] | None = None,
+        on_outcome: "Callable[[Outcome[CreateInterview, CreatedInterview]], object] | None" = None,
     ) -> "DurableQueue[CreateInterview, CreatedInterview]":
         """Accept requests on disk and create their interviews when the plan lets them, each once (extra `bulk`).
 
@@ -78,6 +77,7 @@ class InterviewQueues:
         """
         from hindsight_async.delivery.ledger.ledger import Ledger  # noqa: PLC0415  needs the extra `bulk`
         from hindsight_async.delivery.queue.queue import DurableQueue  # noqa: PLC0415  the same
+        from hindsight_async.resources.interviews.rows import creates_with  # noqa: PLC0415  later
 
         check_lane(lane)
         if on_outcome is not None and not callable(on_outcome):

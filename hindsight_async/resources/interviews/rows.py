@@ -1,16 +1,17 @@
 """Creates and updates as rows: when two are the same, what the ledger keeps of one, and what it tells of an earlier one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from attrs import asdict, evolve, fields_dict
+from attrs import asdict, evolve
 
 from hindsight_async.delivery.addresses import normalised
 from hindsight_async.delivery.keys import checked_caller_key
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerRow
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.delivery.row_kind import RowKind
+from hindsight_async.resources.interviews.arguments import Update, checked_id, of_type
 from hindsight_async.resources.interviews.models import (
     CreatedInterview,
     CreateInterview,
@@ -19,38 +20,6 @@ from hindsight_async.resources.interviews.models import (
     UpdateInterview,
 )
 from hindsight_async.resources.interviews.recipients import interview_key
-
-T = TypeVar("T")
-
-Update = tuple[int, UpdateInterview]
-"""An interview request id, and what to change."""
-
-
-def of_type(request: T, expected: type[T]) -> T:
-    """Return the request; TypeError where it is another thing."""
-    if not isinstance(request, expected):
-        raise TypeError(f"request must be {expected.__name__}, not {type(request).__name__}")
-    return request
-
-
-def request_of(expected: type[T], request: T | None, fields: Mapping[str, Any]) -> T:
-    """Return the request that is given, or the one that its fields make.
-
-    Raises:
-        TypeError: Both are given or none, the request is another thing, or there is no such field.
-        ValueError: As from `expected`.
-
-    """
-    if not fields:
-        if request is None:
-            raise TypeError(f"give a {expected.__name__}, or its fields as keywords")
-        return of_type(request, expected)
-    if request is not None:
-        raise TypeError(f"give a {expected.__name__} or its fields as keywords, not both")
-    names = fields_dict(cast("Any", expected))
-    if unknown := fields.keys() - names.keys():
-        raise TypeError(f"{min(unknown)} is no field of {expected.__name__}, which has {', '.join(names)}")
-    return expected(**fields)
 
 
 def _create_key(request: CreateInterview) -> str:
@@ -148,15 +117,6 @@ def create_with(key: str | None) -> RowKind[CreateInterview, CreatedInterview]:
         return checked
 
     return evolve(CREATES, caller_key_of=caller_key)
-
-
-def checked_id(interview_request_id: int) -> int:
-    """Return the id; TypeError or ValueError where it is none."""
-    if type(interview_request_id) is not int:
-        raise TypeError(f"interview_request_id must be an int, not {type(interview_request_id).__name__}")
-    if interview_request_id < 0:
-        raise ValueError("interview_request_id must not be negative")
-    return interview_request_id
 
 
 def _update_key(update: Update) -> str:

@@ -11,13 +11,13 @@ from hindsight_async.call.execute import SendHooks
 from hindsight_async.call.request import Call, Endpoint
 from hindsight_async.errors import NotSentError
 from hindsight_async.rate import Lane
+from hindsight_async.resources.interviews.arguments import Update, checked_id, of_type, request_of
 from hindsight_async.resources.interviews.context import ContactContext, merge_context
 from hindsight_async.resources.interviews.models import (
     UpdatedInterview,
     UpdateInterview,
     UpdateInterviewFields,
 )
-from hindsight_async.resources.interviews.rows import Update, checked_id, of_type, request_of
 from hindsight_async.resources.interviews.waiting import InterviewWaits
 
 if TYPE_CHECKING:

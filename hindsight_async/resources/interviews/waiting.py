@@ -3,13 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from math import isfinite
+from typing import TYPE_CHECKING
 
 from hindsight_async.call.access import is_on_this_machine
 from hindsight_async.call.execute import Executor
 from hindsight_async.call.request import Reply
 from hindsight_async.resources.interviews.models import Interview
 from hindsight_async.resources.interviews.poll_schedule import DAY, Pace
-from hindsight_async.resources.interviews.poller import InterviewPoller
+
+if TYPE_CHECKING:
+    from hindsight_async.resources.interviews.poller import InterviewPoller
 
 SHORTEST_EVERY = 60.0
 """Seconds; the API asks never to read an interview more often than that (page get-interview)."""
@@ -86,7 +89,7 @@ class InterviewWaits(ABC):
         timeout: float | None = None,
         keep_quota: float = DEFAULT_KEEP_QUOTA,
         on_read: Callable[[Interview], object] | None = None,
-    ) -> InterviewPoller:
+    ) -> "InterviewPoller":
         """Wait for many interviews, and give each once it is completed (page get-interview).
 
         Each is read at once, then again every `every` seconds, evenly spread, and more seldom as it grows older
@@ -111,6 +114,8 @@ class InterviewWaits(ABC):
             HindsightError: The session is closed.
 
         """
+        from hindsight_async.resources.interviews.poller import InterviewPoller  # noqa: PLC0415  later
+
         self._executor.open()
         _check_number("every", every)
         if every < SHORTEST_EVERY and not is_on_this_machine(self._executor.base_url or ""):

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 from attrs import Attribute, field, frozen
 
-from hindsight_async.call.converter import Answered, extra_field
+from hindsight_async.call.answered import Answered, extra_field
 from hindsight_async.resources.interviews.context import sendable_text
 
 Role = Literal["user", "assistant", "system"]

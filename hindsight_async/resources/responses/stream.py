@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Self, cast
 
-from hindsight_async.call.converter import readers, with_http
+from hindsight_async.call.answered import with_http
+from hindsight_async.call.codec import readers
 from hindsight_async.call.request import Call
 from hindsight_async.call.streaming import ReplyStream
 from hindsight_async.call.values import UnreadableError

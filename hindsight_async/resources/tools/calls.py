@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, TypeVar
 
+from hindsight_async.call.answered import with_http
 from hindsight_async.call.codec import json_of
-from hindsight_async.call.converter import with_http
 from hindsight_async.call.execute import Executor
 from hindsight_async.call.request import Call, Endpoint
 from hindsight_async.errors import DecodeError

@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from hindsight_async.call.converter import Answered, extra_field
+from hindsight_async.call.answered import Answered, extra_field
 
 
 @frozen(kw_only=True)
