@@ -180,7 +180,20 @@ Each folder imports only from those below it. On top of them, and imported by no
         conversation.py         what is asked on it, and the transcript
         control.py              the remote control: its routes
         control_fields.py       what they take
-        control_views.py        what they show
+        control_lists.py        the lists that they show, in pages
+        control_views.py        what they show of each thing
+        control_events.py       its stream: the state whenever it has changed
+        activity.py             how many requests came in each second of the last minute
+        front_page.py           the page at the root: its files
+        page/                   these files; the browser makes the page, of the remote control
+            index.html          what is there before anything is known
+            page.css            how it looks: light and dark, wide and narrow
+            page.js             what it knows, kept up to date; where it is; the rate strip
+            list.js             a long list, of which only what is seen is fetched
+            kinds.js            what there is to look at: a row of each, and all of one
+            dialogs.js          reset, settings, faults
+            elements.js         elements and texts, never HTML
+            icon.svg            its icon
     testing.py                  the pytest plugin
     cli/                        the command line
         enroll.py               `enroll`

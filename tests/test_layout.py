@@ -136,7 +136,11 @@ def on_the_map():
 def test_the_map_shows_each_folder_and_each_file():
     """Whoever opens the package finds every file in the tree of its docstring, once, and none that is gone."""
     drawn = [path for path, _ in on_the_map()]
-    there = {place(path) for path in PACKAGE.rglob("*.*") if path.suffix in {".py", ".lua", ".csv"}}
+    there = {
+        place(path)
+        for path in PACKAGE.rglob("*.*")
+        if path.suffix in {".py", ".lua", ".csv", ".html", ".css", ".js", ".svg"}
+    }
     folders = {f"{path.rpartition('/')[0]}/" for path in there if "/" in path}
     there = {path for path in there if not path.endswith("__init__.py")}
     assert len(drawn) == len(set(drawn))

@@ -34,7 +34,11 @@ Beside the API, neither counted nor logged:
     conversation    what is asked on it, and the transcript
     control         the remote control: its routes
     control_fields  what they take
-    control_views   what they show
+    control_lists   the lists that they show, in pages
+    control_views   what they show of each thing
+    control_events  its stream: the state whenever it has changed
+    activity        how many requests came in each second of the last minute
+    front_page      the page at the root, whose files are in `page/`
 """
 
 from hindsight_async.emulator.deals import Deals

@@ -6,13 +6,12 @@ answered by the API's envelope, whose details name the field and what is expecte
 
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args
 
 from aiohttp import web
-from attrs import evolve, frozen
+from attrs import evolve
 
-from hindsight_async.emulator import wire
+from hindsight_async.emulator import control_lists, wire
 from hindsight_async.emulator.answers import (
     Answer,
     WrongRequestError,
@@ -20,6 +19,7 @@ from hindsight_async.emulator.answers import (
     json_answer,
     wrong_request,
 )
+from hindsight_async.emulator.control_events import stream_events
 from hindsight_async.emulator.control_fields import (
     COMPLETE_FIELDS,
     DEAL_LIST_FIELDS,
@@ -27,16 +27,12 @@ from hindsight_async.emulator.control_fields import (
     NO_FIELDS,
     SETTINGS_FIELDS,
     checked,
-    wrong_field,
 )
-from hindsight_async.emulator.control_views import (
-    email_view,
-    interview_view,
-    request_view,
-    settings_view,
-    state_view,
-)
+from hindsight_async.emulator.control_lists import Asked
+from hindsight_async.emulator.control_views import interview_view, settings_view, state_view
 from hindsight_async.emulator.deals import checked_deal
+from hindsight_async.emulator.faults import ANY_ROUTE, At, How
+from hindsight_async.emulator.routes import ROUTES
 from hindsight_async.emulator.validation import parse_object
 from hindsight_async.emulator.visitors import body_of, check_host, check_origin
 
@@ -49,21 +45,9 @@ CONTROL_ROOT = "/_emulator/v1"
 LARGEST_BODY = 16 * 1024 * 1024
 """Bytes."""
 
-DEFAULT_PAGE = 100
-LARGEST_PAGE = 1000
-
+_EVENTS = "/events"
 _JSON = "application/json"
 _NAMED_FIRST = re.compile(r"\b(route|how|at|times|seconds|status|body|headers|retry_after)\b|^to\b")
-
-
-@frozen
-class _Asked:
-    """What one request asks, of which emulator."""
-
-    emulator: "Scriptable"
-    query: Mapping[str, str]
-    body: Mapping[str, Any]
-    path_id: str
 
 
 async def control(request: web.BaseRequest, *, emulator: "Scriptable", bound_to: str) -> web.StreamResponse:
@@ -82,6 +66,8 @@ async def control(request: web.BaseRequest, *, emulator: "Scriptable", bound_to:
         # of requests without a body as well.
         if request.method in ("POST", "PATCH") and request.content_type.lower() != _JSON:
             raise wrong_request(415, f"Content-Type must be {_JSON}", field="Content-Type", expected=_JSON)
+        if (request.method, request.path) == ("GET", f"{CONTROL_ROOT}{_EVENTS}"):
+            return await stream_events(request, emulator)
         raw = await body_of(request, LARGEST_BODY)
         answer = _answer(emulator, request, raw)
     except WrongRequestError as wrong:
@@ -99,59 +85,21 @@ def _answer(emulator: "Scriptable", request: web.BaseRequest, raw: bytes) -> Ans
         if method == request.method:
             body = parse_object(raw) if raw else {}
             path_id = found[1] if found.groups() else ""
-            return json_answer(200, handler(_Asked(emulator, request.query, body, path_id)))
+            return json_answer(200, handler(Asked(emulator, request.query, body, path_id)))
         methods.append(method)
     if not methods:
-        known = ", ".join(f"{method} {CONTROL_ROOT}{template}" for method, template in _HANDLERS)
+        known = ", ".join(route.replace(" ", f" {CONTROL_ROOT}") for route in CONTROL_ROUTES)
         return error_answer(404, f"There is no {request.path}", expected=known)
     refused = error_answer(405, expected=", ".join(methods))
     return evolve(refused, headers={**refused.headers, "Allow": ", ".join(methods)})
 
 
-def _page(
-    asked: _Asked, name: str, found: list[Any], view: Callable[[int, Any], dict[str, Any]]
-) -> dict[str, Any]:
-    """Return the items after the first `after`; whoever asks again with `next` as `after` gets those that came since."""
-    after = _number(asked.query, "after", 0, 0, None)
-    most = _number(asked.query, "limit", DEFAULT_PAGE, 1, LARGEST_PAGE)
-    shown = found[after : after + most]
-    items = [view(number, item) for number, item in enumerate(shown, after + 1)]
-    return {name: items, "next": after + len(items) if items else min(after, len(found)), "total": len(found)}
-
-
-def _number(query: Mapping[str, str], name: str, usual: int, least: int, most: int | None) -> int:
-    text = query.get(name, str(usual))
-    # Fewer digits than int() refuses.
-    if re.fullmatch("[0-9]{1,12}", text) and int(text) >= least and (most is None or int(text) <= most):
-        return int(text)
-    expected = f"a whole number from {least}" + ("" if most is None else f" to {most}")
-    raise wrong_field(name, expected, text)
-
-
-def _emails(asked: _Asked) -> dict[str, Any]:
-    emulator = asked.emulator
-    interviews = emulator.interviews
-    return _page(
-        asked, "emails", emulator.outbox,
-        lambda number, email: email_view(number, email, interviews[email.interview_request_id]),
-    )  # fmt: skip
-
-
-def _interviews(asked: _Asked) -> dict[str, Any]:
-    found = list(asked.emulator.interviews.values())
-    return _page(asked, "interviews", found, lambda _, interview: interview_view(interview))
-
-
-def _requests(asked: _Asked) -> dict[str, Any]:
-    return _page(asked, "requests", asked.emulator.requests, partial(request_view, asked.emulator.wall_clock))
-
-
-def _forget_requests(asked: _Asked) -> dict[str, Any]:
+def _forget_requests(asked: Asked) -> dict[str, Any]:
     asked.emulator.requests.clear()
     return {"total": 0}
 
 
-def _complete(asked: _Asked) -> dict[str, Any]:
+def _complete(asked: Asked) -> dict[str, Any]:
     body = checked(asked.body, COMPLETE_FIELDS)
     text = asked.path_id
     interviews = asked.emulator.interviews
@@ -163,11 +111,15 @@ def _complete(asked: _Asked) -> dict[str, Any]:
     return interview_view(interviews[int(text)])
 
 
-def _faults(asked: _Asked) -> dict[str, Any]:
+def _faults(asked: Asked) -> dict[str, Any]:
     return {"faults": asked.emulator.faults}
 
 
-def _fail(asked: _Asked) -> dict[str, Any]:
+def _faults_and_choices(asked: Asked) -> dict[str, Any]:
+    return _faults(asked) | {"routes": [ANY_ROUTE, *ROUTES], "how": get_args(How), "at": get_args(At)}
+
+
+def _fail(asked: Asked) -> dict[str, Any]:
     body = checked(asked.body, FAULT_FIELDS, required=("route", "how"))
     try:
         asked.emulator.fail(**body)
@@ -176,16 +128,12 @@ def _fail(asked: _Asked) -> dict[str, Any]:
     return _faults(asked)
 
 
-def _heal(asked: _Asked) -> dict[str, Any]:
+def _heal(asked: Asked) -> dict[str, Any]:
     asked.emulator.heal()
     return _faults(asked)
 
 
-def _deals(asked: _Asked) -> dict[str, Any]:
-    return _page(asked, "deals", list(asked.emulator.deals.values()), lambda _, deal: deal)
-
-
-def _put_deals(asked: _Asked) -> dict[str, Any]:
+def _put_deals(asked: Asked) -> dict[str, Any]:
     """Put in all deals, or none where one is wrong; one whose id is there takes its place."""
     given = checked(asked.body, DEAL_LIST_FIELDS, required=("deals",))["deals"]
     for number, fields in enumerate(given):
@@ -202,11 +150,11 @@ def _put_deals(asked: _Asked) -> dict[str, Any]:
     return {"ids": ids, "total": len(deals)}
 
 
-def _settings(asked: _Asked) -> dict[str, Any]:
+def _settings(asked: Asked) -> dict[str, Any]:
     return settings_view(asked.emulator.settings)
 
 
-def _change_settings(asked: _Asked) -> dict[str, Any]:
+def _change_settings(asked: Asked) -> dict[str, Any]:
     try:
         asked.emulator.configure(**checked(asked.body, SETTINGS_FIELDS))
     except ValueError as error:
@@ -214,7 +162,7 @@ def _change_settings(asked: _Asked) -> dict[str, Any]:
     return _settings(asked)
 
 
-def _reset(asked: _Asked) -> dict[str, Any]:
+def _reset(asked: Asked) -> dict[str, Any]:
     checked(asked.body, NO_FIELDS)
     asked.emulator.reset()
     return state_view(asked.emulator)
@@ -225,23 +173,25 @@ def _refuse(error: ValueError, named: re.Pattern[str], usual: str) -> NoReturn:
     raise wrong_request(400, str(error), field=found[0] if found else usual, expected=str(error)) from None
 
 
-_HANDLERS: Final[Mapping[tuple[str, str], Callable[[_Asked], Any]]] = {
+_HANDLERS: Final[Mapping[tuple[str, str], Callable[[Asked], Any]]] = {
     ("GET", "/state"): lambda asked: state_view(asked.emulator),
     ("POST", "/reset"): _reset,
     ("GET", "/settings"): _settings,
     ("PATCH", "/settings"): _change_settings,
-    ("GET", "/outbox"): _emails,
-    ("GET", "/interviews"): _interviews,
+    ("GET", "/outbox"): control_lists.emails,
+    ("GET", "/interviews"): control_lists.interviews,
     ("POST", "/interviews/{id}/complete"): _complete,
-    ("GET", "/requests"): _requests,
+    ("GET", "/requests"): control_lists.requests,
+    ("GET", "/requests/{id}"): control_lists.request,
     ("DELETE", "/requests"): _forget_requests,
-    ("GET", "/faults"): _faults,
+    ("GET", "/faults"): _faults_and_choices,
     ("POST", "/faults"): _fail,
     ("DELETE", "/faults"): _heal,
-    ("GET", "/deals"): _deals,
+    ("GET", "/deals"): control_lists.deals,
     ("POST", "/deals"): _put_deals,
+    ("GET", "/documents"): control_lists.documents,
 }
 """What is served: a method and a path below CONTROL_ROOT, with `{id}` in place of an id."""
 
-CONTROL_ROUTES: Final = tuple(f"{method} {template}" for method, template in _HANDLERS)
+CONTROL_ROUTES: Final = (*(f"{method} {template}" for method, template in _HANDLERS), f"GET {_EVENTS}")
 """The names of the routes."""

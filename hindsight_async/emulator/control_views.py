@@ -1,13 +1,15 @@
 """What the remote control shows, as documents. Pure."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from hindsight_async.emulator.documents import Upload
 from hindsight_async.emulator.gateway import ReceivedRequest
 from hindsight_async.emulator.settings import Settings
-from hindsight_async.emulator.state import Email, InterviewRecord, iso
+from hindsight_async.emulator.state import STATUSES, Email, InterviewRecord, iso
 
 if TYPE_CHECKING:
     from hindsight_async.emulator.scripting import Scriptable
@@ -36,7 +38,7 @@ def state_view(emulator: "Scriptable") -> dict[str, Any]:
         "now": iso(emulator.wall_clock()),
         "settings": settings_view(emulator.settings),
         "left": emulator.left(),
-        "interviews": {status: statuses[status] for status in ("created", "sent", "completed")},
+        "interviews": {status: statuses[status] for status in STATUSES},
         "emails": len(emulator.outbox),
         "contacts": len(emulator.contacts),
         "requests": len(emulator.requests),
@@ -92,6 +94,7 @@ def request_view(
         "arrived_at": wall_clock(request.arrived_at)
         .isoformat(timespec="milliseconds")
         .replace("+00:00", "Z"),
+        "seconds": None if request.seconds is None else round(request.seconds, 6),
         "status": request.status,
         "headers": {
             name: "(left out)" if name.lower() in SECRET_HEADERS else value
@@ -99,4 +102,30 @@ def request_view(
         },
         "body": None if is_raw else request.body,
         "body_bytes": len(request.body) if is_raw else None,
+        "answer_headers": dict(request.answer_headers),
+    }
+
+
+def answer_view(request: ReceivedRequest) -> dict[str, Any]:
+    """Return the body of the answer: JSON where it is, and whole, else a text of what was kept of it."""
+    kept, is_cut = request.answer_body, len(request.answer_body) < request.answer_bytes
+    try:
+        body = json.loads(kept) if kept and not is_cut else None
+    except (ValueError, RecursionError):
+        body = None
+    return {
+        "answer_body": body,
+        "answer_text": kept.decode("utf-8", "replace") if kept and body is None else None,
+        "answer_bytes": request.answer_bytes,
+    }
+
+
+def document_view(number: int, upload: Upload) -> dict[str, Any]:
+    """Return a document that was uploaded; of its file the size."""
+    return {
+        "number": number,
+        "document_id": upload.document_id,
+        "created_at": iso(upload.created_at),
+        "fields": dict(upload.fields),
+        "bytes": None if upload.content is None else len(upload.content),
     }

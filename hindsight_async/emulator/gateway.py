@@ -4,17 +4,22 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from email.utils import format_datetime
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 from attrs import define, evolve, field
 
 from hindsight_async.emulator import wire
+from hindsight_async.emulator.activity import Activity
 from hindsight_async.emulator.answers import Answer, error_answer, overlay
 from hindsight_async.emulator.faults import Fault, FaultScript
 from hindsight_async.emulator.listener import Handler
 from hindsight_async.emulator.quota import Clock, Quota
 from hindsight_async.emulator.routes import Route, route_of
+
+LARGEST_KEPT = 16_384
+"""Bytes of an answer's body that are kept to be looked at."""
 
 
 @define(eq=False)
@@ -37,6 +42,14 @@ class ReceivedRequest:
     """Its body, parsed where it is JSON, else the bytes; None without any, or before it is in."""
     status: int | None = None
     """The status of the answer; None before there is one, where the connection was dropped, or the caller hung up."""
+    seconds: float | None = None
+    """From `arrived_at` until the answer was made or the connection given up; None before."""
+    answer_headers: Mapping[str, str] = field(factory=dict[str, str], repr=False)
+    """The headers of the answer; empty where there was none."""
+    answer_body: bytes = field(default=b"", repr=False)
+    """The first 16 KiB of the answer's body. Out of the repr, since it may hold a survey token."""
+    answer_bytes: int = 0
+    """How long that body was."""
 
 
 class Gateway:
@@ -74,6 +87,7 @@ class Gateway:
         self._act = act
         self._log = log
         self._door = door
+        self.activity = Activity()
         self._in_flight: set[asyncio.Task[Any]] = set()  # aiohttp's handlers, to be cancelled on `close`
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -85,6 +99,8 @@ class Gateway:
             return await (self._door(request.path) or self._serve)(request)
         finally:
             self._in_flight.discard(handler)
+            if request.method != "GET":  # which may come from those who look on, and changes nothing there
+                self.activity.changes += 1
 
     def cancel_all(self) -> None:
         """Let go of every request in flight: its connection closes without an answer."""
@@ -97,6 +113,16 @@ class Gateway:
             content_type=request.headers.get("Content-Type", ""),
         )
         received = self._write_down(request, route)
+        try:
+            return await self._take_through(request, received, route)
+        finally:
+            now = self.clock.now()
+            received.seconds = now - received.arrived_at
+            self.activity.note(now, refused=received.status == HTTPStatus.TOO_MANY_REQUESTS)
+
+    async def _take_through(
+        self, request: web.BaseRequest, received: ReceivedRequest, route: Route
+    ) -> web.StreamResponse:
         early = self._meets_early(request, route)
         raw = await _body_of(request, early)
         received.body = _parsed(raw)
@@ -134,8 +160,7 @@ class Gateway:
         self, received: ReceivedRequest, answer: Answer, headers: Mapping[str, str]
     ) -> web.StreamResponse:
         await self._linger()
-        received.status = answer.status
-        return wire.whole(self._complete(answer, headers))
+        return wire.whole(_noted(received, self._complete(answer, headers)))
 
     async def _go_wrong(
         self,
@@ -168,10 +193,11 @@ class Gateway:
         headers: Mapping[str, str],
     ) -> web.StreamResponse:
         await self._linger()
-        response = await wire.first_half(request, self._complete(answer, headers))
+        whole = self._complete(answer, headers)
+        response = await wire.first_half(request, whole)
         if fault.drops:
             return wire.drop(request, reset=fault.resets)
-        received.status = answer.status
+        _noted(received, whole)
         if fault.kind == "truncated" and answer.pieces:
             # In order, but without the last chunk, which aiohttp would add.
             return wire.hang_up(request)
@@ -203,6 +229,14 @@ class Gateway:
         )
         self._log.append(received)
         return received
+
+
+def _noted(received: ReceivedRequest, answer: Answer) -> Answer:
+    """Return the answer, once it is written down with the request."""
+    body = b"".join(answer.pieces) if answer.pieces else answer.body
+    received.status, received.answer_headers = answer.status, answer.headers
+    received.answer_body, received.answer_bytes = body[:LARGEST_KEPT], len(body)
+    return answer
 
 
 async def _body_of(request: web.BaseRequest, early: Fault | None) -> bytes:

@@ -56,6 +56,11 @@ class Scriptable:
         """Return how many requests are left of the minute and of the month, and when the minute resets."""
         return self._opened.quota.left()
 
+    def activity(self) -> dict[str, Any]:
+        """Return what came in the `last_minute`, and `changes`: a number that another one follows when something has changed."""
+        activity, now = self._opened.activity, self._opened.clock.now()
+        return {"last_minute": activity.last_minute(now), "changes": activity.changes}
+
     @property
     def interviews(self) -> dict[int, InterviewRecord]:
         """The interviews by `interview_request_id`."""
@@ -170,6 +175,7 @@ class Scriptable:
         self.requests.clear()
         if self._gateway is not None:
             self._gateway.quota.forget_month()
+            self._gateway.activity.forget()
         self._apply(self._first_settings, counts_anew=True)
 
     def _apply(self, settings: Settings, *, counts_anew: bool) -> None:

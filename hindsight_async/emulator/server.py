@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from hindsight_async.emulator.answers import Answer
 from hindsight_async.emulator.control import CONTROL_ROOT, control
+from hindsight_async.emulator.front_page import PAGE_FILES, front_page
 from hindsight_async.emulator.gateway import Gateway
 from hindsight_async.emulator.limits import MonthlyAllowance, Window
 from hindsight_async.emulator.listener import Handler, Listener, is_loopback, listen
@@ -53,7 +54,8 @@ class Emulator(Scriptable):
             leaves that to `complete`.
         started_at: What the server's wall clock shows at the first `start`, aware; None for now.
         clock_skew: Seconds by which that clock is ahead.
-        remote_control: Whether programs in any language may look at it and change it, below `/_emulator/v1`.
+        remote_control: Whether programs in any language may look at it and change it, below `/_emulator/v1`, and a person
+            on a page at its root.
 
     Attributes:
         api_key: The key to give a client.
@@ -175,6 +177,16 @@ class Emulator(Scriptable):
         _ = self._opened
         return f"{self._origin()}{CONTROL_ROOT}"
 
+    @property
+    def page_url(self) -> str:
+        """The URL of the page that shows what arrived and what would have gone out, to be opened in a browser.
+
+        Raises:
+            RuntimeError: The remote control is off, of which the page is made, or the emulator was not started yet.
+
+        """
+        return self.control_url.removesuffix(CONTROL_ROOT) + "/"
+
     def _origin(self) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
@@ -203,6 +215,8 @@ class Emulator(Scriptable):
             )
         if self._remote_control and path.startswith(f"{CONTROL_ROOT}/"):
             return partial(control, emulator=self, bound_to=self._host)
+        if self._remote_control and path in PAGE_FILES:
+            return partial(front_page, bound_to=self._host)
         return None
 
     def _act(self, route: Route, raw: bytes) -> Answer:

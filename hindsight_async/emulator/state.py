@@ -34,6 +34,9 @@ class Contact:
     """The context that was sent last, which replaces earlier notes; JSON text where an object was sent."""
 
 
+STATUSES = ("created", "sent", "completed")
+"""What an interview goes through, in this order; a link only is never `sent`."""
+
 DEFAULT_TRANSCRIPT = "**Paige:** Thank you for your time."
 
 
