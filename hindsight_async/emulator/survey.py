@@ -105,8 +105,9 @@ def _take(organisation: Organisation, interview: InterviewRecord, raw: bytes, cl
         interview.answers.append(said)
         if len(interview.answers) == len(questions):
             organisation.complete(interview.interview_request_id, transcript_of(interview), clock.wall())
-    # So that a reload does not send the form again. The page opens where the conversation goes on.
-    return Answer(303, headers={"Location": f"{SURVEY_PATH}?token={quote(interview.survey_token)}#now"})
+    # So that a reload does not send the form again. Without a fragment, since a browser gives the field the focus, and
+    # goes to where the conversation goes on, only in an address that names no other place.
+    return Answer(303, headers={"Location": f"{SURVEY_PATH}?token={quote(interview.survey_token)}"})
 
 
 def _page(interview: InterviewRecord, wrong: str = "", said: str = "") -> Answer:

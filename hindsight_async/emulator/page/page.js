@@ -113,14 +113,14 @@ async function showDetail({ takesFocus = false } = {}) {
     if (error.status === undefined) return; // not connected, which is told above
   }
   if (asked !== detailAsked || of !== kind || id !== openedId) return;
-  const now = JSON.stringify([of, id, item]);
+  const now = JSON.stringify([of, id, item, actions.hasDeal()]);
   const place = by("detail");
   if (now !== shownDetail) {
     const isNew = !shownDetail;
     const hadFocus = place.contains(document.activeElement) && document.activeElement !== place;
     shownDetail = now;
     const back = make("a", { class: "back", href: `#${of}` }, `‹ ${KINDS[of].name}`);
-    const nothing = make("p", { class: "nothing" }, id === null ? `Choose one of the list to see all of it.` : `This ${KINDS[of].one} is not there any more.`);
+    const nothing = make("p", { class: "nothing" }, id === null ? "Choose one of the list to see all of it." : `There is no such ${KINDS[of].one}, or no more.`);
     place.replaceChildren(...(id === null ? [] : [back]), ...(item === null ? [nothing] : KINDS[of].detail(item, actions).filter(Boolean)));
     if (isNew) place.scrollTop = 0;
     takesFocus ||= hadFocus;
