@@ -14,11 +14,11 @@ from typing import Any, Self
 import aiohttp
 
 from hindsight_async.call.access import Access, check_given, read_access, read_base_url
-from hindsight_async.call.connections import limits_of
+from hindsight_async.call.connections import check_connections, limits_of
 from hindsight_async.call.event_log import turn_on_logging
 from hindsight_async.call.events import CallEvent
 from hindsight_async.call.execute import Executor
-from hindsight_async.call.options import UNCHANGED, Timeouts
+from hindsight_async.call.options import UNCHANGED, Timeouts, check_callable, check_type, check_whole_number
 from hindsight_async.call.proxy import parse_proxy
 from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.call.transport import Transport
@@ -117,15 +117,15 @@ class HindsightSession(LoadedOnFirstUse):
         # A traceback that shows local variables, as that of an error below may, has neither key nor password in it.
         key, proxy_url = (None if given is None else Secret(given) for given in (api_key, proxy))
         del api_key, proxy
-        _check_whole_number("max_in_flight", max_in_flight, least=1)
-        _check_whole_number("max_creates", 0 if max_creates is None else max_creates, least=0)
+        check_whole_number("max_in_flight", max_in_flight, least=1)
+        check_whole_number("max_creates", 0 if max_creates is None else max_creates, least=0)
         check_deadline(deadline)
-        _check_type("timeouts", timeouts, Timeouts)
-        _check_type("retry", retry, RetryPolicy)
-        _check_type("base_url", base_url, (str, NoneType))
-        _check_connections(http, proxy_url, ssl)
-        _check_callable("on_outcome_unknown", on_outcome_unknown)
-        _check_callable("on_event", on_event)
+        check_type("timeouts", timeouts, Timeouts)
+        check_type("retry", retry, RetryPolicy)
+        check_type("base_url", base_url, (str, NoneType))
+        check_connections(http, proxy_url, ssl)
+        check_callable("on_outcome_unknown", on_outcome_unknown)
+        check_callable("on_event", on_event)
         _check_budget(budget, plan)
         max_in_flight = min([max_in_flight, *limits_of(http)])
         via = None if proxy_url is None else parse_proxy(proxy_url)
@@ -157,6 +157,29 @@ class HindsightSession(LoadedOnFirstUse):
         self.interviews = self._interviews_over(executor)
         self.request = Anything(executor).request
         self._forget_used()
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go: what is open, else what would be.
+
+        Raises:
+            ValueError: What was given, or stands in HINDSIGHT_BASE_URL, cannot be used.
+
+        """
+        return self._transport.base_url or self._read_base_url()
+
+    def listen(self, listener: Callable[[CallEvent], object]) -> None:
+        """Have one more listener called with what happens to each call, of views too, as `on_event` is.
+
+        Args:
+            listener: Called within the event loop; what it raises is logged, the first time.
+
+        Raises:
+            TypeError: It cannot be called, or this is a view.
+
+        """
+        self._refuse_on_a_view("listen to")
+        self._executor.listen(listener)
 
     def with_options(
         self,
@@ -191,9 +214,9 @@ class HindsightSession(LoadedOnFirstUse):
         if lane is not UNCHANGED:
             check_lane(lane)
         if timeouts is not UNCHANGED:
-            _check_type("timeouts", timeouts, Timeouts)
+            check_type("timeouts", timeouts, Timeouts)
         if retry is not UNCHANGED:
-            _check_type("retry", retry, RetryPolicy)
+            check_type("retry", retry, RetryPolicy)
         executor = copy(self._executor)
         executor.keep_to(deadline=deadline, lane=lane, timeouts=timeouts, retry=retry)
         view = copy(self)
@@ -242,7 +265,7 @@ class HindsightSession(LoadedOnFirstUse):
         if not hasattr(self, "_client"):
             return "<HindsightSession that could not be built>"
         try:
-            where = self._transport.base_url or self._read_base_url()
+            where = self.base_url
         except ValueError:
             where = "to no usable address"
         kind = "HindsightSession" if self._viewed is None else "view of HindsightSession"
@@ -252,34 +275,6 @@ class HindsightSession(LoadedOnFirstUse):
         transport: Transport | None = getattr(self, "_transport", None)
         if transport is not None and transport.is_open and self._viewed is None:
             warn(f"{self!r} was not closed: use 'async with' or await close()", ResourceWarning, source=self)
-
-
-def _check_type(name: str, value: object, expected: type | tuple[type, ...]) -> None:
-    if not isinstance(value, expected) or isinstance(value, bool):
-        kinds = expected if isinstance(expected, tuple) else (expected,)
-        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
-        raise TypeError(f"{name} must be {names}, not {type(value).__name__}")
-
-
-def _check_whole_number(name: str, value: object, *, least: int) -> None:
-    if type(value) is not int or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}")
-
-
-def _check_callable(name: str, value: object) -> None:
-    if value is not None and not callable(value):
-        raise TypeError(f"{name} must be callable, not {type(value).__name__}")
-
-
-def _check_connections(http: object, proxy: Secret | None, ssl: object) -> None:
-    _check_type("http", http, (aiohttp.ClientSession, NoneType))
-    if proxy is not None and not isinstance(proxy.value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"proxy must be str or None, not {type(proxy.value).__name__}")
-    _check_type("ssl", ssl, (SSLContext, NoneType))
-    if http is not None and (proxy is not None or ssl is not None):
-        raise ValueError(
-            "give http, or proxy and ssl: an aiohttp session brings its own proxy and certificates"
-        )
 
 
 def _check_budget(budget: object, plan: Plan | str | None) -> None:

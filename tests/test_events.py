@@ -215,6 +215,47 @@ def test_a_hook_must_be_callable():
     """A wrong argument is said before anything else."""
     with pytest.raises(TypeError, match="on_event must be callable, not list"):
         HindsightSession("key", on_event=[])
+    with pytest.raises(TypeError, match="a listener must be callable, not list"):
+        HindsightSession("key").listen([])
+
+
+async def test_all_who_listen_are_told_in_their_order_and_one_that_fails_is_logged_once(caplog):
+    """Who listens hears of views too, with the lane that the call has; one that raises keeps nobody else from it."""
+    told, order = [], []
+
+    def fail(event):
+        order.append("fail")
+        raise ZeroDivisionError
+
+    def note(event):
+        order.append("note")
+        told.append(event)
+
+    async with Emulator(plan=Plan.ENTERPRISE) as emulator, session(emulator, on_event=fail) as hindsight:
+        view = hindsight.with_options(lane="bulk")
+        hindsight.listen(note)
+        await view.interviews.create(REQUEST)
+        with pytest.raises(TypeError, match="listen to the session that it is of"):
+            view.listen(note)
+    assert ["CallStarted", "AttemptSent", "AttemptEnded", "CallEnded"] == kinds(told)
+    assert ["fail", "note"] * 4 == order
+    assert "bulk" == told[0].lane
+    assert 1 == len([record for record in caplog.records if "on_event failed" in record.message])
+
+
+async def test_an_attempt_without_an_answer_names_what_was_raised():
+    """The class is on the attempt, also where the next one goes well; an answer of whatever status is no error of it."""
+    told = []
+    options = {"on_event": told.append, "retry": RetryPolicy(first_pause=1)}
+    async with Emulator(plan=Plan.ENTERPRISE) as emulator, session(emulator, **options) as hindsight:
+        await hindsight.interviews.create(REQUEST)
+        emulator.fail(READ, how="disconnect", at="before_commit", times=1)
+        emulator.fail(READ, 502, times=1)
+        await hindsight.interviews.get(1)
+    ended = [event for event in told if isinstance(event, AttemptEnded) and event.route == READ]
+    assert [("OutcomeUnknownError", None), (None, 502), (None, 200)] == [
+        (event.error, event.status) for event in ended
+    ]
 
 
 async def test_the_log_has_a_line_for_what_was_repeated_or_failed_and_all_of_it_at_debug(caplog):

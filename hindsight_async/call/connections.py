@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from ssl import SSLContext
+from types import NoneType
 
 import aiohttp
 
@@ -12,8 +13,10 @@ from hindsight_async.after_fork import start_afresh_after_fork
 from hindsight_async.call.access import Access
 from hindsight_async.call.connector import Connector
 from hindsight_async.call.deadline_timer import DeadlineTimer
+from hindsight_async.call.options import check_type
 from hindsight_async.call.proxy import Proxy
 from hindsight_async.errors import SessionClosedError, WrongEventLoopError
+from hindsight_async.redaction import Secret
 
 IDLE_SECONDS = 4.0
 """How long an idle connection is kept: less than the 5 s after which Node-based servers drop theirs."""
@@ -209,3 +212,15 @@ def _closed_with_loop(http: aiohttp.ClientSession) -> AsyncGenerator[None]:
     with suppress(StopIteration):  # its first step, up to the `yield`, has nothing to wait for
         anext(waiting).send(None)
     return waiting
+
+
+def check_connections(http: object, proxy: Secret | None, ssl: object) -> None:
+    """Raise where these are of the wrong type, or say the same twice."""
+    check_type("http", http, (aiohttp.ClientSession, NoneType))
+    if proxy is not None and not isinstance(proxy.value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"proxy must be str or None, not {type(proxy.value).__name__}")
+    check_type("ssl", ssl, (SSLContext, NoneType))
+    if http is not None and (proxy is not None or ssl is not None):
+        raise ValueError(
+            "give http, or proxy and ssl: an aiohttp session brings its own proxy and certificates"
+        )

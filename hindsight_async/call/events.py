@@ -41,13 +41,17 @@ class AttemptSent:
 
 @frozen(kw_only=True)
 class AttemptEnded:
-    """A request has its answer, of a stream its head, or will have none; `seconds` are those since it was sent."""
+    """A request has its answer, of a stream its head, or will have none; `seconds` are those since it was sent.
+
+    `error` names the class of what was raised, None where a whole answer came, whatever its status.
+    """
 
     call: int
     route: str
     attempt: int
     status: int | None
     delivery: Delivery | None
+    error: str | None
     seconds: float
 
 

@@ -101,6 +101,10 @@ class Executor:
             self._transport = copy(self._transport)
             self._transport.keep_to(timeouts)
 
+    def listen(self, listener: OnEvent) -> None:
+        """Tell one more of what happens to each call, of copies of this executor too."""
+        self._observer.listen(listener)
+
     @property
     def base_url(self) -> str | None:
         """Where requests go; None before it was ever open."""
@@ -148,8 +152,9 @@ class Executor:
             ValueError: As from `open`.
 
         """
+        lane = self._lane or lane
         call.waited, call.trace = 0.0, self._observer.trace_of(call, lane)
-        running = self._run(call, self._lane or lane, deadline, hooks)
+        running = self._run(call, lane, deadline, hooks)
         return running if call.trace is None else call.trace.through(running)
 
     async def _run(self, call: Call[T], lane: Lane, deadline: float | None, hooks: SendHooks | None) -> T:

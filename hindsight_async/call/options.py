@@ -1,5 +1,6 @@
-"""What can be said of calls: how long the network may take, and what a view of a session leaves as it is."""
+"""What can be said of calls: how long the network may take, what a view leaves as it is, and how options are checked."""
 
+from types import NoneType
 from typing import Any
 
 from attrs import field, frozen, validators
@@ -31,3 +32,23 @@ class Timeouts:
 
     connect: float = field(default=5.0, validator=validators.gt(0))
     read: float = field(default=30.0, validator=validators.gt(0))
+
+
+def check_type(name: str, value: object, expected: type | tuple[type, ...]) -> None:
+    """Raise TypeError where an option is of none of these types."""
+    if not isinstance(value, expected) or isinstance(value, bool):
+        kinds = expected if isinstance(expected, tuple) else (expected,)
+        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+        raise TypeError(f"{name} must be {names}, not {type(value).__name__}")
+
+
+def check_whole_number(name: str, value: object, *, least: int) -> None:
+    """Raise ValueError where an option is no whole number of at least so many."""
+    if type(value) is not int or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}")
+
+
+def check_callable(name: str, value: object) -> None:
+    """Raise TypeError where an option can neither be called nor is None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be callable, not {type(value).__name__}")

@@ -32,36 +32,42 @@ OnEvent = Callable[[CallEvent], object]
 
 
 class Observer:
-    """Passes a session's events on to its hook and to the log.
+    """Passes a session's events on to the log and to all who listen.
 
     Args:
-        on_event: The session's hook; None for the log alone.
+        on_event: The first of them; None for the log alone.
 
     """
 
     def __init__(self, on_event: OnEvent | None) -> None:
-        self._on_event = on_event
+        self._listeners: list[OnEvent] = [] if on_event is None else [on_event]
         self._numbers = count(1)
-        self._has_failed = False
+        self._failed: list[OnEvent] = []
+        """Those listeners of which the log was told that they fail."""
+
+    def listen(self, listener: OnEvent) -> None:
+        """Tell one more of every event; TypeError where that cannot be called."""
+        if not callable(listener):
+            raise TypeError(f"a listener must be callable, not {type(listener).__name__}")
+        self._listeners.append(listener)
 
     def trace_of(self, call: "Call[Any]", lane: "Lane") -> "CallTrace | None":
         """Return what follows the call; None where nobody listens."""
-        if self._on_event is None and not logger.isEnabledFor(logging.INFO):
+        if not self._listeners and not logger.isEnabledFor(logging.INFO):
             return None
         return CallTrace(self, next(self._numbers), call, lane)
 
     def tell(self, event: CallEvent) -> None:
-        """Tell of an event; what the hook raises changes nothing, and is logged the first time."""
+        """Tell of an event; what a listener raises changes nothing, and is logged the first time."""
         log_event(event)
-        if self._on_event is None:
-            return
-        try:
-            self._on_event(event)
-        except Exception as error:  # noqa: BLE001  the call goes on
-            if not self._has_failed:
-                text = "on_event failed; it is called on, and what else it raises is not logged"
-                logger.error(text, exc_info=error)
-            self._has_failed = True
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001  the call goes on
+                if not any(failed is listener for failed in self._failed):
+                    text = "on_event failed; it is called on, and what else it raises is not logged"
+                    logger.error(text, exc_info=error)
+                    self._failed.append(listener)
 
 
 class CallTrace:
@@ -112,18 +118,23 @@ class CallTrace:
         # Until the transport says otherwise, by an answer, an error or `cut_off`, nothing has left.
         self._delivery = Delivery.NOT_SENT
         self._tell(AttemptSent, attempt=attempt, waited=self._call.waited)
+        error: str | None = None
         try:
             reply = await exchange
             self._status = reply.status
             self._delivery = None if reply.status in _SUCCESS else delivery_of(reply.status)
-        except HindsightError as error:
-            self._status, self._delivery = getattr(error, "status", None), error.delivery
+        except BaseException as raised:
+            error = type(raised).__name__
+            if isinstance(raised, HindsightError):
+                self._status, self._delivery = getattr(raised, "status", None), raised.delivery
             raise
         finally:
             seconds = self._time() - begun
             self._sent += seconds
             status, delivery = self._status, self._delivery
-            self._tell(AttemptEnded, attempt=attempt, status=status, delivery=delivery, seconds=seconds)
+            self._tell(
+                AttemptEnded, attempt=attempt, status=status, delivery=delivery, error=error, seconds=seconds
+            )
             if before is Delivery.UNKNOWN and delivery is not None:
                 self._delivery = before
         return reply
