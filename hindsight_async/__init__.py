@@ -195,6 +195,13 @@ Each folder imports only from those below it. On top of them, and imported by no
             elements.js         elements and texts, never HTML
             icon.svg            its icon
     testing.py                  the pytest plugin
+    otel/                       OpenTelemetry, where somebody asks for it
+        instrument.py           the one way in
+        conventions.py          what OpenTelemetry calls things
+        origin.py               what all that is told of one session has in common
+        spans.py                a span of each call
+        measures.py             how long calls, requests and waits took
+        gauges.py               how budgets and queues stand
     cli/                        the command line
         enroll.py               `enroll`
         update.py               `update`
@@ -337,6 +344,7 @@ if TYPE_CHECKING:
     from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
     from hindsight_async.delivery.queue.models import Accepted, QueueSnapshot
     from hindsight_async.delivery.queue.queue import DurableQueue
+    from hindsight_async.otel.instrument import instrument
     from hindsight_async.rate.redis.budget import RedisBudget
     from hindsight_async.resources.deals.calls import DealList, Deals, DealSort, SortOrder
     from hindsight_async.resources.deals.filters import (
@@ -484,6 +492,7 @@ __all__ = [
     "WaitTimeoutError",
     "WaitingForBudget",
     "WrongEventLoopError",
+    "instrument",
     "merge_context",
 ]
 

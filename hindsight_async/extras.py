@@ -11,6 +11,7 @@ _NAMES = {
     "delivery.outcomes": "Outcome OutcomeStatus",
     "delivery.queue.models": "Accepted QueueSnapshot",
     "delivery.queue.queue": "DurableQueue",
+    "otel.instrument": "instrument",
     "rate.redis.budget": "RedisBudget",
     "resources.deals.calls": "DealList DealSort Deals SortOrder",
     "resources.deals.filters": "CRMFilter CRMOperator DateRange DealFilters ExportFilterType ExportFilters FilterType NumberRange SegmentFilterType",
@@ -30,7 +31,13 @@ ON_FIRST_USE = {
 }
 """Where these names lie."""
 
-NEEDS_AN_EXTRA = {"DurableQueue": "bulk", "Ledger": "bulk", "LedgerRun": "bulk", "RedisBudget": "redis"}
+NEEDS_AN_EXTRA = {
+    "DurableQueue": "bulk",
+    "Ledger": "bulk",
+    "LedgerRun": "bulk",
+    "RedisBudget": "redis",
+    "instrument": "otel",
+}
 """The extra that installs what they need."""
 
 

@@ -54,6 +54,7 @@ from hindsight_async import (
     UploadedDocument,
     WaitingForBudget,
     WaitTimeoutError,
+    instrument,
     merge_context,
 )
 
@@ -204,6 +205,9 @@ def told(
 async def watched() -> HTTPInfo | None:
     """Listen to a session, and look at the answer that brought a model."""
     async with HindsightSession(on_event=told, allow_plain_http=True) as hindsight:
+        hindsight.listen(told)
+        instrument(hindsight, attributes={"organisation": "acme"})
+        assert_type(hindsight.base_url, str)
         interview = await hindsight.interviews.get(1)
     if interview.http is not None:
         assert_type(interview.http.request_id, str | None)
@@ -217,5 +221,6 @@ async def accept(hindsight: HindsightSession, request: CreateInterview) -> Queue
         assert_type(accepted, Accepted)
         assert_type(await hindsight.interviews.create_once(request, ledger=queue), CreatedInterview)
         await hindsight.interviews.enrich(1, {"champion": True}, ledger=queue)
+        instrument(queue)
         await queue.drain(timeout=60)
         return queue.snapshot()

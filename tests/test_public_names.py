@@ -19,7 +19,13 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = Path(hindsight_async.__file__).parent
 
 FOR_USERS = {"hindsight_async", "hindsight_async.emulator", "hindsight_async.testing"}
-WITH_AN_EXTRA = {"DurableQueue": "bulk", "Ledger": "bulk", "LedgerRun": "bulk", "RedisBudget": "redis"}
+WITH_AN_EXTRA = {
+    "DurableQueue": "bulk",
+    "Ledger": "bulk",
+    "LedgerRun": "bulk",
+    "RedisBudget": "redis",
+    "instrument": "otel",
+}
 
 NOT_FOR_USERS = {"BudgetClient", "Timing", "Budget", "HasLedgerRun", "Tables"}
 """What a session asks of its budget, the seconds that tests make shorter, what both budgets, and those that have a
@@ -49,9 +55,9 @@ ONE_AFTER_THE_OTHER = """
 import json, sys
 import hindsight_async as package
 
-NOT_AT_ONCE = ["sqlalchemy", "aiosqlite", "asyncpg", "redis", "sqlite3", "_sqlite3", "cyclopts", "rich", "pytest"]
+NOT_AT_ONCE = ["sqlalchemy", "aiosqlite", "asyncpg", "redis", "opentelemetry", "sqlite3", "_sqlite3", "cyclopts", "rich", "pytest"]
 NOT_AT_ONCE += ["cattrs", "aiolimiter", "importlib.metadata"]
-NOT_AT_ONCE += [f"hindsight_async.{name}" for name in ("emulator", "testing", "cli", "rate.redis", "delivery.bulk")]
+NOT_AT_ONCE += [f"hindsight_async.{name}" for name in ("emulator", "testing", "cli", "otel", "rate.redis", "delivery.bulk")]
 NOT_AT_ONCE += [f"hindsight_async.resources.{name}.models" for name in ("deals", "documents", "responses", "tools")]
 at_once = [name for name in NOT_AT_ONCE if name in sys.modules]
 names = [name for name in package.__all__ if name not in vars(package)]
@@ -116,7 +122,7 @@ async def test_a_view_has_resources_of_its_own():
 BARE = """
 import asyncio, json, sys
 sys.path.append({folder!r})
-sys.modules |= dict.fromkeys(["sqlalchemy", "aiosqlite", "redis", "sqlite3", "_sqlite3", "orjson"])
+sys.modules |= dict.fromkeys(["sqlalchemy", "aiosqlite", "redis", "opentelemetry", "sqlite3", "_sqlite3", "orjson"])
 import hindsight_async as package
 from hindsight_async.emulator import Emulator
 
@@ -165,7 +171,7 @@ def test_with_nothing_but_the_core_it_works_and_says_what_is_missing(tmp_path):
     assert {*WITH_AN_EXTRA, "create_many"} == set(said)
     for name, extra in {**WITH_AN_EXTRA, "create_many": "bulk"}.items():
         assert re.match(
-            rf"(sqlalchemy|aiosqlite|redis)\S* is not installed: .* needs pip install 'hindsight-async\[{extra}\]'",
+            rf"(sqlalchemy|aiosqlite|redis|opentelemetry)\S* is not installed: .* needs pip install 'hindsight-async\[{extra}\]'",
             said[name],
         )
 
