@@ -323,6 +323,43 @@ async def test_the_names_of_this_machine_are_let_in(host):
         assert 200 == (await ask("GET", "/state", headers={"Host": host}))[0]
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["emulator", "EMULATOR:8123", "emulator.test", "host.docker.internal:80", "10.0.0.1", "[fe80::1]:8123"],
+)
+async def test_an_emulator_for_the_network_has_the_names_that_no_site_can_have(host):
+    """Those of a service among containers, say; its links lead there as well, and its own variables to this machine."""
+    async with controlled(host="0.0.0.0") as (emulator, ask), aiohttp.ClientSession() as http:
+        assert emulator.base_url.startswith("http://127.0.0.1:")
+        assert 200 == (await ask("GET", "/state", headers={"Host": host}))[0]
+        key = {"Authorization": f"Bearer {emulator.api_key}"}
+        async with http.post(
+            f"{emulator.base_url}/interviews", json=JANE, headers={"Host": host, **key}
+        ) as response:
+            assert (await response.json())["survey_url"].startswith(f"http://{host}/survey?token=")
+        link = emulator.interviews[1].survey_url.replace(
+            f"http://{host}", emulator.base_url[: -len("/api/v1")]
+        )
+        async with http.get(link, headers={"Host": host}) as response:
+            assert 200 == response.status
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "emulator.example:80", "test.", "internal.evil.example", "a@b", ""]
+)
+async def test_an_emulator_for_the_network_refuses_names_that_a_site_could_have(host):
+    """And no link of its leads there."""
+    async with controlled(host="0.0.0.0") as (emulator, ask), aiohttp.ClientSession() as http:
+        status, said = await ask("GET", "/state", headers={"Host": host})
+        assert (403, "Host") == (status, said["error"]["details"]["field"])
+        assert "a name of one word, or one below home.arpa" in said["error"]["message"]
+        key = {"Authorization": f"Bearer {emulator.api_key}"}
+        async with http.post(
+            f"{emulator.base_url}/interviews", json=JANE, headers={"Host": host, **key}
+        ) as response:
+            assert (await response.json())["survey_url"].startswith("http://127.0.0.1:")
+
+
 @pytest.mark.parametrize("headers", FROM_OTHER_SITES)
 async def test_a_page_of_another_site_is_refused(headers):
     """Also one on this machine, behind another port."""

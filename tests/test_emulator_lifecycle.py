@@ -2,11 +2,15 @@
 
 import asyncio
 import gc
+import socket
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
 from hindsight_async.emulator import Emulator
+from hindsight_async.emulator.listener import reachable_here
 from virtual_time import VirtualTimeLoop
 
 BODY = {"contact_email": "jane@acme.example", "sequence_id": "seq_abc123"}
@@ -149,9 +153,9 @@ def test_before_the_start_there_is_no_address_and_no_clock(ask):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"host": "0.0.0.0"}, "loopback"),
-        ({"host": "192.0.2.1"}, "loopback"),
-        ({"host": "example.com"}, "loopback"),
+        ({"host": "localhost"}, "an IP address such as 127.0.0.1, not 'localhost'"),
+        ({"host": ""}, "an IP address"),
+        ({"host": "example.com"}, "an IP address"),
         ({"reset_unit": "minutes"}, "'minutes'"),
         ({"window": "hourly"}, "'hourly'"),
         ({"requests_per_minute": 0}, "at least 1"),
@@ -187,3 +191,34 @@ async def test_a_start_that_is_cancelled_leaves_no_port_open(steps):
     gc.collect()
     await emulator.start()
     await emulator.close()
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_close_leaves_no_connection_open(steps):
+    """Also of one that came so many steps of the loop ago; the caller sees its end, and waits for no answer."""
+    emulator = Emulator()
+    await emulator.start()
+    with socket.create_connection(("127.0.0.1", urlsplit(emulator.base_url).port)) as caller:
+        caller.sendall(b"POST /api/v1/interviews HTTP/1.1\r\n")
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await emulator.close()
+        await asyncio.sleep(0)
+        caller.setblocking(False)
+        with suppress(ConnectionResetError):
+            assert b"" == caller.recv(1000)
+
+
+@pytest.mark.parametrize(
+    ("host", "seen"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("10.0.0.7", "10.0.0.7"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("::1", "[::1]"),
+    ],
+)
+def test_the_unspecified_address_is_reached_by_the_loopback_one(host, seen):
+    """As a destination it is none."""
+    assert seen == reachable_here(host)

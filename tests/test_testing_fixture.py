@@ -138,6 +138,195 @@ def test_the_fixture_works_whichever_async_plugin_there_is(tmp_path, source, opt
     assert "warning" not in result.stdout
 
 
+MARKED = """
+    import pytest
+
+    pytestmark = pytest.mark.hindsight(plan="growth", sequences=["seq_9"])
+
+    @pytest.mark.hindsight(sequences=["seq_1"], window="sliding")
+    class TestMarked:
+        def test_the_module_and_the_class(self, hindsight_emulator):
+            assert create()["status"] == "sent"
+            assert hindsight_emulator.plan.value == os.environ["HINDSIGHT_PLAN"] == "growth"
+            assert hindsight_emulator.settings.window == "sliding"
+
+        @pytest.mark.hindsight(sequences=["seq_2"])
+        def test_the_nearest_has_the_last_word(self, hindsight_emulator):
+            with pytest.raises(OSError, match="400"):
+                create()
+            assert hindsight_emulator.settings.window == "sliding"
+"""
+
+WRONGLY_MARKED = """
+    import pytest
+
+    @pytest.mark.hindsight(sequence="seq_1")
+    def test_unknown(hindsight_emulator): ...
+
+    @pytest.mark.hindsight("growth")
+    def test_no_keyword(hindsight_emulator): ...
+
+    @pytest.mark.hindsight(plan="gold")
+    def test_wrong_value(hindsight_emulator): ...
+
+    @pytest.mark.hindsight(sequences="seq_1")
+    def test_wrong_type(hindsight_emulator): ...
+"""
+
+
+def test_a_marker_says_what_emulator_a_test_gets(tmp_path):
+    """At a test, a class or a module; pytest knows it, also where it is strict."""
+    result = run_pytest(tmp_path, MARKED, "-p", "no:asyncio", "--strict-markers")
+    assert 0 == result.returncode, result.stdout + result.stderr
+    assert "2 passed" in result.stdout
+
+
+def test_a_wrong_marker_is_an_error_that_says_what_is_right(tmp_path):
+    """In one line, without a traceback through this package."""
+    result = run_pytest(tmp_path, WRONGLY_MARKED, "-p", "no:asyncio")
+    assert 1 == result.returncode
+    assert "4 errors" in result.stdout
+    for said in (
+        "@pytest.mark.hindsight has no sequence: it takes plan, requests_per_minute, window",
+        "@pytest.mark.hindsight takes keywords alone, not 'growth'",
+        "@pytest.mark.hindsight: plan must be one of essentials, growth, enterprise",
+        "@pytest.mark.hindsight: sequences must be a list of ids, not one text",
+    ):
+        assert said in result.stdout
+    assert "Traceback" not in result.stdout
+    assert "testing.py" not in result.stdout
+
+
+QUIET = """
+    import asyncio, logging
+    from hindsight_async import HindsightSession
+
+    async def enroll(plan):
+        async with HindsightSession(plan=plan) as hindsight:
+            for number in range(3):
+                await hindsight.interviews.create(contact_email=f"{number}@acme.example", sequence_id="seq_1")
+
+    def test_quiet(hindsight_emulator, caplog, recwarn):
+        for plan in (None, "growth"):
+            asyncio.run(enroll(plan))
+        hindsight_emulator.fail("POST /interviews", how="reset")
+        try:
+            create()
+        except OSError:
+            pass
+        assert [record for when in ("setup", "call") for record in caplog.get_records(when)] == []
+        assert not recwarn.list
+        assert len(hindsight_emulator.outbox) == 6
+"""
+
+
+def test_the_fixture_puts_nothing_into_the_log_of_a_test(tmp_path):
+    """Nor a warning, also where a session's plan is a smaller one than the emulator's."""
+    result = run_pytest(tmp_path, QUIET, "-p", "no:asyncio")
+    assert 0 == result.returncode, result.stdout + result.stderr
+
+
+PORTS = """
+    import os, socket
+    import pytest
+
+    opened = set()
+
+    def sockets():
+        return {target for fd in os.listdir("/proc/self/fd") if (target := link(fd)).startswith("socket:")}
+
+    def link(fd):
+        try:
+            return os.readlink("/proc/self/fd/" + fd)
+        except OSError:
+            return ""
+
+    @pytest.mark.parametrize("number", range(10))
+    def test_one(hindsight_emulator, number):
+        port = int(hindsight_emulator.base_url.split(":")[2].split("/")[0])
+        opened.add(port)
+        kept_open = socket.create_connection(("127.0.0.1", port))
+        kept_open.sendall(b"POST /api/v1/interviews HTTP/1.1\\r\\n")
+        globals().setdefault("ours", []).append(kept_open)
+
+    def test_none_is_left():
+        for one in ours:
+            one.settimeout(5)
+            try:
+                assert one.recv(1000) == b""
+            except ConnectionResetError:
+                pass
+            one.close()
+        assert sockets() == set()
+        for port in opened:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open sockets are counted by /proc")
+def test_no_port_and_no_connection_is_left_by_the_fixture(tmp_path):
+    """Also where a test leaves a connection open, in the middle of a request."""
+    result = run_pytest(tmp_path, PORTS, "-p", "no:asyncio")
+    assert 0 == result.returncode, result.stdout + result.stderr
+    assert "11 passed" in result.stdout
+
+
+WITH_LEDGER = """
+    import asyncio
+    import pytest
+    from hindsight_async import CreateInterview, HindsightSession, LedgerStatus
+
+    PEOPLE = [CreateInterview(contact_email=f"c{{number}}@acme.example", sequence_id="s") for number in range(3)]
+
+    async def entries(ledger):
+        return [entry async for entry in ledger.entries()]
+
+    {mark}
+    async def test_a_ledger_of_its_own(hindsight_emulator, hindsight_ledger):
+        async with HindsightSession() as hindsight:
+            async with hindsight.interviews.create_many(PEOPLE[:1], ledger=hindsight_ledger) as outcomes:
+                assert [outcome.response.interview_request_id async for outcome in outcomes] == [1]
+        assert [entry.status for entry in await entries(hindsight_ledger)] == [LedgerStatus.CREATED]
+
+    {mark}
+    async def test_a_queue_that_sends(hindsight_queue, hindsight_emulator, hindsight_ledger):
+        async with hindsight_queue as queue:
+            for person in PEOPLE:
+                await queue.put(person)
+            await queue.drain()
+        assert len(hindsight_emulator.outbox) == len(await entries(hindsight_ledger)) == 3
+
+    def test_without_a_loop(hindsight_queue, hindsight_emulator):
+        async def put():
+            async with hindsight_queue as queue:
+                await queue.put(PEOPLE[0])
+                await queue.drain()
+
+        asyncio.run(put())
+        assert [email.address for email in hindsight_emulator.outbox] == ["c0@acme.example"]
+
+    def test_a_queue_that_nobody_enters(hindsight_queue):
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("mark", "options"),
+    [
+        ("@pytest.mark.asyncio", ("-p", "pytest_asyncio.plugin", "-o", LOOP_SCOPE)),
+        ("", ("-p", "pytest_asyncio.plugin", "-o", LOOP_SCOPE, "-o", "asyncio_mode=auto")),
+        (ON_ANYIO, ("-p", "anyio.pytest_plugin", "-p", "xdist.plugin", "-n", "2")),
+    ],
+    ids=["pytest-asyncio strict", "pytest-asyncio auto", "anyio and workers"],
+)
+def test_a_ledger_and_a_queue_are_there_whichever_async_plugin_there_is(tmp_path, mark, options):
+    """Each test has its own, and nothing is left open."""
+    result = run_pytest(tmp_path, WITH_LEDGER.format(mark=mark), *options)
+    assert 0 == result.returncode, result.stdout + result.stderr
+    assert "4 passed" in result.stdout
+
+
 BUILT_AT_IMPORT = """
     import asyncio
     import pytest
@@ -207,7 +396,9 @@ def test_any_other_address_is_replaced_for_the_run_and_put_back(monkeypatch, bas
     for name, value in shell.items():
         monkeypatch.setenv(name, value)
     cleanups = []
-    testing.pytest_configure(SimpleNamespace(add_cleanup=cleanups.append))
+    testing.pytest_configure(
+        SimpleNamespace(add_cleanup=cleanups.append, addinivalue_line=lambda _name, _line: None)
+    )
     dead = {"HINDSIGHT_API_KEY": testing.DEAD_API_KEY, "HINDSIGHT_BASE_URL": testing.DEAD_BASE_URL}
     assert dead == {name: os.environ[name] for name in shell}
     cleanups.pop()()
@@ -226,7 +417,8 @@ def test_it_runs_in_this_process_too(monkeypatch):
     """The environment is set while it runs and put back afterwards."""
     before = dict(os.environ)
     with pytest.MonkeyPatch.context() as patch:
-        fixture = testing.hindsight_emulator.__wrapped__(patch)
+        item = SimpleNamespace(iter_markers=lambda _name: [])
+        fixture = testing.hindsight_emulator.__wrapped__(SimpleNamespace(node=item), patch)
         emulator = next(fixture)
         assert Plan.ENTERPRISE is emulator.plan
         assert (emulator.api_key, emulator.base_url) == (

@@ -111,6 +111,7 @@ class Gateway:
         route = evolve(
             route_of(request.method, request.path, request.query),
             content_type=request.headers.get("Content-Type", ""),
+            host=request.headers.get("Host", ""),
         )
         received = self._write_down(request, route)
         try:

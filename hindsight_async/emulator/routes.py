@@ -42,6 +42,8 @@ class Route:
     """What stands behind the `?`, decoded."""
     content_type: str = ""
     """The media type of the body, as its header says."""
+    host: str = ""
+    """By which name, and which port, the caller has reached the server, as its header says."""
 
     @property
     def name(self) -> str | None:

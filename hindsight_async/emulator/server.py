@@ -13,7 +13,14 @@ from hindsight_async.emulator.control import CONTROL_ROOT, control
 from hindsight_async.emulator.front_page import PAGE_FILES, front_page
 from hindsight_async.emulator.gateway import Gateway
 from hindsight_async.emulator.limits import MonthlyAllowance, Window
-from hindsight_async.emulator.listener import Handler, Listener, is_loopback, listen
+from hindsight_async.emulator.listener import (
+    Handler,
+    Listener,
+    is_address,
+    is_loopback,
+    listen,
+    reachable_here,
+)
 from hindsight_async.emulator.quota import Clock, Quota
 from hindsight_async.emulator.routes import ROOT, Route, true_answer
 from hindsight_async.emulator.scripting import Scriptable
@@ -21,6 +28,7 @@ from hindsight_async.emulator.settings import Settings, new_limit
 from hindsight_async.emulator.state import Organisation
 from hindsight_async.emulator.survey import SURVEY_PATH, survey
 from hindsight_async.emulator.validation import DeclaredIds
+from hindsight_async.emulator.visitors import is_own_name
 from hindsight_async.rate import Plan
 
 ResetUnit = Literal["milliseconds", "seconds"]
@@ -30,7 +38,7 @@ _RESETS_PER_SECOND: Mapping[str, int] = {"milliseconds": 1000, "seconds": 1}
 
 
 class Emulator(Scriptable):
-    """A local Hindsight over real HTTP on a loopback address; use `async with`, or `start` and `close`.
+    """A local Hindsight over real HTTP; use `async with`, or `start` and `close`.
 
     Args:
         plan: The tier, or its name, whose requests per minute are enforced, over all routes together.
@@ -40,7 +48,8 @@ class Emulator(Scriptable):
             minutes of the wall clock). The real server most likely counts in the first way.
         refusals_cached: Whether one refusal closes a weighted window until the minute has ended.
         api_key: The one key that is let in; None makes one up.
-        host: A loopback address.
+        host: An IP address of this machine. With any but a loopback address, such as 0.0.0.0 for all of them, whoever is on
+            the network can read what is in it, and with the remote control change it.
         port: A TCP port; 0 takes any free one.
         sequences: The sequence ids that exist; None takes any.
         interview_types: The interview type ids that exist; None takes any.
@@ -69,7 +78,7 @@ class Emulator(Scriptable):
 
     Raises:
         TypeError: One text where a list of ids is meant.
-        ValueError: A plan that there is not, a host that is not loopback, an unknown window or reset unit, cached refusals in another than a weighted
+        ValueError: A plan that there is not, a host that is no IP address, an unknown window or reset unit, cached refusals in another than a weighted
             window, or a limit below 1 (for a month: below 0).
 
     """
@@ -97,14 +106,15 @@ class Emulator(Scriptable):
         clock_skew: float = 0.0,
         remote_control: bool = False,
     ) -> None:
-        if not is_loopback(host):
-            raise ValueError(f"host must be a loopback address such as 127.0.0.1, not {host!r}")
+        if not is_address(host):
+            raise ValueError(f"host must be an IP address such as 127.0.0.1, not {host!r}")
         if reset_unit not in _RESETS_PER_SECOND:
             raise ValueError(f"reset_unit must be milliseconds or seconds, not {reset_unit!r}")
         settings = Settings(plan, requests_per_minute, window, refusals_cached, monthly_limit, latency)
         super().__init__(settings, Organisation(email_delay=email_delay, completes_after=completes_after))
         self.api_key = api_key or f"test-key-{secrets.token_hex(12)}"
         self._host, self._port = host, port
+        self._reachable_here, self._is_for_the_network = reachable_here(host), not is_loopback(host)
         for name, ids in {"sequences": sequences, "interview_types": interview_types, "deals": deals}.items():
             if isinstance(ids, str):  # of which "seq" in ids would ask for a part
                 raise TypeError(f"{name} must be a list of ids, not one text")
@@ -187,9 +197,11 @@ class Emulator(Scriptable):
         """
         return self.control_url.removesuffix(CONTROL_ROOT) + "/"
 
-    def _origin(self) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+    def _origin(self, asked_for: str = "") -> str:
+        # Who comes over the network could not open a link that leads to this machine's own loopback address.
+        if self._is_for_the_network and is_own_name(asked_for, self._host):
+            return f"http://{asked_for}"
+        return f"http://{self._reachable_here}:{self._port}"
 
     def _new_gateway(self, loop: asyncio.AbstractEventLoop) -> Gateway:
         started_at = self._started_at or datetime.now(UTC)
@@ -221,12 +233,13 @@ class Emulator(Scriptable):
 
     def _act(self, route: Route, raw: bytes) -> Answer:
         self._catch_up()
+        origin = self._origin(route.host)
         return true_answer(
             route,
             raw,
             organisation=self._organisation,
             declared=self._declared,
             now=self._opened.clock.wall(),
-            survey_page=f"{self._origin()}{SURVEY_PATH}",
-            base_url=self.base_url,
+            survey_page=f"{origin}{SURVEY_PATH}",
+            base_url=f"{origin}{ROOT}",
         )

@@ -3,6 +3,9 @@
 The API itself needs its key, which no website has. The survey page and the remote control look at where a request says
 that it comes from and whom it believes to talk to. A site that has its own name point to this machine shows that name in
 Host, and one that posts a form or a script from elsewhere shows itself in Origin or Sec-Fetch-Site, which no script can set.
+
+An emulator that listens for the network as well has more names: that of its service among containers, say. It takes those
+that no site on the internet can have, so that a website still cannot have a browser of that network talk to it.
 """
 
 import re
@@ -10,31 +13,49 @@ import re
 from aiohttp import web
 
 from hindsight_async.emulator.answers import wrong_request
-from hindsight_async.emulator.listener import is_loopback
+from hindsight_async.emulator.listener import is_address, is_loopback
 
 CHUNK_BYTES = 65_536
+
+LOCAL_DOMAINS = ("home.arpa", "internal", "local", "localhost", "test")
+"""Where nobody can register a name: kept for private networks and tests (RFC 2606, 6762 and 8375; `internal` by ICANN)."""
 
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:@/\s]+))(?::[0-9]{1,5})?")
 
 
-def check_host(request: web.BaseRequest, bound_to: str) -> None:
-    """Check that the caller asks for this machine by a name that nobody else can give it.
+def is_own_name(host: str, bound_to: str) -> bool:
+    """Return whether a Host header names this machine by a name that nobody else can give it.
 
     Args:
-        request: What arrived.
-        bound_to: The address on which the port was opened, which is good as well.
+        host: The header, with or without a port.
+        bound_to: The address on which the port was opened. Where that is no loopback address, any address is good, and any
+            name of one word or below one of `LOCAL_DOMAINS`.
+
+    """
+    found = _HOST.fullmatch(host)
+    name = (found["six"] or found["name"]).lower() if found else ""
+    if name in ("localhost", bound_to.lower()) or is_loopback(name):
+        return True
+    if not name or is_loopback(bound_to):
+        return False
+    return (
+        is_address(name) or "." not in name or name.endswith(tuple(f".{domain}" for domain in LOCAL_DOMAINS))
+    )
+
+
+def check_host(request: web.BaseRequest, bound_to: str) -> None:
+    """Check that the caller asks for this machine by one of its own names, as `is_own_name` says.
 
     Raises:
         WrongRequestError: It does not (403).
 
     """
-    found = _HOST.fullmatch(request.headers.get("Host", ""))
-    name = (found["six"] or found["name"]).lower() if found else ""
-    if name != "localhost" and name != bound_to.lower() and not is_loopback(name):
-        raise wrong_request(
-            403, "Host must name this machine: 127.0.0.1, [::1] or localhost", field="Host",
-            expected="127.0.0.1, [::1] or localhost",
-        )  # fmt: skip
+    if is_own_name(request.headers.get("Host", ""), bound_to):
+        return
+    expected = "127.0.0.1, [::1] or localhost"
+    if not is_loopback(bound_to):
+        expected = f"an address, a name of one word, or one below {', '.join(LOCAL_DOMAINS)}"
+    raise wrong_request(403, f"Host must name this machine: {expected}", field="Host", expected=expected)
 
 
 def check_origin(request: web.BaseRequest) -> None:

@@ -286,4 +286,6 @@ class LocalLimiter:
             self.limits.learn(permit.route, ours, sent_at=permit.entries[0].sent_at, now=now)
         if whole.limit != before:
             self.token_bucket, self._pace = TokenBucket(whole.limit, self.burst), None
-            logger.warning("the server allows %d requests per minute, not %d", whole.limit, before)
+            # More than was said is no trouble.
+            tell = logger.warning if whole.limit < before else logger.info
+            tell("the server allows %d requests per minute, not %d", whole.limit, before)
