@@ -214,7 +214,9 @@ QUIET = """
             create()
         except OSError:
             pass
-        assert [record for when in ("setup", "call") for record in caplog.get_records(when)] == []
+        records = [record for when in ("setup", "call") for record in caplog.get_records(when)]
+        # asyncio's own debug mode warns of a machine that is slow.
+        assert [record for record in records if record.name != "asyncio"] == []
         assert not recwarn.list
         assert len(hindsight_emulator.outbox) == 6
 """
