@@ -40,6 +40,8 @@ class BudgetSnapshot:
             request tries: aware, on the local clock. None while nobody is kept back.
         route_limits: Requests per minute of those routes, such as "POST /interviews", to which the server gives fewer
             than `limit`; their requests count in both.
+        left_to_others: Requests per minute, out of `limit`, that are left to other programs with the same plan, by what
+            they used of late and some to spare; 0 while none are known.
         quota_exceeded: What calls raise at once while the month's quota is used up, or the server asks for a longer
             wait than anybody takes; its text says which, `reset_at` until when. None while calls leave or wait.
 
@@ -53,6 +55,7 @@ class BudgetSnapshot:
     closed_until: datetime | None
     route_limits: Mapping[str, int] = field(factory=dict[str, int])
     quota_exceeded: QuotaExceededError | None = None
+    left_to_others: int = 0
 
 
 class Budget:
@@ -149,6 +152,7 @@ class Budget:
             closed_until=self._wall_clock() + timedelta(seconds=closed_for) if closed_for else None,
             route_limits=limiter.route_limits,
             quota_exceeded=in_vain if isinstance(in_vain, QuotaExceededError) else None,
+            left_to_others=limiter.left_to_others,
         )
 
 

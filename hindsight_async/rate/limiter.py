@@ -44,6 +44,11 @@ class Limiter(Protocol):
         ...
 
     @property
+    def left_to_others(self) -> int:
+        """Requests per minute that are left to other programs."""
+        ...
+
+    @property
     def opens_at(self) -> float:
         """The moment before which nobody may leave since the server has refused; one in the past where it has not."""
         ...

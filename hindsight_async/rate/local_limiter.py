@@ -94,6 +94,12 @@ class LocalLimiter:
         return {route: policy.limit for route, policy in self.limits.of_routes.items()}
 
     @property
+    def left_to_others(self) -> int:
+        """Requests per minute that are left to other programs, by what they used of late; 0 while none are known."""
+        pace = self.limits.whole.pace
+        return 0 if pace is None else self.limit - pace
+
+    @property
     def opens_at(self) -> float:
         """The moment before which nobody may leave since the server has refused."""
         return self.cooldown.opens_at

@@ -167,6 +167,11 @@ class FleetView:
         """Requests per minute of the routes with a smaller limit of their own."""
         return self._limiter.route_limits
 
+    @property
+    def left_to_others(self) -> int:
+        """Requests per minute that are left to other programs."""
+        return self._limiter.left_to_others
+
     def group_of(self, route: str) -> str:
         """Name what the permits of a route are asked for together with."""
         return route if route in self._limiter.limits.of_routes else ""

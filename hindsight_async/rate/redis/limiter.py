@@ -41,6 +41,12 @@ class FleetLimiter:
         return view.route_limits if alone is None else alone.route_limits
 
     @property
+    def left_to_others(self) -> int:
+        """Requests per minute that the fleet, or this process while Redis is away, leaves to other programs."""
+        view, alone = self.state.view, self.state.alone
+        return view.left_to_others if alone is None else alone.left_to_others
+
+    @property
     def opens_at(self) -> float:
         """The moment until which the server refuses everybody."""
         alone = self.state.alone
