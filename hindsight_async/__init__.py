@@ -71,6 +71,7 @@ nowhere else. Inside, in reading order:
             contexts.py         the contexts that the API accepted last, to be merged into
             forgetting.py       what it takes to forget a person
             readings.py         what reading interviews has told of them
+            resolving.py        what a person found out about rows
             queue_run.py        what a queue does in it
             queue_from_outside.py  what is done to a queue without sending from it
             queue_rows.py       rows with a body: stored, due, paused
@@ -207,6 +208,7 @@ Each folder imports only from those below it. On top of them, and imported by no
         update.py               `update`
         queue.py                `queue`
         records.py              `get` and `ledger`
+        resolutions.py          the facts that `ledger resolve` is given
         deals.py                `deals`
         demo.py                 `demo`
         emulate.py              `emulate`
@@ -222,9 +224,17 @@ Each folder imports only from those below it. On top of them, and imported by no
         preflight.py            what a file amounts to before anything is sent
         problems.py             the rows with something wrong, grouped by what it is
         file_run.py             the run over a file's rows
+        remaining_rows.py       those that it did not get to
+        survey_links.py         links that are read back from the API
         progress.py             how far it is
+        causes.py               why rows failed, folded
+        run_failures.py         what ended a run, with the advice that fits it
+        summary.py              what a person reads when it is over
+        enroll_endings.py       what `enroll` advises then
         steps.py                what is being done, where that takes a while
         results.py              what became of each row, beside the row
+        results_file.py         the file of them, beside the one of earlier runs
+        earlier_results.py      what that has
         signals.py              what Ctrl-C and its like do meanwhile
         terminal.py             what a person is told and asked, and the exit codes
         contacts/               files of people

@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import os
+import re
 import sys
 from collections import Counter
 
@@ -24,6 +25,12 @@ processes.set_forkserver_preload(["hindsight_async.cli"])
 def environment(emulator, **more):
     """Return the variables with which the command line finds an emulator."""
     return {"HINDSIGHT_API_KEY": emulator.api_key, "HINDSIGHT_BASE_URL": emulator.base_url, **more}
+
+
+def counts_in(said):
+    """Return the line of a summary that counts, without the time that the run took."""
+    lines = [line for line in said.splitlines() if re.match(r"[\d,]+ (?!would|more)[a-z][^:]*( · |$)", line)]
+    return re.sub(r" · (?:\d+ (?:h|min|s) ?)+$", "", lines[0])
 
 
 def write_contacts(folder, rows):

@@ -32,9 +32,9 @@ def test_csv_rows_carry_input_and_result():
     results.write({"Email": "jane@acme.example", "Title": "CTO, acting"}, CREATED)
     results.write({"Email": "sam@acme.example"}, RowResult(status="rejected", error="deal_id not found"))
     assert (
-        "Email,Title,status,interview_request_id,survey_url,error\r\n"
-        'jane@acme.example,"CTO, acting",created,4821,https://x.example/s?t=1,\r\n'
-        "sam@acme.example,,rejected,,,deal_id not found\r\n"
+        "Email,Title,status,interview_request_id,survey_url,error,ledger_key\r\n"
+        'jane@acme.example,"CTO, acting",created,4821,https://x.example/s?t=1,,\r\n'
+        "sam@acme.example,,rejected,,,deal_id not found,\r\n"
     ) == file.getvalue()
 
 
@@ -45,7 +45,7 @@ def test_json_lines_carry_input_and_result():
     results.write({"email": "jörg@acme.example", "seats": 5, "tags": ["=a"]}, CREATED)
     assert (
         '{"email": "jörg@acme.example", "seats": 5, "tags": ["=a"], "status": "created", '
-        '"interview_request_id": 4821, "survey_url": "https://x.example/s?t=1", "error": null}\n'
+        '"interview_request_id": 4821, "survey_url": "https://x.example/s?t=1", "error": null, "ledger_key": null}\n'
     ) == file.getvalue()
 
 
@@ -56,9 +56,9 @@ def test_formulas_are_escaped_everywhere(start):
     results = CsvResults(file, [f"{start}head"])
     results.write({f"{start}head": f"{start}cell"}, RowResult(status="rejected", error=f"{start}error"))
     header, row = csv.reader(io.StringIO(file.getvalue(), newline=""), strict=True)
-    assert [f"'{start}head", "status", "interview_request_id", "survey_url", "error"] == header
+    assert [f"'{start}head", "status", "interview_request_id", "survey_url", "error", "ledger_key"] == header
     error = f"'{start}error" if start.isprintable() else escaped(f"{start}error")
-    assert [f"'{start}cell", "rejected", "", "", error] == row
+    assert [f"'{start}cell", "rejected", "", "", error, ""] == row
 
 
 def test_json_values_are_written_as_json_in_csv():
@@ -74,11 +74,14 @@ def test_json_values_are_written_as_json_in_csv():
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
-        (["Email"], ("status", "interview_request_id", "survey_url", "error")),
-        (["Status", "error"], ("hindsight_status", "interview_request_id", "survey_url", "hindsight_error")),
+        (["Email"], ("status", "interview_request_id", "survey_url", "error", "ledger_key")),
+        (
+            ["Status", "error"],
+            ("hindsight_status", "interview_request_id", "survey_url", "hindsight_error", "ledger_key"),
+        ),
         (
             ["status", "hindsight_status"],
-            ("hindsight_hindsight_status", "interview_request_id", "survey_url", "error"),
+            ("hindsight_hindsight_status", "interview_request_id", "survey_url", "error", "ledger_key"),
         ),
     ],
 )
@@ -148,9 +151,9 @@ def test_csv_results_are_read_back(columns, data):
     file = io.StringIO(newline="")
     CsvResults(file, columns).write(cells, RowResult(status="rejected", error=error))
     header, row = csv.reader(io.StringIO(file.getvalue(), newline=""), strict=True)
-    expected = [*cells.values(), "rejected", "", "", escaped(error)]
+    expected = [*cells.values(), "rejected", "", "", escaped(error), ""]
     assert [f"'{text}" if text.startswith(FORMULA_STARTS) else text for text in expected] == row
-    assert len(columns) + 4 == len(header)
+    assert len(columns) + 5 == len(header)
 
 
 def test_what_a_server_says_is_harmless_in_the_results():
@@ -174,7 +177,9 @@ def test_json_results_are_read_back(cells, error):
     results.write(cells, RowResult(status="rejected", error=error))
     [line] = file.getvalue().split("\n")[:-1]
     names = result_names(list(cells))
-    assert {**cells, **dict(zip(names, ("rejected", None, None, error), strict=True))} == json.loads(line)
+    assert {**cells, **dict(zip(names, ("rejected", None, None, error, None), strict=True))} == json.loads(
+        line
+    )
 
 
 def test_results_are_an_input_for_updates_and_enrollments():

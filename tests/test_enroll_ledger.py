@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shlex
 import sys
 import threading
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from command_process import counts_in
 from hindsight_async import CreateInterview, Ledger, LedgerRow
 from hindsight_async.cli import run
 from hindsight_async.delivery.ledger.entries import LedgerStatus
@@ -57,10 +59,8 @@ def test_the_same_command_again_emails_nobody_twice(command, emulator, folder):
     assert (0, "Ledger: my contacts.hindsight.db (new)") == (code, said.splitlines()[0])
     assert (folder / "my contacts.hindsight.db").is_file()
     code, _, said = enroll(command)
-    assert (0, ["Ledger: my contacts.hindsight.db (knows 2 rows)", "2 already_done"]) == (
-        code,
-        said.splitlines(),
-    )
+    assert (0, "Ledger: my contacts.hindsight.db (knows 2 rows)") == (code, said.splitlines()[0])
+    assert "2 done before" == counts_in(said)
     assert 2 == len(emulator.outbox)
 
 
@@ -68,7 +68,7 @@ def test_no_ledger_has_to_be_asked_for(command, emulator, folder):
     """With --no-ledger nothing lies beside the file, and that is said; it excludes --ledger."""
     code, _, said = enroll(command, "--no-ledger")
     assert (0, "No ledger: nothing will remember who was sent.") == (code, said.splitlines()[0])
-    assert ["my contacts.csv"] == names(folder)
+    assert ["my contacts.csv", "my contacts.results.csv"] == names(folder)
     code, _, said = enroll(command, "--no-ledger", "--ledger", "a.db")
     assert (2, True) == (code, "--no-ledger; not both" in said)
     assert 2 == len(emulator.outbox)
@@ -83,8 +83,8 @@ def test_another_name_for_the_same_file_has_the_same_ledger(command, emulator, f
     (folder / "link to it").symlink_to(folder)
     assert 0 == enroll(command)[0]
     code, _, said = command("enroll", again, "--sequence", "seq_1")
-    assert (0, "2 already_done") == (code, said.splitlines()[-1])
-    assert 2 == len(emulator.outbox)
+    assert (0, "2 done before") == (code, counts_in(said))
+    assert 2 == len(emulator.requests)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -112,7 +112,7 @@ def test_results_may_be_run_with_a_word_about_the_ledger(command, emulator, fold
     assert 0 == enroll(command, "--output", "results.csv")[0]
     again = ("enroll", "results.csv", "--sequence", "seq_1")
     code, _, said = command(*again, "--ledger", "my contacts.hindsight.db")
-    assert (0, "1 already_done") == (code, said.splitlines()[-1])
+    assert (0, "1 done before") == (code, counts_in(said))
     assert 1 == len(emulator.outbox)
     assert 0 == command(*again, "--no-ledger")[0]
     assert 2 == len(emulator.outbox)
@@ -194,10 +194,9 @@ def test_an_allow_list_is_named_as_what_keeps_rows_back(command, folder, monkeyp
     code, _, said = enroll(command)
     assert (1, True) == (
         code,
-        "\n2 not_sent: safe to run again: the same command sends these alone,\n" in said,
+        "\n2 not sent: HINDSIGHT_ALLOWED_RECIPIENTS does not allow this recipient: none" in said,
     )
-    assert "\nonce HINDSIGHT_ALLOWED_RECIPIENTS allows those that it keeps back (2)\n" in said
-    assert "above" not in said
+    assert "\n   rows 2, 3\n" in said
     monkeypatch.setenv("HINDSIGHT_ALLOWED_RECIPIENTS", "*@acme.example")
     assert 0 == enroll(command)[0]
 
@@ -246,9 +245,9 @@ def test_the_advice_can_be_typed_as_it_stands(command, emulator):
     emulator.fail("POST /interviews", how="disconnect", at="after_commit", times=1)
     code, _, said = enroll(command)
     assert 3 == code
-    key = said.split(", key ")[1].split(":")[0]
+    address = re.search(r"^   row [23]  (\S+)$", said, re.MULTILINE)[1]
     advice = next(line for line in said.splitlines() if "ledger resolve" in line and "--created" in line)
-    words = shlex.split(advice.replace("KEY", key).replace("ID", "1"))
+    words = shlex.split(advice.replace("ADDRESS", address).replace("ID", "1"))
     assert 0 == command(*words[1:])[0]
 
     async def counts():
@@ -259,7 +258,7 @@ def test_the_advice_can_be_typed_as_it_stands(command, emulator):
 
 @pytest.mark.parametrize("umask", [0o000, 0o077, 0o777], ids=oct)
 def test_results_are_readable_by_their_owner_alone(command, folder, umask):
-    """Whatever the umask, also where they take the place of earlier ones, whose own mode is left alone."""
+    """Whatever the umask, also where they take the place of earlier ones that everybody could read."""
     results = folder / "r.csv"
     before = os.umask(umask)
     try:
@@ -269,7 +268,13 @@ def test_results_are_readable_by_their_owner_alone(command, folder, umask):
         assert 0 == enroll(command, "--output", "r.csv")[0]
     finally:
         os.umask(before)
-    assert [0o600, 0o644] == [file.stat().st_mode & 0o777 for file in (results, folder / "r.csv.1")]
+    assert (
+        0o600,
+        ["my contacts.csv", "my contacts.hindsight.db", "my contacts.hindsight.db-lock", "r.csv"],
+    ) == (
+        results.stat().st_mode & 0o777,
+        names(folder),
+    )
 
 
 def test_an_update_asks_before_it_overwrites(command, emulator, folder):
@@ -291,7 +296,7 @@ def test_an_update_asks_before_it_overwrites(command, emulator, folder):
     assert "2 would be updated, 1 duplicate, 0 invalid" == said.splitlines()[0]
     assert sent == len(emulator.requests)
     code, _, said = command("update", "u.csv", "--context", "Title", "--yes")
-    assert (0, "2 updated, 1 duplicate") == (code, said.splitlines()[-1])
+    assert (0, "2 updated · 1 duplicate") == (code, counts_in(said))
 
 
 def test_an_export_s_record_ids_update_nobody(command, emulator, folder):
@@ -344,7 +349,7 @@ def test_the_command_line_takes_a_database_for_its_ledger(command, emulator, pos
     emulator.fail("POST /interviews", how="disconnect", at="after_commit", times=2)
     code, *said = enroll(command, "--ledger", ledger)
     assert 3 == code
-    assert f"ledger resolve '{ledger.replace(PASSWORD, '***')}' KEY" in said[1]
+    assert f"ledger resolve '{ledger.replace(PASSWORD, '***')}' ADDRESS" in said[1]
     assert "Where a command above says ***, type the ledger's password" in said[1]
     _, shown, counted = command("ledger", "show", ledger, "--status", "unknown")
     assert "2 unknown\n" == counted
@@ -352,7 +357,7 @@ def test_the_command_line_takes_a_database_for_its_ledger(command, emulator, pos
         resolved = command("ledger", "resolve", ledger, line[:12], "--created", str(number))
         assert (0, "", f"resolved: created as {number}\n") == resolved
     again = enroll(command, "--ledger", ledger)
-    assert (0, "2 already_done") == (again[0], again[2].splitlines()[-1])
+    assert (0, "2 done before") == (again[0], counts_in(again[2]))
     refused = enroll(command, "--ledger", ledger.replace(PASSWORD, "wrong-one"))
     assert 2 == refused[0]
     assert "does not let this user in" in refused[2]
@@ -370,10 +375,11 @@ def test_rows_in_another_runs_hand_are_named(command, emulator, postgres, databa
         taken = Ledger(ledger).run()
         other = living(taken.__aenter__())
         living(other.claim([LedgerRow(key=key, row_index=0, contact_email=ANN)]))
-        code, results, said = enroll(command, "--ledger", ledger)
+        code, results, said = enroll(command, "--ledger", ledger, "--output", "-")
         living(taken.__aexit__(None, None, None))
     assert 1 == code
     assert ",claimed,," in results
-    assert "1 claimed: another run with this ledger is at them" in said
+    assert "1 in another run's hand: " in said
+    assert "Another run with this ledger is at them" in said
     assert 0 == enroll(command, "--ledger", ledger)[0]
     assert [ANN, BEN] == sorted(email.address for email in emulator.outbox)

@@ -7,6 +7,8 @@ from contextlib import closing
 
 import pytest
 
+from command_process import counts_in
+
 ANN, BEN = "ann@acme.example", "ben@acme.example"
 
 
@@ -62,7 +64,7 @@ def test_a_row_with_nothing_to_merge_into_is_a_bad_row(enroll, merge, emulator, 
     assert (0, sent) == (shown.returncode, len(emulator.requests))
     assert "2 would be updated, 0 duplicates, 2 invalid" in shown.stderr.splitlines()
     done = merge("--skip-invalid", "--yes")
-    assert (1, "2 updated, 2 invalid") == (done.returncode, done.stderr.splitlines()[-1])
+    assert (1, "2 updated · 2 with a problem") == (done.returncode, counts_in(done.stderr))
     assert {"Title": "CTO", "Stage": "lost"} == json.loads(emulator.contacts[ANN].notes)
     assert None is emulator.contacts[BEN].notes
     assert "nothing to merge into" in done.stdout
@@ -75,7 +77,8 @@ WRONG = [
     ("update u.csv --merge --ledger u.csv", "it is no ledger"),
     ("update u.csv --merge --ledger a.db --yes --output a.db", "a.db cannot be the output too"),
     ("enroll c.csv --sequence s --no-ledger --store-contexts", "give --store-contexts, which keeps them in"),
-    ("ledger resolve a.db abcdef", "has a key that begins with abcdef"),
+    ("ledger resolve a.db abcdef", "say what is known: --created ID, or --not-created"),
+    ("ledger resolve a.db abcdef --created 1", "no unknown row has a key that begins with abcdef"),
     ("ledger forget a.db nobody", "address must be one email address"),
     ("ledger forget none.db jane@acme.example", "there is no ledger at"),
 ]
@@ -106,7 +109,7 @@ def test_a_person_is_forgotten_by_a_command(command, enroll, emulator, tmp_path)
     shown = command("ledger", "show", "a.db").stdout.splitlines()
     assert [True, False] == [BEN not in line for line in shown]
     assert 64 == len(shown[0].split("\t")[2])
-    assert (0, "2 already_done") == ((again := enroll()).returncode, again.stderr.splitlines()[-1])
+    assert (0, "2 done before") == ((again := enroll()).returncode, counts_in(again.stderr))
     assert 2 == len(emulator.outbox)
     assert "nothing removed: no row of this address\n" == command("ledger", "forget", "a.db", "x@y.zz").stderr
 
@@ -121,7 +124,7 @@ def test_what_was_still_to_be_sent_is_said(command, enroll, emulator, tmp_path):
     key, error = line.split("\t")[0], line.split("\t")[5]
     assert "forgotten" == error
     again = enroll()
-    assert (1, "1 created, 1 already_done") == (again.returncode, again.stderr.splitlines()[1])
+    assert (1, "1 created · 1 refused before") == (again.returncode, counts_in(again.stderr))
     resolved = command("ledger", "resolve", "a.db", key[:8], "--not-created")
     assert (0, "resolved: it will be sent by the next run\n") == (resolved.returncode, resolved.stderr)
     assert 0 == enroll().returncode

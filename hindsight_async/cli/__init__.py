@@ -24,9 +24,10 @@ What `enroll` and `update` are made of, in the order in which a file passes thro
     ledger_beside   where the ledger of a file is
     problems        what is wrong with its rows, grouped
     preflight       what a file amounts to before anything is sent
-    file_run        the run: signals, summary, what to do next
+    file_run        the run: signals, verdicts, and the rows that it did not get to
     progress        how far it is
-    results         what became of each row, beside the row
+    results_file    what became of each row, beside the row
+    summary         what a person reads when it is over
     steps           what is being done, where that takes a while
     signals         what Ctrl-C and its like do meanwhile
     terminal        what is said and asked, and the exit codes

@@ -1,8 +1,6 @@
 """`enroll`: the contacts of a file, at plan speed, with a ledger beside the file."""
 
 import asyncio
-import shlex
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -13,12 +11,14 @@ from cyclopts import Parameter
 
 from hindsight_async.call.access import read_access
 from hindsight_async.cli.contacts import CheckedRows, ContactRow, Several, read_contacts
+from hindsight_async.cli.enroll_endings import EnrollEndings
 from hindsight_async.cli.file_arguments import (
     STDIN,
     FileArgument,
     Flag,
     MapOption,
-    WaitForNetworkOption,
+    OutputOption,
+    WaitOption,
     open_copy,
     parse_context,
     parse_key,
@@ -38,13 +38,13 @@ from hindsight_async.cli.preflight import (
 )
 from hindsight_async.cli.problems import Problems
 from hindsight_async.cli.progress import RunProgress
-from hindsight_async.cli.results import ResultsFile, are_results
+from hindsight_async.cli.results import are_results
+from hindsight_async.cli.results_file import ResultsFile, results_beside
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.ledger.location import without_password
 from hindsight_async.delivery.options import DEFAULT_WAIT_FOR_NETWORK
-from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.errors import HindsightError
 from hindsight_async.rate import Plan, plan_or_default
 from hindsight_async.resources.interviews.models import CreateInterview
@@ -54,50 +54,9 @@ from hindsight_async.session import HindsightSession
 CONFIRM_ABOVE = 25
 """So many people may be emailed without being asked."""
 
-_RESOLVED_BY_COMMAND = {OutcomeStatus.REJECTED, OutcomeStatus.UNKNOWN}
-
-_WHAT_STARS_MEAN = """\
-Where a command above says ***, type the ledger's password; or take it out, and
-set PGPASSWORD."""
-"""No password is printed, so a command with one cannot be copied as it is."""
-
 _RESULTS_AGAIN = """\
 The file has the results of an earlier run. Its column "status" keeps nobody
 from being emailed again: only that run's ledger does."""
-
-_WITHOUT_LEDGER = {
-    OutcomeStatus.REJECTED: "correct them in the file, and run these alone",
-    OutcomeStatus.NOT_SENT: """\
-nothing remembers the rows that were sent, so run these
-alone again, and not the whole file""",
-    OutcomeStatus.UNKNOWN: """\
-they may have been emailed: look them up in Hindsight
-before anybody sends them again""",
-    OutcomeStatus.CLAIMED: "run these alone again",
-}
-
-
-def _advice(shown_ledger: str | None) -> dict[OutcomeStatus, str]:
-    """Return what to do about the rows of a status: its commands can be copied, KEY and ID filled in."""
-    if shown_ledger is None:
-        return _WITHOUT_LEDGER
-    resolve = f"  hindsight-async ledger resolve {shlex.quote(shown_ledger)} KEY"
-    return {
-        OutcomeStatus.REJECTED: f"""\
-correct them in the file. Those whose contact, sequence and
-deal stay the same are sent again only after
-{resolve} --not-created""",
-        OutcomeStatus.NOT_SENT: "safe to run again: the same command sends these alone",
-        OutcomeStatus.UNKNOWN: f"""\
-they may have been emailed: look them up in Hindsight, then,
-for each,
-{resolve} --created ID
-or, where nothing was created,
-{resolve} --not-created""",
-        OutcomeStatus.CLAIMED: """\
-another run with this ledger is at them; should it end
-before its time, run this again""",
-    }
 
 
 def enroll(
@@ -116,8 +75,8 @@ def enroll(
     key: str | None = None,
     once_per_contact: str | None = None,
     exclude: Path | None = None,
-    output: Path | None = None,
-    wait_for_network: WaitForNetworkOption = DEFAULT_WAIT_FOR_NETWORK,
+    output: OutputOption = None,
+    wait: WaitOption = DEFAULT_WAIT_FOR_NETWORK,
     skip_invalid: Annotated[bool, Flag] = False,
     dry_run: Annotated[bool, Flag] = False,
     yes: Annotated[bool, Flag] = False,
@@ -157,9 +116,9 @@ def enroll(
     exclude
         A file of people who are not to be written to: an address or a domain a line, or in a CSV file's first column.
     output
-        Where to write the results, .csv or .jsonl; else stdout.
-    wait_for_network
-        Seconds to wait for a connection where none can be made, before the run ends; 0 waits for none.
+        Where to write the results, .csv or .jsonl, or - for stdout; else a file beside the input.
+    wait
+        How long to wait for a network that is gone, such as 30s, 10m or 2h, before the run ends; 0 for not at all.
     skip_invalid
         Send the good rows although there are bad ones.
     dry_run
@@ -194,16 +153,18 @@ def enroll(
         if not (yes or _may_be_emailed(preflight.emails, from_stdin=file == STDIN)):
             return refuse("nothing was sent")
         apart_from = [Path(file), *(ledger.files if ledger else ())]
-        results = ResultsFile(output, rows.columns, apart_from=apart_from)
-        progress, keys = RunProgress(preflight.rows), _KeysOnTheirWay()
-        file_run = FileRun(rows, keys.request_of, results, _advice(shown), progress)
+        results = ResultsFile(results_beside(file, output), rows.columns, apart_from=apart_from)
+        progress, keys = RunProgress(preflight.rows, preflight.to_send), _KeysOnTheirWay()
+        endings = EnrollEndings(shown, is_secret=shown != location)
+        file_run = FileRun(
+            rows, keys.request_of, results, endings.advice, progress, ledger=ledger, yes=yes,
+            columns=rows.mapping.fields, next_step=endings.next_step, list_unknown=endings.list_unknown,
+        )  # fmt: skip
         create_many = partial(
             hindsight.interviews.create_many, ledger=ledger, key_of=keys.key_of if key else None,
-            once_per_contact_within=once_within, wait_for_network=wait_for_network,
+            once_per_contact_within=once_within, wait_for_network=wait,
         )  # fmt: skip
-        code = asyncio.run(_run(file_run, hindsight, create_many))
-    _say_what_is_next(code, progress, ledger_at, shown, is_secret=shown != location)
-    return code
+        return asyncio.run(_run(file_run, hindsight, create_many))
 
 
 def _check_kind(sequence: str | None, interview_type: str | None) -> None:
@@ -278,23 +239,3 @@ async def _run(
 ) -> int:
     async with hindsight:
         return await file_run.run(hindsight, create_many)
-
-
-def _say_what_is_next(
-    code: int, progress: RunProgress, ledger_at: str | None, shown: str | None, *, is_secret: bool
-) -> None:
-    if code == ExitCode.INTERRUPTED:
-        _say_how_to_go_on(ledger_at, shown)
-    if is_secret and (code == ExitCode.INTERRUPTED or progress.counts.keys() & _RESOLVED_BY_COMMAND):
-        say(_WHAT_STARS_MEAN)
-
-
-def _say_how_to_go_on(ledger_at: str | None, shown: str | None) -> None:
-    if shown is None:
-        say("""\
-do not run this file again as it is: without a ledger nothing remembers who was
-sent; the results do""")
-        return
-    # The words as they were typed, quoted anew for a shell, and without a password.
-    again = [word.replace(ledger_at, shown) if ledger_at else word for word in sys.argv[1:]]
-    say(f"to go on where it stopped:\n  {shlex.join(['hindsight-async', *again])}")

@@ -1,45 +1,33 @@
-"""The run over a file's rows: signals, progress, results beside each row, and what to do next."""
+"""The run over a file's rows: signals, progress, and each row's result, also of those that it did not get to."""
 
 import asyncio
 import signal
-import textwrap
 from array import array
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
+from hindsight_async.cli.causes import Causes
 from hindsight_async.cli.contacts import BadRow, ContactRow, UpdateRow
 from hindsight_async.cli.progress import RunProgress, show_progress
-from hindsight_async.cli.results import ResultsFile, RowResult
+from hindsight_async.cli.remaining_rows import Remaining, verdicts
+from hindsight_async.cli.results import RowResult
+from hindsight_async.cli.results_file import ResultsFile
 from hindsight_async.cli.signals import HANGUP, handling
+from hindsight_async.cli.summary import UNKNOWN_SHOWN, Ending
+from hindsight_async.cli.survey_links import read_links
 from hindsight_async.cli.terminal import ExitCode, refuse, say
 from hindsight_async.delivery.bulk import BulkRun
+from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
 from hindsight_async.errors import Delivery, HindsightError, LedgerError, RecipientNotAllowedError
-from hindsight_async.resources.interviews.recipients import ALLOWED_RECIPIENTS_VARIABLE
 from hindsight_async.session import HindsightSession
-
-FAILURES_LISTED = 10
-"""How many rows of each kind the summary names; the results have them all."""
-
-KEY_SHOWN = 12
-"""How many characters of a key are shown; `ledger resolve` takes as few."""
-
-LINE_WIDTH = 80
-"""Columns of the summary. Commands stay whole however long they are, so that they can be copied."""
 
 INVALID = "invalid"
 """The status of a row that could not be read, in the results."""
-
-# In the order in which the summary lists them: what a person can mend, what is safe, what is not.
-_PROBLEMS = (
-    OutcomeStatus.REJECTED,
-    OutcomeStatus.NOT_SENT,
-    OutcomeStatus.UNKNOWN,
-    OutcomeStatus.CLAIMED,
-)
 
 Request = TypeVar("Request")
 Row = TypeVar("Row", ContactRow, UpdateRow)
@@ -52,17 +40,6 @@ def _signals_that_stop() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, HANGUP]
 
 
-def _wrapped(text: str) -> str:
-    return textwrap.fill(
-        text,
-        LINE_WIDTH,
-        initial_indent="  ",
-        subsequent_indent="    ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
 @define(eq=False)
 class FileRun(Generic[Row, Request]):
     """One run: rows go in as requests, and come out as results in the order in which they end."""
@@ -71,93 +48,161 @@ class FileRun(Generic[Row, Request]):
     request_of: Callable[[Row], Request]
     results: ResultsFile
     advice: Mapping[OutcomeStatus, str]
-    """What to do about the rows of a status; one for each status that the summary lists."""
+    """What to do about the rows of a status, after what they met."""
     progress: RunProgress
+    ledger: Ledger | None = None
+    """Which knows what became of rows that this run did not get to; None for none."""
+    columns: Mapping[str, str] = field(factory=dict[str, str])
+    """The column that feeds a field, by the field's name."""
+    next_step: Callable[[Ending], str | None] = lambda _: None
+    """Says what to do next."""
+    list_unknown: str | None = None
+    """The command that lists the rows that are unknown; None without a ledger."""
+    yes: bool = False
+    """Whether to go on without asking where links that are missing would take what is kept of the month for others."""
+    _coming: Iterator[Row | BadRow] = field(init=False)
+    """The rows that nobody has taken yet."""
     _in_hand: dict[int, Row] = field(init=False, factory=dict[int, Any])
     """The rows that were handed to the run and have no verdict yet, by their index in it: bad rows have none."""
     _lines: "array[int]" = field(init=False, factory=lambda: array("Q"))
     """The line of each row that was handed to the run, by its index: an array, since a file may have millions."""
-    _not_allowed: int = field(init=False, default=0)
-    """Rows that the allow-list kept back."""
+    _causes: Causes = field(init=False, factory=Causes)
+    """Why rows failed."""
+    _unknown: list[tuple[int, str]] = field(init=False, factory=list[tuple[int, str]])
+    """The numbers and addresses of the first UNKNOWN_SHOWN unknown rows."""
+    _without_link: list[tuple[Mapping[str, Any], RowResult]] = field(init=False, factory=list[Any])
+    """Rows of interviews that earlier runs made and whose link no earlier results have: written at the end."""
     _excluded: int = field(init=False, default=0)
     """Rows of people who are not to be written to."""
+    _not_allowed: bool = field(init=False, default=False)
+    """Whether the allow-list kept any back."""
     _refused_before: int = field(init=False, default=0)
     """Rows that the ledger knows as rejected by an earlier run."""
     _invalid: int = field(init=False, default=0)
     """Rows that could not be read as a request."""
     _unwritable: bool = field(init=False, default=False)
     """Whether the results took no more, which stops the run: links that nobody gets are worth nothing."""
-    _problems: dict[OutcomeStatus, list[str]] = field(init=False)
-    """The summary's lines about the first FAILURES_LISTED rows of a status."""
     _interrupted: bool = field(init=False, default=False)
     """Whether a signal came."""
+
+    def __attrs_post_init__(self) -> None:
+        self._coming = iter(self.rows)
 
     def requests(self) -> Iterator[Request]:
         """Yield what is to be sent, and write down at once what cannot be."""
         index = 0
-        for row in self.rows:
+        for row in self._coming:
             if isinstance(row, BadRow):
-                self._invalid += 1
-                self.results.write(row.cells, RowResult(status=INVALID, error=row.problem))
+                self._take_bad(row)
                 continue
             self._in_hand[index] = row
             self._lines.append(row.line)
             index += 1
             yield self.request_of(row)
 
+    def _take_bad(self, row: BadRow) -> None:
+        self._invalid += 1
+        self.results.write(row.cells, RowResult(status=INVALID, error=row.problem))
+
     async def run(
         self, hindsight: HindsightSession, start: Callable[[Iterator[Request]], BulkRun[Request, Any]]
     ) -> int:
-        """Send every row; return the exit code."""
-        self._problems = {status: [] for status in _PROBLEMS}
+        """Send every row, say what came of it, and return the exit code."""
         failure: HindsightError | None = None
-        # Begun inside, so that results on a terminal and the live line do not write over each other.
-        async with show_progress(self.progress, hindsight.budget.snapshot):
-            try:
-                async with start(self.requests()) as run, self._stopped_by_signals(run):
-                    self.progress.follow(run.network)
-                    self.results.begin()
-                    async for outcome in run:
-                        if not self._take(outcome) and not self._unwritable:
-                            self._unwritable = True
-                            run.begin_stop()
-            except HindsightError as error:
-                # A ledger that did not even open is wrong usage; one that broke in the middle ends a run.
-                if not self.progress.done and isinstance(error, LedgerError):
-                    return refuse(str(error))
-                failure = error
-            finally:
-                self.results.close()
+        try:
+            # Begun inside, so that results on a terminal and the live line do not write over each other.
+            async with show_progress(self.progress, hindsight.budget.snapshot):
+                try:
+                    async with start(self.requests()) as run, self._stopped_by_signals(run):
+                        self.progress.follow(run.network)
+                        self.results.begin()
+                        async for outcome in run:
+                            if not self._take(outcome) and not self._unwritable:
+                                self._unwritable = True
+                                run.begin_stop()
+                except HindsightError as error:
+                    # A ledger that did not even open is wrong usage; one that broke in the middle ends a run.
+                    if not self.progress.done and isinstance(error, LedgerError):
+                        return refuse(str(error))
+                    failure = error
+            if failure is not None or self._interrupted:
+                await self._take_the_rest()
+            else:
+                await self._read_links(hindsight)
+        finally:
+            for cells, result in self._without_link:
+                self.results.write(cells, result)
+            self.results.close()
         return self._sum_up(failure)
 
     def _take(self, outcome: Outcome[Request, Any]) -> bool:
-        self.progress.advance(outcome.status, outcome.attempts)
         row = self._in_hand.pop(outcome.index)
+        return self._note(row, outcome.status, outcome.error, self._result_of(row, outcome), outcome.attempts)
+
+    def _result_of(self, row: ContactRow | UpdateRow, outcome: Outcome[Request, Any]) -> RowResult:
         error = None if outcome.error is None else str(outcome.error)
-        own_key = isinstance(row, ContactRow) and row.key is not None
         if outcome.duplicate_of is not None:
+            own_key = isinstance(row, ContactRow) and row.key is not None
             same = "key" if own_key else "contact and interview"
             error = f"the same {same} as line {self._lines[outcome.duplicate_of]}"
         elif outcome.status is OutcomeStatus.DUPLICATE:
             error = "the contact has another interview within the time of --once-per-contact"
-        result = RowResult(
+        return RowResult(
             status=outcome.status.value,
             interview_request_id=outcome.interview_request_id,
             survey_url=getattr(outcome.response, "survey_url", None),
             error=error,
         )
-        written = self.results.write(row.cells, result)
-        kept_back = outcome.error if isinstance(outcome.error, RecipientNotAllowedError) else None
+
+    def _note(
+        self,
+        row: ContactRow | UpdateRow,
+        status: OutcomeStatus,
+        error: HindsightError | None,
+        result: RowResult,
+        attempts: int = 0,
+    ) -> bool:
+        """Count a verdict with its cause, and write it down; return whether the results took it."""
+        self.progress.advance(status, attempts)
+        kept_back = error if isinstance(error, RecipientNotAllowedError) else None
         is_excluded = kept_back is not None and kept_back.is_blocked
         self._excluded += is_excluded
-        self._not_allowed += kept_back is not None and not is_excluded
-        listed = self._problems.get(outcome.status)
-        if listed is not None and len(listed) < FAILURES_LISTED and not is_excluded:
-            # The ledger's own also where the caller's is another: that may be an address.
-            key = row.ledger_key if isinstance(row, ContactRow) else outcome.key
-            listed.append(_wrapped(f"line {row.line}, key {key[:KEY_SHOWN]}: {error}"))
-        self._refused_before += outcome.status is OutcomeStatus.ALREADY_DONE and outcome.error is not None
-        return written
+        self._not_allowed = self._not_allowed or (kept_back is not None and not is_excluded)
+        self._refused_before += status is OutcomeStatus.ALREADY_DONE and error is not None
+        if error is not None:
+            self._causes.add(status, error, row.line, _values(row))
+        if status is OutcomeStatus.UNKNOWN and len(self._unknown) < UNKNOWN_SHOWN:
+            self._unknown.append((row.line, _who(row)))
+        if isinstance(row, ContactRow) and self.ledger is not None:
+            result = evolve(result, ledger_key=row.ledger_key)
+        number = result.interview_request_id
+        if status is OutcomeStatus.ALREADY_DONE and number is not None and not self.results.link_of(number):
+            self._without_link.append((row.cells, result))
+            return not self._unwritable
+        return self.results.write(row.cells, result)
+
+    async def _take_the_rest(self) -> None:
+        """Give a verdict to each row that the run did not get to, so that the results have all rows."""
+        rest = chain(list(self._in_hand.values()), self._coming)
+        async for each in verdicts(rest, self.ledger):
+            if isinstance(each, BadRow):
+                self._take_bad(each)
+            elif isinstance(each, Remaining):
+                result = RowResult(
+                    status=each.status.value, interview_request_id=each.number, error=each.said
+                )
+                self._note(each.row, each.status, each.error, result)
+
+    async def _read_links(self, hindsight: HindsightSession) -> None:
+        """Read the links that no earlier results have back from the API."""
+        waiting = self._without_link
+        ids = [number for _, result in waiting if (number := result.interview_request_id) is not None]
+        if ids:
+            links = await read_links(hindsight, ids, yes=self.yes)
+            waiting[:] = [
+                (cells, evolve(result, survey_url=links.get(result.interview_request_id or 0)))
+                for cells, result in waiting
+            ]
 
     @asynccontextmanager
     async def _stopped_by_signals(self, run: BulkRun[Request, Any]) -> AsyncGenerator[None]:
@@ -184,37 +229,15 @@ class FileRun(Generic[Row, Request]):
             await asyncio.gather(*stops, return_exceptions=True)
 
     def _sum_up(self, failure: HindsightError | None) -> int:
-        counts = self.progress.counts
-        parts = [f"{counts[status]} {status.value}" for status in OutcomeStatus if counts[status]]
-        if self._invalid:
-            parts.append(f"{self._invalid} {INVALID}")
-        say(", ".join(parts) or "no rows")
-        if failure is not None:
-            say(f"the run ended early: {failure}")
-        if self._excluded:
-            say(
-                f"{self._excluded} of those not sent {'is' if self._excluded == 1 else 'are'} excluded (--exclude)"
-            )
-        for status, lines in self._problems.items():
-            left = counts[status] - (self._excluded if status is OutcomeStatus.NOT_SENT else 0)
-            if left:
-                advice = [self.advice[status]]
-                if status is OutcomeStatus.NOT_SENT:
-                    advice += self._to_be_mended(failure)
-                say(f"{left} {status.value}: " + ",\n".join(advice))
-                say("\n".join(lines))
-            if left > len(lines):
-                say(f"  and {left - len(lines)} more, in the results")
-        if self._refused_before:
-            say(f"{self._refused_before} of those already done had been rejected: see the results")
+        ending = Ending(
+            counts=self.progress.counts, causes=self._causes, advice=self.advice,
+            seconds=self.progress.seconds, invalid=self._invalid, excluded=self._excluded,
+            failure=failure, interrupted=self._interrupted, columns=self.columns, unknown=self._unknown,
+            list_unknown=self.list_unknown, results=self.results.output,
+        )  # fmt: skip
+        ending.next_step = self.next_step(ending)
+        say(ending.text())
         return self._exit_code(failure)
-
-    def _to_be_mended(self, failure: HindsightError | None) -> Iterator[str]:
-        """Yield what else would keep the rows that were not sent back again."""
-        if failure is not None:
-            yield "once the cause named above is out of the way"
-        if self._not_allowed:
-            yield f"once {ALLOWED_RECIPIENTS_VARIABLE} allows those that it keeps back ({self._not_allowed})"
 
     def _exit_code(self, failure: HindsightError | None) -> int:
         counts = self.progress.counts
@@ -228,3 +251,21 @@ class FileRun(Generic[Row, Request]):
         if failure or failed or self._refused_before or self._unwritable:
             return ExitCode.SOME_FAILED
         return ExitCode.DONE
+
+
+def _values(row: ContactRow | UpdateRow) -> Mapping[str, Any]:
+    """Return what a row asks for, by the API's names of the fields."""
+    if isinstance(row, UpdateRow):
+        return {"interview_request_id": row.interview_request_id}
+    request = row.request
+    return {
+        "contact_email": request.contact_email, "sequence_id": request.sequence_id,
+        "interview_type_id": request.interview_type_id, "deal_id": request.deal_id,
+    }  # fmt: skip
+
+
+def _who(row: ContactRow | UpdateRow) -> str:
+    """Return whom a row is about, as it stands in the file."""
+    return (
+        f"interview {row.interview_request_id}" if isinstance(row, UpdateRow) else row.request.contact_email
+    )

@@ -11,7 +11,7 @@ from hindsight_async.cli.terminal import say
 LEDGER_SUFFIX = ".hindsight.db"
 """What stands in place of the input's suffix in the name of the ledger beside it."""
 
-_NO_FILES = (("dev",), ("proc",))
+NO_FILES = (("dev",), ("proc",))
 """Where a name such as /dev/stdin or /dev/fd/63 is another file each time."""
 
 
@@ -36,8 +36,13 @@ def location_beside(file: str, columns: Iterable[str], *, dry_run: bool) -> str 
 
 def ledger_path(file: Path) -> Path:
     """Return where the ledger of an input file would be."""
+    return beside(file, LEDGER_SUFFIX)
+
+
+def beside(file: Path, suffix: str) -> Path:
+    """Return the file with another suffix beside an input."""
     # By a link's own name the file would have a second ledger, which knows nobody.
-    return (file.resolve() if file.is_symlink() else file).with_suffix(LEDGER_SUFFIX)
+    return (file.resolve() if file.is_symlink() else file).with_suffix(suffix)
 
 
 def ledger_beside(file: str) -> str:
@@ -55,7 +60,7 @@ def ledger_beside(file: str) -> str:
     """
     path = Path(file)
     choice = "give --ledger FILE for one, or --no-ledger to have nothing remember who was sent"
-    if file == STDIN or not path.is_file() or path.absolute().parts[1:2] in _NO_FILES:
+    if file == STDIN or not path.is_file() or path.absolute().parts[1:2] in NO_FILES:
         raise ValueError(f"{'stdin' if file == STDIN else file} has no ledger beside it: {choice}")
     ledger = ledger_path(path)
     needed = [ledger.parent, *([ledger] if ledger.exists() else [])]

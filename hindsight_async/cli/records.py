@@ -1,17 +1,20 @@
 """`get`, `ledger show`, `ledger resolve` and `ledger forget`: what there is, and what a person knows better."""
 
 import asyncio
+import csv
 import sys
 from collections.abc import Coroutine
 from datetime import datetime
 from typing import Annotated, Any
 
 import attrs
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from hindsight_async.cli.file_arguments import Flag
+from hindsight_async.cli.resolutions import given_facts, resolve_all
+from hindsight_async.cli.results import ID_COLUMN, KEY_COLUMN, STATUS_COLUMN, spreadsheet_cell
 from hindsight_async.cli.terminal import ExitCode, counted, refuse, say
-from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, LedgerEntry, LedgerStatus
+from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.errors import HindsightError, LedgerError
 from hindsight_async.rate import Plan
@@ -19,11 +22,18 @@ from hindsight_async.redaction import escaped, json_text
 from hindsight_async.resources.interviews.models import Interview
 from hindsight_async.session import HindsightSession
 
-SHORTEST_KEY = 6
-"""How many characters of a key must be given, so that no slip resolves another row."""
-
-_RESOLVABLE = f"{', '.join(MAY_BE_RESENT[:-1])} or {MAY_BE_RESENT[-1]}"
-"""What `resolve` looks through, in words."""
+SHOWN_COLUMNS = (
+    KEY_COLUMN,
+    "number",
+    "contact_email",
+    STATUS_COLUMN,
+    ID_COLUMN,
+    "error",
+    "attempts",
+    "last_touched",
+    "own_key",
+)
+"""What `ledger show` prints, in this order."""
 
 ledger_app = App(name="ledger", help="Look into a ledger, say what became of a row, or forget a person.")
 
@@ -43,8 +53,14 @@ def get(*ids: int, plan: Plan | None = None) -> int:
 
 
 @ledger_app.command
-def show(ledger: str, /, *, status: LedgerStatus | None = None) -> int:
-    """Print a ledger's rows as tab-separated lines.
+def show(
+    ledger: str,
+    /,
+    *,
+    status: LedgerStatus | None = None,
+    as_csv: Annotated[bool, Parameter(name="--csv", negative=(), show_default=False)] = False,
+) -> int:
+    """Print a ledger's rows as tab-separated lines, or as a CSV file with column names.
 
     They have the key, the row's number in its input, the contact's address, the status, the interview's id, the
     error code (else the HTTP status), the attempts, when it was last touched, and the caller's own key.
@@ -55,35 +71,44 @@ def show(ledger: str, /, *, status: LedgerStatus | None = None) -> int:
         The ledger's file, or its database's URL.
     status
         Only rows of this status.
+    as_csv
+        As a CSV file with column names, to be filled in for ledger resolve.
 
     """
-    return _with_ledger(_show(Ledger(ledger), status))
+    return _with_ledger(_show(Ledger(ledger), status, as_csv=as_csv))
 
 
 @ledger_app.command
 def resolve(
     ledger: str,
-    key: str,
+    what: str,
     /,
-    *,
+    *more: str,
     created: int | None = None,
     not_created: Annotated[bool, Flag] = False,
 ) -> int:
-    """Say what became of a row whose outcome is unknown, or have one sent that is rejected, duplicate or expired.
+    """Say what became of rows whose outcome is unknown, or have rows sent that are rejected, duplicate or expired.
+
+    All of them are resolved, or none. For many at once: ledger show LEDGER --status unknown --csv > unknown.csv, fill
+    in the column interview_request_id (the id, or: not created), then ledger resolve LEDGER unknown.csv. The results of
+    enroll can be filled in too: their rows that are unknown count.
 
     Parameters
     ----------
     ledger
         The ledger's file, or its database's URL.
-    key
-        The row's key, or enough of its beginning; or the whole of the caller's own.
+    what
+        A contact's address, the row's key or enough of its beginning, or the whole of the caller's own key; or a CSV file.
+    more
+        More of them.
     created
         It was created, with this interview request id.
     not_created
-        It was not: the next run sends it.
+        They were not: the next run sends them.
 
     """
-    return _with_ledger(_resolve(Ledger(ledger), key, created, not_created=not_created))
+    facts = given_facts((what, *more), created=created, not_created=not_created)
+    return _with_ledger(resolve_all(Ledger(ledger), facts))
 
 
 @ledger_app.command
@@ -132,11 +157,16 @@ def _with_ledger(work: Coroutine[Any, Any, int]) -> int:
         return refuse(error.summary)  # the whole text says that nothing was sent, which nobody asked for
 
 
-async def _show(ledger: Ledger, status: LedgerStatus | None) -> int:
+async def _show(ledger: Ledger, status: LedgerStatus | None, *, as_csv: bool) -> int:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    if as_csv:
+        writer.writerow(SHOWN_COLUMNS)
     async for entry in ledger.entries(status=status):
-        sys.stdout.write(
-            "\t".join("" if cell is None else escaped(str(cell)) for cell in _cells(entry)) + "\n"
-        )
+        cells = ["" if cell is None else escaped(str(cell)) for cell in _cells(entry)]
+        if as_csv:
+            writer.writerow(map(spreadsheet_cell, cells))
+        else:
+            sys.stdout.write("\t".join(cells) + "\n")
     counts = await ledger.counts()
     say(", ".join(f"{count} {each.value}" for each, count in counts.items() if count) or "no rows")
     return ExitCode.DONE
@@ -155,24 +185,6 @@ def _cells(entry: LedgerEntry) -> tuple[object, ...]:
         when.isoformat(timespec="seconds"),
         entry.caller_key,
     )
-
-
-async def _resolve(ledger: Ledger, beginning: str, created: int | None, *, not_created: bool) -> int:
-    named = await ledger.known([beginning])
-    if len(beginning) < SHORTEST_KEY and not named:
-        return refuse(f"give at least {SHORTEST_KEY} characters of the key")
-    keys = [entry.key for entry in named.values()] or [
-        entry.key
-        for status in MAY_BE_RESENT
-        async for entry in ledger.entries(status=status)
-        if entry.key.startswith(beginning)
-    ]
-    if len(keys) != 1:
-        found = f"{len(keys)} {_RESOLVABLE} rows have" if keys else f"no {_RESOLVABLE} row has"
-        return refuse(f"{found} a key that begins with {beginning}")
-    await ledger.resolve(keys[0], created=created, not_created=not_created)
-    say("resolved: it will be sent by the next run" if not_created else f"resolved: created as {created}")
-    return ExitCode.DONE
 
 
 async def _forget(ledger: Ledger, address: str) -> int:

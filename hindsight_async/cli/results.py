@@ -3,26 +3,22 @@
 import csv
 import io
 import json
-import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from itertools import count
-from pathlib import Path
 from typing import Any, TextIO, cast
 
 from attrs import field, frozen
 
-from hindsight_async.cli.terminal import NOWHERE, say
-from hindsight_async.delivery.ledger.sqlite import open_for_owner
 from hindsight_async.redaction import escaped, json_text
 
 JSON_LINES_SUFFIXES = (".jsonl", ".json", ".ndjson")
 """Of an output file that gets JSON Lines; every other one gets CSV."""
 
 STATUS_COLUMN = "status"
-_OF_AN_INTERVIEW = ("interview_request_id", "survey_url")
-RESULT_COLUMNS = (STATUS_COLUMN, *_OF_AN_INTERVIEW, "error")
+ID_COLUMN = "interview_request_id"
+LINK_COLUMN = "survey_url"
+_OF_AN_INTERVIEW = (ID_COLUMN, LINK_COLUMN)
+KEY_COLUMN = "ledger_key"
+RESULT_COLUMNS = (STATUS_COLUMN, *_OF_AN_INTERVIEW, "error", KEY_COLUMN)
 
 CLASH_PREFIX = "hindsight_"
 """Put before a result column whose name the input has already."""
@@ -43,76 +39,14 @@ class RowResult:
     interview_request_id: int | None = None
     survey_url: str | None = field(default=None, repr=False)
     error: str | None = None
+    ledger_key: str | None = None
+    """By what a ledger knows the row; `ledger resolve` takes it."""
 
     def values(self) -> tuple[str | int | None, ...]:
         """Return the values in the order of RESULT_COLUMNS."""
         # An address in a link stays, since without it that would lead nowhere.
         link = self.survey_url and self.survey_url[:LONGEST_LINK]
-        return (self.status, self.interview_request_id, link, self.error)
-
-
-class ResultsFile:
-    """Where the results go: a file, or stdout. Not touched before `begin`, when the run has its ledger.
-
-    Args:
-        output: The file; None for stdout.
-        columns: The input's columns.
-        apart_from: The files that the run reads or keeps its memory in.
-
-    Raises:
-        ValueError: `output` is one of those, or stdout is closed.
-
-    """
-
-    def __init__(self, output: Path | None, columns: tuple[str, ...], *, apart_from: Iterable[Path]) -> None:
-        self._output = output
-        self._columns = columns
-        self._file: TextIO | None = None  # what is ours to close: stdout is not
-        self._results: CsvResults | JsonLinesResults | None = None  # None before `begin`
-        self._failure: OSError | None = None  # what ended the writing
-        if output is None and sys.stdout is NOWHERE:
-            raise ValueError("stdout is closed, and the results' links are nowhere else: give --output FILE")
-        for other in apart_from:
-            if output is not None and os.path.realpath(output) == os.path.realpath(other):
-                raise ValueError(f"{output} cannot be the output too: it would be overwritten")
-
-    def begin(self) -> None:
-        """Open the file; one that is there already is kept beside it.
-
-        Raises:
-            ValueError: It cannot be written.
-
-        """
-        where = self._output or Path("stdout")
-        kind = JsonLinesResults if where.suffix in JSON_LINES_SUFFIXES else CsvResults
-        try:
-            self._results = kind(self._open(), self._columns)
-        except OSError as error:
-            raise ValueError(f"{where} cannot be written: {error.strerror}") from None
-
-    def _open(self) -> TextIO:
-        if self._output is None:
-            return sys.stdout
-        _keep(self._output)
-        # Survey links stand in it, each of which opens an interview without a login.
-        self._file = open(self._output, "w", encoding="utf-8", newline="", opener=open_for_owner)  # noqa: SIM115
-        return self._file
-
-    def write(self, cells: Mapping[str, Any], result: RowResult) -> bool:
-        """Write one row; False where the file takes no more, which is said once."""
-        if self._failure is None and self._results is not None:
-            try:
-                self._results.write(cells, result)
-            except OSError as error:
-                self._failure = error
-                say(f"the results cannot be written any more ({error.strerror}); the run is stopped")
-        return self._failure is None
-
-    def close(self) -> None:
-        """Close the file, if there is one."""
-        if self._file is not None:
-            with suppress(OSError):
-                self._file.close()
+        return (self.status, self.interview_request_id, link, self.error, self.ledger_key)
 
 
 class CsvResults:
@@ -192,14 +126,11 @@ def is_result_column(column: str) -> bool:
     return column.casefold().removeprefix(CLASH_PREFIX) in RESULT_COLUMNS
 
 
-def _keep(output: Path) -> None:
-    """Move a file of earlier results out of the way: their links are nowhere else."""
-    if not output.is_file():
-        return
-    names = (output.with_name(f"{output.name}.{number}") for number in count(1))
-    kept = next(name for name in names if not name.exists())
-    output.rename(kept)
-    say(f"the earlier {output.name} is now {kept.name}")
+def column_of(columns: Sequence[str], name: str) -> str | None:
+    """Return which of the columns of results is ours of this name: the last one, since ours stand behind the input's."""
+    return next(
+        (each for each in reversed(columns) if each.casefold().removeprefix(CLASH_PREFIX) == name), None
+    )
 
 
 def _prepare(file: TextIO) -> None:

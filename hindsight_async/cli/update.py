@@ -24,7 +24,7 @@ from hindsight_async.cli.file_arguments import (
     FileArgument,
     Flag,
     MapOption,
-    WaitForNetworkOption,
+    WaitOption,
     open_copy,
     parse_context,
     parse_mapping,
@@ -33,7 +33,7 @@ from hindsight_async.cli.file_run import FileRun
 from hindsight_async.cli.preflight import REQUESTS_SHOWN, refuse_bad_rows, time_needed
 from hindsight_async.cli.problems import Problems
 from hindsight_async.cli.progress import RunProgress
-from hindsight_async.cli.results import ResultsFile
+from hindsight_async.cli.results_file import ResultsFile
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.input import SeenKeys
 from hindsight_async.delivery.ledger.ledger import Ledger
@@ -121,7 +121,7 @@ def update(
     merge: Annotated[bool, Flag] = False,
     ledger_at: Annotated[str | None, Parameter(name="--ledger")] = None,
     output: Path | None = None,
-    wait_for_network: WaitForNetworkOption = DEFAULT_WAIT_FOR_NETWORK,
+    wait: WaitOption = DEFAULT_WAIT_FOR_NETWORK,
     skip_invalid: Annotated[bool, Flag] = False,
     dry_run: Annotated[bool, Flag] = False,
     yes: Annotated[bool, Flag] = False,
@@ -147,8 +147,8 @@ def update(
         For --merge: the ledger that enroll --store-contexts, or a program, has filled; a file or a database's URL.
     output
         Where to write the results, .csv or .jsonl; else stdout.
-    wait_for_network
-        Seconds to wait for a connection where none can be made, before the run ends; 0 waits for none.
+    wait
+        How long to wait for a network that is gone, such as 30s, 10m or 2h, before the run ends; 0 for not at all.
     skip_invalid
         Send the good rows although there are bad ones.
     dry_run
@@ -184,7 +184,7 @@ def update(
         file_run = FileRun[UpdateRow, Any](
             rows, lambda row: (row.interview_request_id, row.update), results, _ADVICE, progress
         )
-        return asyncio.run(_run(file_run, hindsight, ledger, wait_for_network))
+        return asyncio.run(_run(file_run, hindsight, ledger, wait))
 
 
 async def _remembered(rows: Iterable[UpdateRow | BadRow], ledger: Ledger) -> Collection[int]:

@@ -9,6 +9,9 @@ from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
 from hindsight_async.errors import APIError, Delivery, HindsightError, NotSentError, OutcomeUnknownError
 from hindsight_async.redaction import LONGEST_TEXT, harmless, without_addresses
 
+LOOK_IT_UP = "; look it up, then resolve it in the ledger"
+"""The end of what is said of a row whose outcome nobody knows."""
+
 _SURVEY_LINK = {"survey_url", "survey_token"}
 
 
@@ -33,7 +36,7 @@ def error_of(entry: LedgerEntry, request: object) -> HindsightError:
         return NotSentError(f"the ledger has it as {entry.status}: {why}", is_earlier=True)
     if entry.status is not LedgerStatus.REJECTED:
         return OutcomeUnknownError(
-            f"{entry.error_message or 'it was sent and had no answer'}; look it up, then resolve it in the ledger",
+            f"{entry.error_message or 'it was sent and had no answer'}{LOOK_IT_UP}",
             status=entry.http_status,
             request=request,
             # A run that died has not counted the attempt at which it did.

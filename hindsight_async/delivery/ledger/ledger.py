@@ -27,7 +27,6 @@ from hindsight_async.delivery.keys import caller_key_hash, stored_key
 from hindsight_async.delivery.ledger.claims import OncePerContact
 from hindsight_async.delivery.ledger.contexts import interviews_remembered
 from hindsight_async.delivery.ledger.entries import (
-    MAY_BE_RESENT,
     Forgotten,
     LedgerEntry,
     LedgerRow,
@@ -36,8 +35,9 @@ from hindsight_async.delivery.ledger.entries import (
 from hindsight_async.delivery.ledger.forgetting import Forgetting
 from hindsight_async.delivery.ledger.group_commit import GroupCommit, Work
 from hindsight_async.delivery.ledger.location import open_backend
+from hindsight_async.delivery.ledger.resolving import resolve_rows
 from hindsight_async.delivery.ledger.run import LedgerRun
-from hindsight_async.delivery.ledger.tables import NOTHING_SAID, Tables
+from hindsight_async.delivery.ledger.tables import Tables
 from hindsight_async.errors import LedgerError
 from hindsight_async.shielding import to_the_end
 
@@ -223,25 +223,7 @@ class Ledger:
             raise ValueError("give either created=ID or not_created=True")
         if created is not None and created < 1:
             raise ValueError(f"created={created} is no interview request id: these start at 1")
-        from_statuses = MAY_BE_RESENT if not_created else (LedgerStatus.UNKNOWN,)
-        status = LedgerStatus.NOT_SENT if not_created else LedgerStatus.CREATED
-        tables, now = self._backend.tables, self.now()
-        values = {
-            **NOTHING_SAID,
-            "interview_request_id": created,
-            "finished_at": now,
-            "due_at": None,
-            # A body is kept for as long as it may be sent, and a queue counts its age from now on.
-            **({"planned_at": tables.anew(now)} if not_created else {"request": None}),
-            **tables.release_values,
-        }
-
-        async def move(connection: AsyncConnection) -> None:
-            of_row = stored_key(key, await tables.known(connection, [key, caller_key_hash(key)]))
-            if not await tables.move(connection, of_row, from_statuses, status, values):
-                raise await tables.why_not_moved(connection, of_row, from_statuses)
-
-        await self.with_connection(move)
+        await self.with_connection(partial(resolve_rows, self._backend.tables, {key: created}, self.now()))
 
     async def forget(self, address: str) -> Forgotten:
         """Remove what the ledger knows of a person: address, bodies, keys' text and context.
