@@ -948,6 +948,15 @@ async def test_a_snapshot_shows_who_waits():
     await asyncio.gather(running, *waiting)
 
 
+async def test_a_snapshot_is_refused_in_another_thread():
+    """To look is to count anew: a health check in a thread of its own would spoil the count that a loop is at."""
+    budget = make(2)
+    await warm(budget.join(2))
+    with pytest.raises(RuntimeError, match="a handler that is async def"):
+        await asyncio.to_thread(budget.snapshot)
+    assert 2 == budget.snapshot().limit
+
+
 def test_one_loop_after_another_keeps_the_count():
     """With asyncio.run after asyncio.run what was sent within the minute still counts."""
     budget = make(60)

@@ -466,15 +466,17 @@ async def test_what_a_bulk_run_gave_up_a_queue_may_take(tmp_path):
 
 
 async def test_a_session_that_is_closed_ends_the_sending(tmp_path):
-    """Whoever waits for an empty queue is told; what is queued stays for the next."""
+    """Whoever waits for an empty queue is told, and so is who looks at it; what is queued stays for the next."""
     async with serving(Plan.ESSENTIALS) as (emulator, interviews):
         hindsight = HindsightSession(emulator.api_key, base_url=emulator.base_url)
         async with hindsight.interviews.queue(ledger_in(tmp_path)) as queue:
             await queue.put_many([request(number) for number in range(100)])
             await asyncio.sleep(5)
+            assert queue.snapshot().is_sending
             await hindsight.close()
             with pytest.raises(SessionClosedError, match="the queue sends no more"):
                 await queue.drain(600)
+            assert not queue.snapshot().is_sending
         async with interviews.queue(ledger_in(tmp_path)) as queue:
             await queue.drain(600)
     assert 100 == len(emulator.outbox) == len({email.address for email in emulator.outbox})

@@ -132,13 +132,18 @@ class Budget:
     def snapshot(self) -> BudgetSnapshot:
         """Tell how things stand, as far as this process knows.
 
-        Works with or without a running event loop, in the thread of that loop.
+        Asks nobody, so that it answers at once also while the API or Redis is away. Works with or without a running event
+        loop, in the thread of that loop.
 
         Returns:
             The budget at this moment.
 
+        Raises:
+            RuntimeError: The event loop that uses it runs in another thread.
+
         """
         scheduler, limiter = self._scheduler, self._scheduler.limiter
+        _refuse_other_threads(scheduler.loop)
         now = scheduler.latest()
         closed_for = max(0.0, limiter.opens_at - now)
         free_now = limiter.room(now)
@@ -153,6 +158,21 @@ class Budget:
             route_limits=limiter.route_limits,
             quota_exceeded=in_vain if isinstance(in_vain, QuotaExceededError) else None,
             left_to_others=limiter.left_to_others,
+        )
+
+
+def _refuse_other_threads(loop: asyncio.AbstractEventLoop | None) -> None:
+    """Raise outside the thread of a loop that runs: to look is to count anew, which must not happen amid a count."""
+    if loop is None or not loop.is_running():
+        return
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        running = None
+    if running is not loop:
+        raise RuntimeError(
+            "a budget is looked at in the thread of the event loop that uses it: from a coroutine, "
+            "such as a handler that is async def"
         )
 
 

@@ -41,7 +41,7 @@ class Scheduler:
         self._reports = WaitReports(on_wait)
         self._wall_clock = wall_clock
         # The event loop served; None until the first call, and in a child process.
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         # The last moment read off its clock: another loop's clock that shows less is another clock.
         self._latest = -inf
         # How many event loops were left behind. What a permit of an earlier era would free is not there any more.
@@ -59,23 +59,23 @@ class Scheduler:
     def now(self, loop: asyncio.AbstractEventLoop | None = None) -> float:
         """Read the clock of the running event loop, moving to that loop first if the last one is gone."""
         loop = loop or asyncio.get_running_loop()
-        if loop is not self._loop:
+        if loop is not self.loop:
             self._move_to(loop)
         self._latest = loop.time()
         return self._latest
 
     def latest(self) -> float:
         """Read the clock of the last event loop, which need not run."""
-        return self._loop.time() if self._loop is not None else 0.0
+        return self.loop.time() if self.loop is not None else 0.0
 
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._loop is not None and self._loop.is_running():
+        if self.loop is not None and self.loop.is_running():
             raise WrongEventLoopError(
-                f"a rate budget serves one event loop at a time: {self._loop!r} uses it and still runs, "
+                f"a rate budget serves one event loop at a time: {self.loop!r} uses it and still runs, "
                 f"and this is {loop!r}"
             )
         self._leave_loop()
-        self._loop = loop
+        self.loop = loop
         now = loop.time()
         if now < self._latest:
             # Another clock: the moments noted so far mean nothing on it.
@@ -85,13 +85,13 @@ class Scheduler:
             self.limiter.change_loop(now)
 
     def _leave_loop(self) -> None:
-        self._loop, self._timer = None, None
+        self.loop, self._timer = None, None
         self._era += 1
         self.queue, self.in_flight, self._present = WaitQueue(), 0, set()
 
     def forget_parent(self) -> object:
         """Start afresh in a child process: its parent's permits and event loop are no business of ours."""
-        parents = (self._loop, self.queue, self.limiter)
+        parents = (self.loop, self.queue, self.limiter)
         self._leave_loop()
         self._latest = -inf
         self.limiter = self._begin(self)
@@ -219,10 +219,10 @@ class Scheduler:
 
     def pump(self) -> None:
         """Serve those whose turn it is, after something changed."""
-        if self._loop is None or self._loop.is_closed():
+        if self.loop is None or self.loop.is_closed():
             return
         if self.queue.waiting:
-            self._pump(self._loop.time())
+            self._pump(self.loop.time())
         else:
             self.limiter.rebalance()
 
@@ -250,8 +250,8 @@ class Scheduler:
             # One that rings too early looks again; setting it anew for each caller would cost more.
             return
         self._cancel_timer()
-        if self._loop is not None and moment < inf:
-            self._timer = self._loop.call_at(moment, self._wake)
+        if self.loop is not None and moment < inf:
+            self._timer = self.loop.call_at(moment, self._wake)
 
     def _wake(self) -> None:
         self._timer = None
@@ -295,5 +295,5 @@ class Scheduler:
         """Note that a session is gone; after the last one the limiter comes to rest."""
         here = client in self._present
         self._present.discard(client)
-        if here and not self._present and self._loop is asyncio.get_running_loop():
+        if here and not self._present and self.loop is asyncio.get_running_loop():
             await self.limiter.finish()

@@ -37,6 +37,9 @@ class QueueSnapshot:
     oldest: datetime | None
     """When the oldest of the queued rows was put, aware; None where there is none."""
 
+    is_sending: bool
+    """Whether this process still sends what is due: not any more once its session was closed, or a bug has ended it."""
+
     paused_because: str | None
     """Why nothing is sent until somebody lifts that; None where it is not paused."""
 

@@ -212,14 +212,15 @@ class DurableQueue(Generic[Request, Response]):
             RuntimeError: The block is not open, or the queue only accepts here.
 
         """
-        sender = self._sender
-        if sender is None:
+        sender, sending = self._sender, self._sending
+        if sender is None or sending is None:
             raise RuntimeError("a queue is looked at inside its block, where it sends (not with send=False)")
         backlog, in_flight = sender.backlog, sender.in_flight
         return QueueSnapshot(
             queued=backlog.queued,
             in_flight=in_flight,
             oldest=backlog.oldest,
+            is_sending=not sending.done(),
             paused_because=backlog.paused_because,
             paused_at=backlog.paused_at,
             trouble=None if sender.trouble is None else sender.trouble.summary,
