@@ -8,6 +8,7 @@ from typing import Any
 
 import hindsight_async
 from hindsight_async import emulator
+from hindsight_async.cli import app as command_line
 
 _PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))[
     "project"
@@ -55,6 +56,12 @@ def _no_constructor(_app: object, what: str, _name: str, value: object, *_: Any)
     return ("", None) if what == "class" and _is_made_by_us(value) else None
 
 
+def _escaped(line: str) -> str:
+    parts = line.split("`")
+    parts[::2] = [re.sub(r"(?<=[^\s*])\*", r"\\*", part) for part in parts[::2]]
+    return "`".join(parts)
+
+
 def _before_it_is_read(
     _app: object, what: str, _name: str, value: object, _options: object, lines: list[str]
 ) -> None:
@@ -67,11 +74,8 @@ def _before_it_is_read(
             section = ""
         if section == "Args:" and what == "class" and _is_made_by_us(value):
             continue
-        literal = line.split("`")
-        literal[::2] = [re.sub(r"(?<=[^\s*])\*", r"\\*", text) for text in literal[::2]]
-        line = "`".join(literal)
-        of_one_sentence = what == "attribute" or section in {"Returns:", "Yields:"} and line != section
-        kept.append(line.replace(":", _COLON) if of_one_sentence else line)
+        is_a_sentence = what == "attribute" or (section in {"Returns:", "Yields:"} and line != section)
+        kept.append(_escaped(line).replace(":", _COLON) if is_a_sentence else _escaped(line))
     lines[:] = kept
 
 
@@ -81,8 +85,14 @@ def _after_it_was_read(
     lines[:] = [line.replace(_COLON, ":") for line in lines]
 
 
+def _with_the_commands(_app: object, page: str, text: list[str]) -> None:
+    if page == "commands":
+        text[0] += command_line.generate_docs().split("**Commands**:", 1)[1]
+
+
 def setup(app: Any) -> None:
-    """Have Sphinx read docstrings as they are written here."""
+    """Have Sphinx read docstrings as they are written here, and the commands out of the program."""
+    app.connect("source-read", _with_the_commands)
     app.connect("autodoc-process-signature", _no_constructor)
     app.connect("autodoc-process-docstring", _before_it_is_read, priority=400)
     app.connect("autodoc-process-docstring", _after_it_was_read, priority=600)

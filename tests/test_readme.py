@@ -13,8 +13,12 @@ import pytest
 
 import doc_pages
 import hindsight_async
+import web_server
 from hindsight_async import HindsightSession, Plan, errors
+from hindsight_async.cli.terminal import ExitCode
 from hindsight_async.delivery.keys import LONGEST_CALLER_KEY
+from hindsight_async.delivery.ledger.entries import LedgerStatus
+from hindsight_async.delivery.ledger.tables import SCHEMA_VERSION, Tables
 from hindsight_async.delivery.options import DEFAULT_ABORT_AFTER_FAILURES, DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.emulator import Emulator
 from hindsight_async.resources.interviews.queueing import DEFAULT_MAX_AGE
@@ -72,9 +76,11 @@ def test_the_readme_is_what_a_newcomer_needs():
 
 
 def test_every_python_block_is_run():
-    """No block is only decoration: it is a program that is run here, or a file whose page has tests of its own."""
-    assert PROGRAMS
-    assert [] == [name for name, block in PROGRAMS.items() if "asyncio.run(" not in block]
+    """No block is only decoration: it is a program that is run here, or a file that a test of its page names."""
+    assert all("print(" in program for program in PROGRAMS.values())
+    tests = "\n".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("*.py"))
+    others = doc_pages.named_blocks().keys() - web_server.COMMANDS.keys()  # which are those of web frameworks
+    assert {"django_project"} >= {name for name in others if not re.search(rf"\b{name}\b", tests)}
 
 
 def test_a_link_to_a_file_leads_to_one():
@@ -143,6 +149,25 @@ def test_the_table_of_errors_is_the_tree():
             cls = classes[name]
             error = cls("text", status=400) if issubclass(cls, errors.APIError) else cls("text")
             assert error.delivery.name == row[2].strip("`"), name
+
+
+def test_the_page_of_the_ledger_has_its_columns_and_statuses():
+    """Who reads a ledger with a tool of their own finds each column, in the order of the table, and each status."""
+    page = PAGES["ledger.md"]
+    for table in ("interviews", "contexts"):
+        columns = [column.name for column in getattr(Tables(), table).columns]
+        assert columns == [row[0].strip("`") for row in table_after(f"## The table `{table}`", page)]
+    statuses = table_after("### The statuses", page)
+    assert [status.value for status in LedgerStatus] == [row[0].strip("`") for row in statuses]
+    assert [status.may_be_sent for status in LedgerStatus] == [row[2].startswith("yes") for row in statuses]
+    assert f"`schema_version` is {SCHEMA_VERSION}." in page
+
+
+def test_the_table_of_exit_codes_is_the_enum():
+    """A script that runs a command can trust what the page says of its end."""
+    assert [str(code.value) for code in ExitCode] == [
+        row[0] for row in table_after("exit codes:", PAGES["commands.md"])
+    ]
 
 
 @pytest.mark.parametrize(
