@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 
 from hindsight_async.call.events import (
     AttemptEnded,
@@ -36,12 +37,35 @@ def turn_on_logging() -> None:
         return
     if wanted.lower() not in _LEVELS:
         raise ValueError(f"{LOG_VARIABLE} must be debug or info, not {wanted!r}")
+    log_to_stderr(_LEVELS[wanted.lower()])
+
+
+def log_to_stderr(level: int) -> None:
+    """Log what is of a level or above it; where nobody else logs, to standard error.
+
+    Args:
+        level: One of those of `logging`.
+
+    """
     package = logging.getLogger("hindsight_async")
-    package.setLevel(_LEVELS[wanted.lower()])
+    # Whoever asks for more, a program or the variable, gets it.
+    package.setLevel(min(level, package.level or level))
     if not package.hasHandlers():
-        handler = logging.StreamHandler()
+        handler = _ToStderr()
         handler.setFormatter(logging.Formatter(_FORMAT))
         package.addHandler(handler)
+
+
+class _ToStderr(logging.Handler):
+    """Writes to what stands for standard error at the time, since a live line may have taken its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        try:
+            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.flush()
+        except Exception:  # noqa: BLE001  as each handler does: no log ends the work that it tells of
+            self.handleError(record)
 
 
 def log_event(event: CallEvent) -> None:
