@@ -207,7 +207,8 @@ Each folder imports only from those below it. On top of them, and imported by no
         enroll.py               `enroll`
         update.py               `update`
         queue.py                `queue`
-        records.py              `get` and `ledger`
+        get.py                  `get`
+        records.py              `ledger`
         resolutions.py          the facts that `ledger resolve` is given
         deals.py                `deals`
         demo.py                 `demo`
@@ -219,6 +220,9 @@ Each folder imports only from those below it. On top of them, and imported by no
         followed.py             what is known of them, read at plan speed and noted
         check.py                `check`: key, host, plan, ledger and extras
         ask.py                  `ask`
+        help.py                 how `--help` looks
+        json_lines.py           what other programs read of them
+        shared_options.py       the plan, other processes, and the log
         file_arguments.py       what `enroll` and `update` are given
         ledger_beside.py        where the ledger of a file is
         preflight.py            what a file amounts to before anything is sent

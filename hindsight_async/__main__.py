@@ -1,9 +1,14 @@
 """The `hindsight-async` command, also `python -m hindsight_async`."""
 
+import os
+import signal
 import sys
 from importlib import import_module
+from typing import Any
 
 MISSING_EXTRA = 2
+INTERRUPTED = 130
+"""What shells use for Ctrl-C (128 + SIGINT)."""
 
 
 def main() -> int:
@@ -14,6 +19,22 @@ def main() -> int:
 
     """
     try:
+        return _run_and_hear()
+    except KeyboardInterrupt:  # in the moments before and after, in which nothing is done
+        return INTERRUPTED
+
+
+def _run_and_hear() -> int:
+    # A shell that starts a command in the background has it ignore Ctrl-C.
+    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def hear(handler: Any) -> None:
+        if is_heard:
+            signal.signal(signal.SIGINT, handler)
+
+    # Nothing is to be finished before the command begins; an exception would come up inside an import.
+    hear(lambda *_: os._exit(INTERRUPTED))
+    try:
         for needed in ("cyclopts", "rich", "sqlalchemy", "aiosqlite"):
             import_module(needed)
     except ModuleNotFoundError as error:
@@ -23,7 +44,10 @@ def main() -> int:
         return MISSING_EXTRA
     from hindsight_async.cli import run  # noqa: PLC0415  needs the extra
 
-    return run()
+    code = run(lambda: hear(signal.default_int_handler))
+    # All is done and said: nothing is left to be cut off but the interpreter's own end.
+    hear(signal.SIG_IGN)
+    return code
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from hypothesis import settings
 import postgres_server
 import redis_server
 from hindsight_async import Plan
-from hindsight_async.__main__ import main
+from hindsight_async.cli import run as run_command
 from hindsight_async.emulator import Emulator
 from hindsight_async.testing import serving
 from virtual_time import VirtualTimeLoop
@@ -85,7 +85,7 @@ def command_line(
             for name, value in {"COLUMNS": "200", "TERM": "dumb", **environment}.items():
                 changed.setenv(name, value)
             capsys.readouterr()
-            code = main()
+            code = run_command()
         return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
 
     return run

@@ -85,3 +85,54 @@ def test_files_are_enrolled_and_a_signal_lets_those_in_flight_finish(emulator, t
     created = sum(row["status"] == "created" for row in results)
     assert created == len(emulator.outbox)
     assert rows == 1 or created < rows
+
+
+BEGUN = """
+import sys
+from hindsight_async.__main__ import main
+sys.stderr.write("begun\\n")
+sys.stderr.flush()
+sys.exit(main())
+"""
+
+
+def interrupted(words, emulator, folder, after):
+    """Run a command, interrupted so many seconds after it has begun; return the code, what it said, and how long it took."""
+    environment = {
+        **os.environ,
+        "HINDSIGHT_API_KEY": emulator.api_key,
+        "HINDSIGHT_BASE_URL": emulator.base_url,
+        "HINDSIGHT_PLAN": "enterprise",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", BEGUN, *words], cwd=folder, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as command:  # fmt: skip
+        command.stderr.readline()
+        began = time.monotonic()
+        if after is not None:
+            time.sleep(after)
+            command.send_signal(signal.SIGINT)
+        _, said = command.communicate(timeout=60)
+    return command.returncode, said, time.monotonic() - began
+
+
+def test_an_interrupt_at_start_is_no_traceback(emulator, tmp_path):
+    """Before the command itself has begun: exit code 130, and not a word."""
+    assert (130, "") == interrupted(["check"], emulator, tmp_path, 0.01)[:2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", ["check", "enroll contacts.csv --sequence s --dry-run", "status 1", "demo", "--help"]
+)
+def test_an_interrupt_at_any_moment_is_no_traceback(emulator, tmp_path, words):
+    """From imports to the interpreter's end."""
+    (tmp_path / "contacts.csv").write_text("email\n" + "".join(f"c{n}@acme.example\n" for n in range(50)))
+    whole, _, seconds = interrupted(words.split(), emulator, tmp_path, None)
+    moments = 20
+    for moment in range(moments):
+        code, said, _ = interrupted(words.split(), emulator, tmp_path, 1.05 * seconds * moment / moments)
+        assert code in {130, whole}
+        assert "Traceback" not in said
+        assert "Exception" not in said

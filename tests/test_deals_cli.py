@@ -1,10 +1,13 @@
 """`deals list`, `deals count` and `deals export`: what they print, for people and for programs."""
 
 import json
+import os
+import pty
+import subprocess
 
 import pytest
 
-from test_cli import run_in_terminal
+from test_cli import COMMAND, run_in_terminal
 
 
 @pytest.fixture
@@ -130,3 +133,31 @@ def test_on_a_terminal_of_80_columns_a_deal_is_one_line(deals, emulator, monkeyp
     assert (0, 5) == (code, len(lines))
     assert {62} == {cell_len(line.partition("deal_0")[0]) for line in lines}
     assert 80 >= max(map(cell_len, lines))
+
+
+def test_what_is_printed_goes_into_the_file_beside_a_live_line(deals, emulator, tmp_path):
+    """A person who redirects stdout sees how far it is, and the file has all the rows."""
+    ours, theirs = pty.openpty()
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "CI"},
+        "HINDSIGHT_API_KEY": emulator.api_key,
+        "HINDSIGHT_BASE_URL": emulator.base_url,
+        "TERM": "xterm",
+    }
+    with (tmp_path / "deals.tsv").open("wb") as file:
+        done = subprocess.run(
+            [*COMMAND, "deals", "list"],
+            stdin=theirs,
+            stdout=file,
+            stderr=theirs,
+            env=environment,
+            timeout=60,
+            check=False,
+        )
+    os.close(theirs)
+    seen = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert 0 == done.returncode
+    assert 5 == len((tmp_path / "deals.tsv").read_text().splitlines())
+    assert "deals read" in seen
+    assert "deal_000001" not in seen

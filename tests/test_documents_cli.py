@@ -35,7 +35,9 @@ def files(tmp_path):
 
 def test_each_file_of_a_deal_is_a_line(upload, files, emulator):
     """Its id, its status, its name and where to see it; the progress is not among the results."""
-    done = upload(*files, "https://files.example/deck.pptx?t=1", "--deal-id", "deal_1", "--source", "gong")
+    done = upload(
+        *files, "https://files.example/deck.pptx?t=1", "--deal-id", "deal_1", "--source", "gong", "--links"
+    )
     assert (0, "") == (done.returncode, done.stderr)
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     names = ["call.mp3", "notes.md", "deck.pptx"]
@@ -53,6 +55,7 @@ def test_with_json_each_is_the_answer_of_the_api(upload, files, emulator):
     """A line that other programs read."""
     done = upload(*files, "--type", "intel", "--competitor-name", "Acme", "--json")
     first, second = map(json.loads, done.stdout.splitlines())
+    assert "url" not in first["document"]
     assert ("doc_upload_000001", "intel", "run_upload_000002") == (
         first["document"]["id"],
         first["document"]["type"],

@@ -230,7 +230,7 @@ def test_get_prints_json_lines(run, emulator, contacts):
     """What is there is printed, what is not is an error and exit code 1."""
     run("enroll", "contacts.csv", "--sequence", "seq_1")
     emulator.complete(1, "**Paige:** Why?")
-    done = run("get", "1", "77")
+    done = run("get", "1", "77", "--json")
     assert 1 == done.returncode
     interview = json.loads(done.stdout)
     assert ("completed", "**Paige:** Why?") == (interview["status"], interview["transcript"]["content"])
@@ -242,7 +242,7 @@ def test_get_prints_json_lines(run, emulator, contacts):
 def test_get_prints_null_for_what_an_answer_lacks(run, emulator):
     """An answer that says little, or something odd, is printed as what it is."""
     emulator.fail("GET /interviews/{id}", how=200, body={"status": None, "created_at": "soon"}, times=1)
-    done = run("get", "7")
+    done = run("get", "7", "--json")
     assert (0, "") == (done.returncode, done.stderr)
     interview = json.loads(done.stdout)
     assert (7, None, None) == tuple(

@@ -7,7 +7,8 @@ The commands:
     check      check: key, host, plan and ledger, with nobody emailed
     status     status: what became of interviews
     transcripts  transcripts: what was said in them, as files
-    records    get, ledger show and ledger resolve
+    get        get
+    records    ledger show, ledger resolve and ledger forget
     queue      queue show, queue drain, queue pause and queue resume
     deals      deals list, deals count and deals export
     documents  documents upload: recordings and papers, with progress
@@ -34,48 +35,112 @@ What `enroll` and `update` are made of, in the order in which a file passes thro
 """
 
 import os
+import shlex
 import sys
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, Argument, CycloptsError, Group, MissingArgumentError, UnusedCliTokensError
 
 from hindsight_async.call.access import installed_version
-from hindsight_async.cli.terminal import ExitCode, prepare_stdout, refuse
+from hindsight_async.cli.help import OPTIONS, PROGRAM, PlainHelp, examples
+from hindsight_async.cli.terminal import ExitCode, open_console, prepare_stdout, refuse
 from hindsight_async.errors import HindsightError
 
+START = Group("Start here", sort_key=1)
+INTERVIEWS = Group("Interviews", sort_key=2)
+DATA = Group("Deals, documents, questions", sort_key=3)
+RECORDS = Group("Records and tools", sort_key=4)
+
 app = App(
-    name="hindsight-async",
-    help="Enroll contacts in Hindsight win-loss interviews.",
+    name=PROGRAM,
+    help="Enroll contacts in Hindsight win-loss interviews, each once.",
+    help_epilogue=examples(
+        "check", "enroll contacts.csv --sequence seq_abc123 --dry-run", "status contacts.csv --watch"
+    ),
+    help_format="plaintext",
+    help_formatter=PlainHelp(),
+    usage=f"Usage: {PROGRAM} COMMAND [OPTIONS]",
     version=installed_version(),
+    group_parameters=OPTIONS,
     result_action="return_value",
     exit_on_error=False,
-    print_error=True,
+    print_error=False,
     suppress_keyboard_interrupt=False,
 )
-# Named and not imported: each command loads what it needs when it is used.
-COMMANDS = {
-    "check": "check:check",
-    "enroll": "enroll:enroll",
-    "update": "update:update",
-    "status": "status:status",
-    "transcripts": "transcripts:transcripts",
-    "get": "records:get",
-    "ledger": "records:ledger_app",
-    "queue": "queue:queue_app",
-    "deals": "deals:deals_app",
-    "documents": "documents:documents_app",
-    "ask": "ask:ask",
-    "demo": "demo:demo",
-    "emulate": "emulate:emulate",
+
+# Where each command is, named and not imported: each loads what it needs when it is used. Of a command in several
+# parts the examples are beside its parts.
+COMMANDS: dict[str, tuple[str, Group, tuple[str, ...]]] = {
+    "demo": ("demo:demo", START, ("demo", "demo --csv contacts.csv")),
+    "check": ("check:check", START, ("check", "check contacts.hindsight.db", "check --json")),
+    "enroll": (
+        "enroll:enroll",
+        INTERVIEWS,
+        (
+            "enroll contacts.csv --sequence SEQUENCE --dry-run",
+            "enroll contacts.xlsx --sequence SEQUENCE --output results.csv",
+            'enroll export.csv --map contact_email="Work Email" --dry-run',
+        ),
+    ),
+    "status": (
+        "status:status",
+        INTERVIEWS,
+        ("status contacts.csv", "status contacts.hindsight.db --watch", "status 4821 4822 --json"),
+    ),
+    "transcripts": (
+        "transcripts:transcripts",
+        INTERVIEWS,
+        (
+            "transcripts contacts.csv --to interviews/",
+            "transcripts contacts.hindsight.db --csv interviews.csv",
+        ),
+    ),
+    "update": (
+        "update:update",
+        INTERVIEWS,
+        ("update changes.csv --dry-run", "update contacts.results.csv --context 'Deal Stage,Owner'"),
+    ),
+    "get": ("get:get", INTERVIEWS, ("get 4821", "get 4821 4822 4823 --json")),
+    "deals": ("deals:deals_app", DATA, ()),
+    "documents": ("documents:documents_app", DATA, ()),
+    "ask": (
+        "ask:ask",
+        DATA,
+        ('ask "Why did we lose to Competitor X this quarter?"', "ask - --json < question.txt"),
+    ),
+    "ledger": ("records:ledger_app", RECORDS, ()),
+    "queue": ("queue:queue_app", RECORDS, ()),
+    "emulate": ("emulate:emulate", RECORDS, ("emulate", "emulate --plan growth --port 8123")),
 }
-for name, function in COMMANDS.items():
-    app.command(f"hindsight_async.cli.{function}", name=name)
 
 
-def run() -> int:
-    """Run the command of `sys.argv`; return the exit code."""
+def _register() -> None:
+    for place, (name, (function, group, shown)) in enumerate(COMMANDS.items()):
+        more = {"help_epilogue": examples(*shown)} if shown else {}
+        app.command(f"hindsight_async.cli.{function}", name=name, group=group, sort_key=place, **more)
+    app.register_install_completion_command(
+        help="Have the shell complete commands and options", group=OPTIONS, show=True
+    )
+    for flag in (*app.help_flags, *app.version_flags):
+        app[flag].group = OPTIONS
+
+
+_register()
+
+
+def run(begin: Callable[[], object] = lambda: None) -> int:
+    """Run the command of `sys.argv`.
+
+    Args:
+        begin: Called once all that the command needs is loaded, right before it begins.
+
+    Returns:
+        The exit code.
+
+    """
     prepare_stdout()
-    code = _run_command()
+    code = _run_command(begin)
     # Whoever read the output may have left: the interpreter must not try to flush the rest of it.
     if not _flush(sys.stdout):
         code = code or ExitCode.SOME_FAILED
@@ -83,14 +148,14 @@ def run() -> int:
     return code
 
 
-def _run_command() -> int:
+def _run_command(begin: Callable[[], object]) -> int:
     words = sys.argv[1:]
     try:
-        if not words or words[0] in app.help_flags:
-            _load_all()
-        code: int | None = app(words)
-    except CycloptsError:  # which it has printed itself
-        return ExitCode.USAGE
+        _load(words)
+        begin()
+        code: int | None = app(words, console=open_console())
+    except CycloptsError as error:
+        return refuse(_in_our_words(error))
     except (HindsightError, ValueError, ModuleNotFoundError) as error:
         return refuse(str(error))
     except BrokenPipeError:
@@ -100,10 +165,25 @@ def _run_command() -> int:
     return code or ExitCode.DONE
 
 
-def _load_all() -> None:
-    """Load every command: the list of them says by their docstrings what each is for."""
+def _in_our_words(error: CycloptsError) -> str:
+    """Return what is wrong with the words of a command, in the form of all other errors, and where they are explained."""
+    words = [PROGRAM, *(error.command_chain or ())]
+    match error:
+        case MissingArgumentError(argument=Argument(name=name)):
+            what = f"{name} needs a value" if name.startswith("-") else f"{' '.join(words[1:])} needs {name}"
+        case UnusedCliTokensError(unused_tokens=[*unused]):
+            what = f"nothing is meant by {shlex.join(unused)}"
+        case _:
+            what = str(error).partition(" Available commands")[0].rstrip(".")
+            what = what[:1].lower() + what[1:]
+    return f"{what}\n  {' '.join(words)} --help shows what there is"
+
+
+def _load(words: Sequence[str]) -> None:
+    """Load the command; or every one, where a list says by their docstrings what each is for."""
     for name in COMMANDS:
-        _ = app[name]
+        if not words or words[0] in {name, *app.help_flags}:
+            _ = app[name]
 
 
 def _flush(stream: TextIO | None) -> bool:

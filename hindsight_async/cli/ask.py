@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 
 from hindsight_async.cli.file_arguments import STDIN, FileArgument, JsonOption
+from hindsight_async.cli.shared_options import DEFAULT_PLAN_AND_LOG, PlanAndLogOption
 from hindsight_async.cli.terminal import ExitCode, harmless, refuse, say
 from hindsight_async.errors import HindsightError
-from hindsight_async.rate import Plan
 from hindsight_async.resources.responses.models import Citation, ContentDelta, Message, Response
 from hindsight_async.session import HindsightSession
 
@@ -20,7 +20,7 @@ def ask(
     /,
     *,
     as_json: JsonOption = False,
-    plan: Plan | None = None,
+    shared: PlanAndLogOption = DEFAULT_PLAN_AND_LOG,
 ) -> int:
     """Ask Hindsight; print the answer as it comes, then its sources.
 
@@ -30,8 +30,8 @@ def ask(
         What to ask; - reads it from standard input.
     as_json
         Print the whole answer as one line of JSON instead.
-    plan
-        The organisation's tier; else HINDSIGHT_PLAN.
+    shared
+        For all commands.
 
     """
     if question == STDIN:
@@ -39,7 +39,7 @@ def ask(
     if not question.strip():
         return refuse("the question is empty")
     messages = [Message(role="user", content=question)]
-    return asyncio.run(_ask(messages, HindsightSession(plan=plan), as_json=as_json))
+    return asyncio.run(_ask(messages, shared.session(), as_json=as_json))
 
 
 async def _ask(messages: list[Message], hindsight: HindsightSession, *, as_json: bool) -> int:

@@ -10,13 +10,13 @@ from importlib.metadata import PackageNotFoundError, metadata, version
 from typing import Literal
 
 from attrs import asdict, frozen
-from rich.console import Console
 from rich.text import Text
 
 from hindsight_async.call.access import API_KEY_VARIABLE, BASE_URL_VARIABLE, read_base_url
 from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.cli.file_arguments import JsonOption
-from hindsight_async.cli.terminal import ExitCode
+from hindsight_async.cli.shared_options import DEFAULT_PLAN_AND_LOG, PlanAndLog, PlanAndLogOption
+from hindsight_async.cli.terminal import ExitCode, can_write, open_console
 from hindsight_async.delivery.ledger.entries import LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.errors import (
@@ -38,7 +38,6 @@ from hindsight_async.rate.plan import PLAN_VARIABLE
 from hindsight_async.redaction import escaped, harmless, json_text
 from hindsight_async.resources.interviews.poll_schedule import monthly_usage
 from hindsight_async.resources.interviews.recipients import ALLOWED_RECIPIENTS_VARIABLE
-from hindsight_async.session import HindsightSession
 
 NO_INTERVIEW = 0
 """An id that no interview has, so that its read shows the key and the limits, and nobody's data."""
@@ -71,12 +70,16 @@ class Finding:
     code: ExitCode = ExitCode.DONE
 
 
-def check(ledger: str | None = None, /, *, as_json: JsonOption = False, plan: Plan | None = None) -> int:
+def check(
+    ledger: str | None = None,
+    /,
+    *,
+    as_json: JsonOption = False,
+    shared: PlanAndLogOption = DEFAULT_PLAN_AND_LOG,
+) -> int:
     """Test key, host, plan and ledger, without emailing anybody.
 
     It reads an interview that there is not, which takes one request of the plan.
-
-    Examples: `hindsight-async check`, `hindsight-async check contacts.hindsight.db`.
 
     Parameters
     ----------
@@ -84,11 +87,11 @@ def check(ledger: str | None = None, /, *, as_json: JsonOption = False, plan: Pl
         A ledger's file, or its database's URL.
     as_json
         Print one line of JSON instead.
-    plan
-        The organisation's tier; else HINDSIGHT_PLAN.
+    shared
+        For all commands.
 
     """
-    findings = [*asyncio.run(_findings(ledger, plan)), *_extras()]
+    findings = [*asyncio.run(_findings(ledger, shared)), *_extras()]
     code = max((finding.code for finding in findings), key=_gravity)
     if as_json:
         said = [_plain(finding) for finding in findings]
@@ -106,8 +109,8 @@ def _gravity(code: ExitCode) -> int:
     return (ExitCode.DONE, ExitCode.SOME_FAILED, ExitCode.UNKNOWN_OUTCOMES, ExitCode.USAGE).index(code)
 
 
-async def _findings(ledger: str | None, plan: Plan | None) -> list[Finding]:
-    findings = await _of_the_server(plan)
+async def _findings(ledger: str | None, shared: PlanAndLog) -> list[Finding]:
+    findings = await _of_the_server(shared)
     if allowed := os.environ.get(ALLOWED_RECIPIENTS_VARIABLE):
         advice = f"unset {ALLOWED_RECIPIENTS_VARIABLE} to write to others too"
         findings.append(Finding("recipients", "attention", f"only {allowed} can be enrolled", advice))
@@ -116,10 +119,10 @@ async def _findings(ledger: str | None, plan: Plan | None) -> list[Finding]:
     return findings
 
 
-async def _of_the_server(plan: Plan | None) -> list[Finding]:
+async def _of_the_server(shared: PlanAndLog) -> list[Finding]:
     try:
-        where, ours = read_base_url(None), plan_or_default(plan)
-        session = HindsightSession(plan=ours, deadline=CHECK_SECONDS, retry=TWICE)
+        where, ours = read_base_url(None), plan_or_default(shared.plan)
+        session = shared.session(deadline=CHECK_SECONDS, retry=TWICE)
     except ValueError as error:
         return [_wrong_setting(str(error))]
     try:
@@ -131,7 +134,7 @@ async def _of_the_server(plan: Plan | None) -> list[Finding]:
         return [_refused(error, where)]
     except ValueError as error:
         return [_wrong_setting(str(error))]
-    return [Finding("key", "ok", f"accepted by {where}"), *_limits(answer, ours, plan)]
+    return [Finding("key", "ok", f"accepted by {where}"), *_limits(answer, ours, shared.plan)]
 
 
 def _wrong_setting(text: str) -> Finding:
@@ -266,9 +269,8 @@ def _is_installed(name: str) -> bool:
 
 def _show(findings: list[Finding]) -> None:
     """Print a line for each, and what to do below it, no wider than the terminal."""
-    console = Console(highlight=False)
-    encoding = sys.stdout.encoding or "ascii"
-    plain = not _can_write("".join(mark for mark, _ in _MARKS.values()), encoding)
+    console = open_console()
+    plain = not can_write("".join(mark for mark, _ in _MARKS.values()))
     room = max(20, console.width - _NAME_WIDTH - 3)
     for finding in findings:
         lines = [Text(escaped(finding.text))]
@@ -282,11 +284,3 @@ def _show(findings: list[Finding]) -> None:
             part.rstrip()
             console.print(Text.assemble(head, part), soft_wrap=True)
             head = Text(" " * (_NAME_WIDTH + 3))
-
-
-def _can_write(text: str, encoding: str) -> bool:
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -7,16 +7,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-import attrs
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.cells import set_cell_size
 
+from hindsight_async.cli.file_arguments import JsonOption
+from hindsight_async.cli.help import command_app, examples
+from hindsight_async.cli.json_lines import json_line, values_that_are_set
+from hindsight_async.cli.shared_options import DEFAULT_SHARED, SharedOption, SharedOptions
 from hindsight_async.cli.steps import Steps, show_steps
 from hindsight_async.cli.terminal import ExitCode, counted, refuse, say
 from hindsight_async.errors import HindsightError
-from hindsight_async.rate import Plan
 from hindsight_async.resources.deals.calls import DealSort, SortOrder
 from hindsight_async.resources.deals.export_file import check_writable
 from hindsight_async.resources.deals.exports import DEFAULT_WAIT_SECONDS
@@ -24,9 +26,13 @@ from hindsight_async.resources.deals.filters import DateRange, DealFilters, Expo
 from hindsight_async.resources.deals.models import Deal
 from hindsight_async.session import HindsightSession
 
-deals_app = App(name="deals", help="List and count deals, or export them to a CSV file.")
+deals_app = command_app(
+    "deals",
+    "List and count deals, or export them to a CSV file.",
+    "deals list --closed-from 2026-07-01",
+    "deals export deals.csv --columns name,amount",
+)
 
-JSON = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
 Several = Parameter(negative=(), show_default=False)
 
 WIDTHS = (10, 12, 12, 24)
@@ -89,7 +95,12 @@ EVERY = Which()
 WhichDeals = Annotated[Which, Parameter(name="*")]
 
 
-@deals_app.command(name="list")
+@deals_app.command(
+    name="list",
+    help_epilogue=examples(
+        "deals list --closed-from 2026-07-01 --limit 20", "deals list --search acme --json"
+    ),
+)
 def list_deals(
     *,
     which: WhichDeals = EVERY,
@@ -98,8 +109,8 @@ def list_deals(
     order: SortOrder = "asc",
     columns: str | None = None,
     limit: int | None = None,
-    as_json: JSON = False,
-    plan: Plan | None = None,
+    as_json: JsonOption = False,
+    shared: SharedOption = DEFAULT_SHARED,
 ) -> int:
     """Print deals, a line each: close date, amount, status, name and id; tab-separated where no terminal reads them.
 
@@ -119,8 +130,8 @@ def list_deals(
         How many at most.
     as_json
         Print JSON, with every field that is set, one deal a line.
-    plan
-        The organisation's tier; else HINDSIGHT_PLAN.
+    shared
+        For all commands.
 
     """
     if limit is not None and limit < 1:
@@ -136,23 +147,24 @@ def list_deals(
         async with show_steps(steps, quiet=on_terminal):
             number = 0
             async for deal in found:
-                sys.stdout.write(f"{_json(deal) if as_json else _line(deal, on_terminal=on_terminal)}\n")
+                line = _line(deal, on_terminal=on_terminal)
+                sys.stdout.write(json_line(values_that_are_set(deal)) if as_json else f"{line}\n")
                 number += 1
                 steps.now = f"{counted(number, 'deal')} read"
                 if number == limit:
                     break
         return ExitCode.DONE
 
-    return _run(work, plan)
+    return _run(work, shared)
 
 
-@deals_app.command
+@deals_app.command(help_epilogue=examples("deals count", "deals count --amount-from 50000"))
 def count(
     *,
     which: WhichDeals = EVERY,
     search: str | None = None,
-    as_json: JSON = False,
-    plan: Plan | None = None,
+    as_json: JsonOption = False,
+    shared: SharedOption = DEFAULT_SHARED,
 ) -> int:
     """Print how many deals there are.
 
@@ -164,8 +176,8 @@ def count(
         Whose name is like this.
     as_json
         Print a JSON object with the field `count`.
-    plan
-        The organisation's tier; else HINDSIGHT_PLAN.
+    shared
+        For all commands.
 
     """
 
@@ -174,10 +186,15 @@ def count(
         sys.stdout.write(f"{json.dumps({'count': number}) if as_json else number}\n")
         return ExitCode.DONE
 
-    return _run(work, plan)
+    return _run(work, shared)
 
 
-@deals_app.command
+@deals_app.command(
+    help_epilogue=examples(
+        "deals export deals.csv --columns name,amount,close_date",
+        "deals export deals.csv --export-id exp_123",
+    )
+)
 def export(
     file: Path,
     /,
@@ -186,8 +203,8 @@ def export(
     which: WhichDeals = EVERY,
     export_id: str | None = None,
     wait: float = DEFAULT_WAIT_SECONDS,
-    as_json: JSON = False,
-    plan: Plan | None = None,
+    as_json: JsonOption = False,
+    shared: SharedOption = DEFAULT_SHARED,
 ) -> int:
     """Have the API make a CSV file of deals, wait for it, and download it.
 
@@ -205,8 +222,8 @@ def export(
         Seconds to wait for it.
     as_json
         Print a JSON object with export_id, path and rows_exported.
-    plan
-        The organisation's tier; else HINDSIGHT_PLAN.
+    shared
+        For all commands.
 
     """
     if (columns is None) is (export_id is None) or (export_id is not None and which != EVERY):
@@ -236,12 +253,12 @@ def export(
         sys.stdout.write(f"{json.dumps(told) if as_json else f'{rows} in {path}'}\n")
         return ExitCode.DONE
 
-    return _run(work, plan)
+    return _run(work, shared)
 
 
-def _run(work: Callable[[HindsightSession], Awaitable[int]], plan: Plan | None) -> int:
+def _run(work: Callable[[HindsightSession], Awaitable[int]], shared: SharedOptions) -> int:
     async def within() -> int:
-        async with HindsightSession(plan=plan) as hindsight:
+        async with shared.session() as hindsight:
             return await work(hindsight)
 
     try:
@@ -272,20 +289,3 @@ def _line(deal: Deal, *, on_terminal: bool) -> str:
     return " ".join(
         [*(set_cell_size(cell, width) for cell, width in zip(shown, WIDTHS, strict=False)), shown[-1]]
     )
-
-
-def _json(deal: Deal) -> str:
-    return json.dumps(_plain(deal), ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, list):
-        return [_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    model = cast("Any", type(value))
-    if not attrs.has(model):
-        return value
-    fields = {each.name: getattr(value, each.name) for each in attrs.fields(model)}
-    extra = fields.pop("extra")
-    return {name: _plain(one) for name, one in fields.items() if one is not None} | dict(extra)

@@ -1,7 +1,6 @@
 """`documents upload`: recordings and papers to a deal or to the library."""
 
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Generator, Mapping
@@ -9,21 +8,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-import attrs
-from cyclopts import App, Parameter
-from rich.console import Console
+from cyclopts import Parameter
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hindsight_async.cli.file_arguments import JsonOption
+from hindsight_async.cli.file_arguments import JsonOption, LinksOption
+from hindsight_async.cli.help import command_app, examples
+from hindsight_async.cli.json_lines import json_line, plain_values
 from hindsight_async.cli.progress import LIVE_SECONDS, PLAIN_SECONDS
-from hindsight_async.cli.terminal import ExitCode, harmless, refuse, say
+from hindsight_async.cli.shared_options import DEFAULT_SHARED, SharedOption
+from hindsight_async.cli.terminal import ExitCode, harmless, open_console, refuse, say
 from hindsight_async.errors import Delivery, HindsightError
-from hindsight_async.rate import Plan
 from hindsight_async.resources.documents.models import UploadedDocument
 from hindsight_async.resources.documents.source import OnProgress
 from hindsight_async.session import HindsightSession
 
-documents_app = App(name="documents", help="Upload documents to a deal or to the library.")
+documents_app = command_app(
+    "documents",
+    "Upload documents to a deal or to the library.",
+    "documents upload call.mp3 --deal-id deal_xyz789",
+)
 
 LONGEST_NAME = 30
 """How many characters of a file's name stand before its bar, so that this fits a line of 80."""
@@ -31,7 +34,12 @@ LONGEST_NAME = 30
 _URLS = ("http://", "https://")
 
 
-@documents_app.command
+@documents_app.command(
+    help_epilogue=examples(
+        "documents upload call.mp3 --deal-id deal_xyz789",
+        "documents upload card.pdf --type intel --competitor-name Rival",
+    )
+)
 def upload(
     *files: str,
     deal_id: str | None = None,
@@ -42,8 +50,9 @@ def upload(
     competitor_name: str | None = None,
     content_type: str | None = None,
     source: str | None = None,
+    links: LinksOption = False,
     as_json: JsonOption = False,
-    plan: Plan | None = None,
+    shared: SharedOption = DEFAULT_SHARED,
 ) -> int:
     """Upload files one after another, to a deal or (with --type) to the library.
 
@@ -67,10 +76,12 @@ def upload(
         The media type of all of them; else guessed from each name.
     source
         Where they come from, such as gong or drive.
+    links
+        Show where each can be downloaded, too.
     as_json
         Print each as a line of JSON.
-    plan
-        The organisation's tier; else HINDSIGHT_PLAN.
+    shared
+        For all commands.
 
     """
     deal = {"deal_id": deal_id, "salesforce_id": salesforce_id, "hubspot_id": hubspot_id}
@@ -87,12 +98,17 @@ def upload(
     target = deal if library is None else {"type": library, **competitor}
     options = {**target, "content_type": content_type, "source": source}
     return asyncio.run(
-        _upload_all(files, options, HindsightSession(plan=plan, deadline=None), as_json=as_json)
+        _upload_all(files, options, shared.session(deadline=None), as_json=as_json, links=links)
     )
 
 
 async def _upload_all(
-    files: tuple[str, ...], options: Mapping[str, Any], hindsight: HindsightSession, *, as_json: bool
+    files: tuple[str, ...],
+    options: Mapping[str, Any],
+    hindsight: HindsightSession,
+    *,
+    as_json: bool,
+    links: bool,
 ) -> int:
     code = ExitCode.DONE
     async with hindsight:
@@ -104,7 +120,7 @@ async def _upload_all(
                 unknown = error.delivery is Delivery.UNKNOWN
                 code = ExitCode.UNKNOWN_OUTCOMES if unknown else max(code, ExitCode.SOME_FAILED)
             else:
-                sys.stdout.write(f"{_as_json(uploaded) if as_json else _line(uploaded)}\n")
+                sys.stdout.write((_as_json if as_json else _line)(uploaded, links=links))
                 sys.stdout.flush()
     return code
 
@@ -122,7 +138,7 @@ async def _upload(file: str, options: Mapping[str, Any], hindsight: HindsightSes
 @contextmanager
 def _shown_progress(name: str) -> Generator[OnProgress]:
     """Show how far one file is: a live line on a terminal, a plain one every few seconds elsewhere."""
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     if not console.is_terminal:
         yield _plain_lines(name)
         return
@@ -172,14 +188,15 @@ def _short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
-def _line(uploaded: UploadedDocument) -> str:
+def _line(uploaded: UploadedDocument, *, links: bool) -> str:
     document = uploaded.document
-    cells = (document.id, document.status, document.file_name, document.url)
-    return "\t".join(harmless(cell or "") for cell in cells)
+    cells = [document.id, document.status, document.file_name, *([document.url] if links else [])]
+    return "\t".join(harmless(cell or "") for cell in cells) + "\n"
 
 
-def _as_json(uploaded: UploadedDocument) -> str:
-    document = attrs.asdict(uploaded.document, filter=lambda attribute, _: attribute.name != "extra")
-    created_at = uploaded.document.created_at
-    document["created_at"] = created_at and created_at.isoformat()
-    return json.dumps({"document": document, "run_id": uploaded.run_id}, ensure_ascii=False)
+def _as_json(uploaded: UploadedDocument, *, links: bool) -> str:
+    left_out = {"extra"} if links else {"extra", "url"}
+    document = {
+        name: value for name, value in plain_values(uploaded.document).items() if name not in left_out
+    }
+    return json_line({"document": document, "run_id": uploaded.run_id})

@@ -40,13 +40,13 @@ from hindsight_async.cli.problems import Problems
 from hindsight_async.cli.progress import RunProgress
 from hindsight_async.cli.results import are_results
 from hindsight_async.cli.results_file import ResultsFile, results_beside
+from hindsight_async.cli.shared_options import DEFAULT_SHARED, SharedOption
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.ledger.location import without_password
 from hindsight_async.delivery.options import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.errors import HindsightError
-from hindsight_async.rate import Plan, plan_or_default
 from hindsight_async.resources.interviews.models import CreateInterview
 from hindsight_async.resources.interviews.recipients import BlockedRecipients, allowed_here
 from hindsight_async.session import HindsightSession
@@ -68,7 +68,7 @@ def enroll(
     ledger_at: Annotated[str | None, Parameter(name="--ledger")] = None,
     no_ledger: Annotated[bool, Flag] = False,
     store_contexts: Annotated[bool, Flag] = False,
-    plan: Plan | None = None,
+    shared: SharedOption = DEFAULT_SHARED,
     map_: MapOption = [],  # noqa: B006  never altered
     context: str | None = None,
     several: Several | None = None,
@@ -81,7 +81,7 @@ def enroll(
     dry_run: Annotated[bool, Flag] = False,
     yes: Annotated[bool, Flag] = False,
 ) -> int:
-    """Enroll the contacts of a CSV, Excel or JSON Lines file (- for stdin), each once.
+    """Enroll the contacts of a CSV, Excel or JSON Lines file, each once.
 
     The key comes from HINDSIGHT_API_KEY. All rows are checked before the first is sent. Exit codes: 0 all
     done, 1 some rejected, not sent or in another run's hand, 2 wrong usage or input, 3 unknown outcomes, 130 interrupted.
@@ -89,7 +89,7 @@ def enroll(
     Parameters
     ----------
     file
-        The file to read.
+        The file to read; - for standard input.
     sequence
         The sequence that emails the contacts, for rows that name none.
     interview_type
@@ -101,8 +101,8 @@ def enroll(
         Remember nothing: what is run again is sent again.
     store_contexts
         Remember each contact's context in the ledger too, so that update --merge can add to it.
-    plan
-        The organisation's tier; else HINDSIGHT_PLAN.
+    shared
+        For all commands.
     map_
         Which column feeds a field: contact_email="Work Email". May be given several times.
     context
@@ -145,11 +145,9 @@ def enroll(
         if preflight.bad and not skip_invalid:
             return refuse_bad_rows(preflight.bad)
         if dry_run:
-            show_dry_run(preflight, plan_or_default(plan).requests_per_minute)
+            show_dry_run(preflight, shared.requests_per_minute)
             return ExitCode.DONE
-        hindsight = HindsightSession(
-            plan=plan, blocked_recipients=excluded, on_outcome_unknown=_said_by_its_row
-        )
+        hindsight = shared.session(blocked_recipients=excluded, on_outcome_unknown=_said_by_its_row)
         if not (yes or _may_be_emailed(preflight.emails, from_stdin=file == STDIN)):
             return refuse("nothing was sent")
         apart_from = [Path(file), *(ledger.files if ledger else ())]

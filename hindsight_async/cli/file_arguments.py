@@ -21,6 +21,7 @@ STDIN = "-"
 Flag = Parameter(negative=(), show_default=False)
 FileArgument = Annotated[str, Parameter(allow_leading_hyphen=True)]
 JsonOption = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
+LinksOption = Annotated[bool, Parameter(name="--links", negative=(), show_default=False)]
 _WAIT = re.compile("([0-9]{1,6})([smh])", re.IGNORECASE)
 _WAIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 

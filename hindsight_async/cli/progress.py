@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hindsight_async.cli.terminal import say
+from hindsight_async.cli.terminal import open_console, say
 from hindsight_async.delivery.network import NetworkWait
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.rate import BudgetSnapshot
@@ -182,7 +182,7 @@ async def show_progress(
     progress: RunProgress, snapshot: Callable[[], BudgetSnapshot]
 ) -> AsyncGenerator[None]:
     """Show the progress on stderr while the block runs."""
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     renew = _live(progress, snapshot, console) if console.is_terminal else _plain(progress, snapshot)
     task = asyncio.create_task(renew)
     try:

@@ -7,8 +7,10 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cyclopts import App
-
+from hindsight_async.cli.file_arguments import JsonOption
+from hindsight_async.cli.help import command_app, examples
+from hindsight_async.cli.json_lines import json_line, plain_values
+from hindsight_async.cli.shared_options import DEFAULT_SHARED, SharedOption
 from hindsight_async.cli.signals import handling
 from hindsight_async.cli.steps import Steps, show_steps
 from hindsight_async.cli.terminal import ExitCode, counted, refuse, say
@@ -17,12 +19,16 @@ from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.ledger.queue_rows import Backlog
 from hindsight_async.delivery.outcomes import Outcome, OutcomeStatus
 from hindsight_async.errors import LedgerError
-from hindsight_async.rate import Plan
 from hindsight_async.redaction import escaped
 from hindsight_async.resources.interviews.models import CreatedInterview, CreateInterview
 from hindsight_async.session import HindsightSession
 
-queue_app = App(name="queue", help="Look at a queue, send what is in it, or pause it.")
+queue_app = command_app(
+    "queue",
+    "Look at a queue, send what is in it, or pause it.",
+    "queue show queue.db",
+    "queue drain queue.db --timeout 600",
+)
 
 SAID_EVERY = 0.5
 """Seconds between two looks at how much is left."""
@@ -33,21 +39,23 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 """The signals that end `queue drain`."""
 
 
-@queue_app.command
-def show(ledger: str, /) -> int:
+@queue_app.command(help_epilogue=examples("queue show queue.db", "queue show queue.db --json"))
+def show(ledger: str, /, *, as_json: JsonOption = False) -> int:
     """Say how much a queue has still to send, and whether it is paused.
 
     Parameters
     ----------
     ledger
         The ledger's file, or its database's URL.
+    as_json
+        Print a line of JSON.
 
     """
-    return _carried_out(_show(Ledger(ledger)))
+    return _carried_out(_show(Ledger(ledger), as_json=as_json))
 
 
-@queue_app.command
-def drain(ledger: str, /, *, timeout: float | None = None, plan: Plan | None = None) -> int:
+@queue_app.command(help_epilogue=examples("queue drain queue.db", "queue drain queue.db --timeout 600"))
+def drain(ledger: str, /, *, timeout: float | None = None, shared: SharedOption = DEFAULT_SHARED) -> int:
     """Send what is queued; end when nothing is left, or at Ctrl-C, which lets calls in flight finish.
 
     Parameters
@@ -56,14 +64,14 @@ def drain(ledger: str, /, *, timeout: float | None = None, plan: Plan | None = N
         The ledger's file, or its database's URL.
     timeout
         End after so many seconds, with the rest kept.
-    plan
-        The organisation's tier; else HINDSIGHT_PLAN.
+    shared
+        For all commands.
 
     """
-    return _carried_out(_drain(Ledger(ledger), HindsightSession(plan=plan), timeout))
+    return _carried_out(_drain(Ledger(ledger), shared.session(), timeout))
 
 
-@queue_app.command
+@queue_app.command(help_epilogue=examples("queue pause queue.db 'until the sequence is corrected'"))
 def pause(ledger: str, reason: str = BY_HAND, /) -> int:
     """Have nothing sent from a queue, by no process, until `queue resume`.
 
@@ -78,7 +86,7 @@ def pause(ledger: str, reason: str = BY_HAND, /) -> int:
     return _carried_out(_pause(Ledger(ledger), reason))
 
 
-@queue_app.command
+@queue_app.command(help_epilogue=examples("queue resume queue.db"))
 def resume(ledger: str, /) -> int:
     """Lift a queue's pause: whoever has it open sends on.
 
@@ -98,9 +106,9 @@ def _carried_out(work: Coroutine[Any, Any, int]) -> int:
         return refuse(error.summary)  # the whole text says that nothing was sent, which nobody asked for
 
 
-async def _show(ledger: Ledger) -> int:
+async def _show(ledger: Ledger, *, as_json: bool) -> int:
     backlog = await queue_from_outside.backlog(ledger)
-    sys.stdout.write(f"{_described(backlog)}\n")
+    sys.stdout.write(json_line(plain_values(backlog)) if as_json else f"{_described(backlog)}\n")
     return ExitCode.DONE
 
 

@@ -1,26 +1,25 @@
-"""`get`, `ledger show`, `ledger resolve` and `ledger forget`: what there is, and what a person knows better."""
+"""`ledger show`, `ledger resolve` and `ledger forget`: what there is, and what a person knows better."""
 
 import asyncio
 import csv
+import io
 import sys
-from collections.abc import Coroutine
-from datetime import datetime
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Annotated, Any
 
-import attrs
-from cyclopts import App, Parameter
+from cyclopts import Parameter
+from rich.cells import cell_len, set_cell_size
 
-from hindsight_async.cli.file_arguments import Flag
+from hindsight_async.cli.file_arguments import Flag, JsonOption
+from hindsight_async.cli.help import command_app, examples
+from hindsight_async.cli.json_lines import json_line
 from hindsight_async.cli.resolutions import given_facts, resolve_all
 from hindsight_async.cli.results import ID_COLUMN, KEY_COLUMN, STATUS_COLUMN, spreadsheet_cell
 from hindsight_async.cli.terminal import ExitCode, counted, refuse, say
 from hindsight_async.delivery.ledger.entries import LedgerEntry, LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
-from hindsight_async.errors import HindsightError, LedgerError
-from hindsight_async.rate import Plan
-from hindsight_async.redaction import escaped, json_text
-from hindsight_async.resources.interviews.models import Interview
-from hindsight_async.session import HindsightSession
+from hindsight_async.errors import LedgerError
+from hindsight_async.redaction import escaped
 
 SHOWN_COLUMNS = (
     KEY_COLUMN,
@@ -33,34 +32,36 @@ SHOWN_COLUMNS = (
     "last_touched",
     "own_key",
 )
-"""What `ledger show` prints, in this order."""
+"""What `ledger show` prints of a row, in this order."""
 
-ledger_app = App(name="ledger", help="Look into a ledger, say what became of a row, or forget a person.")
+KEY_SHOWN = 12
+"""How many characters of a key a person sees; `resolve` takes as few."""
 
+CONTACT_WIDTH = 32
+"""Columns for an address; a longer one moves what stands behind it, so that it stays whole."""
 
-def get(*ids: int, plan: Plan | None = None) -> int:
-    """Print interviews as JSON, one line each.
-
-    Parameters
-    ----------
-    ids
-        Interview request ids.
-    plan
-        The organisation's tier; else HINDSIGHT_PLAN.
-
-    """
-    return asyncio.run(_get(ids, HindsightSession(plan=plan)))
+ledger_app = command_app(
+    "ledger",
+    "Show, resolve or forget what was sent.",
+    "ledger show contacts.hindsight.db --status unknown",
+)
 
 
-@ledger_app.command
+@ledger_app.command(
+    help_epilogue=examples(
+        "ledger show contacts.hindsight.db",
+        "ledger show contacts.hindsight.db --status unknown --csv",
+    )
+)
 def show(
     ledger: str,
     /,
     *,
     status: LedgerStatus | None = None,
     as_csv: Annotated[bool, Parameter(name="--csv", negative=(), show_default=False)] = False,
+    as_json: JsonOption = False,
 ) -> int:
-    """Print a ledger's rows as tab-separated lines, or as a CSV file with column names.
+    """Print a ledger's rows, a line each; tab-separated where no terminal reads them.
 
     They have the key, the row's number in its input, the contact's address, the status, the interview's id, the
     error code (else the HTTP status), the attempts, when it was last touched, and the caller's own key.
@@ -73,12 +74,21 @@ def show(
         Only rows of this status.
     as_csv
         As a CSV file with column names, to be filled in for ledger resolve.
+    as_json
+        Print each as a line of JSON.
 
     """
-    return _with_ledger(_show(Ledger(ledger), status, as_csv=as_csv))
+    if as_csv and as_json:
+        return refuse("--csv and --json exclude each other")
+    return _with_ledger(_show(Ledger(ledger), status, as_csv=as_csv, as_json=as_json))
 
 
-@ledger_app.command
+@ledger_app.command(
+    help_epilogue=examples(
+        "ledger resolve contacts.hindsight.db KEY --created 4821",
+        "ledger resolve contacts.hindsight.db KEY --not-created",
+    )
+)
 def resolve(
     ledger: str,
     what: str,
@@ -111,7 +121,7 @@ def resolve(
     return _with_ledger(resolve_all(Ledger(ledger), facts))
 
 
-@ledger_app.command
+@ledger_app.command(help_epilogue=examples("ledger forget contacts.hindsight.db ann@acme.example"))
 def forget(ledger: str, address: str, /) -> int:
     """Remove what a ledger knows of a person: address, requests, texts of keys, and context.
 
@@ -129,27 +139,6 @@ def forget(ledger: str, address: str, /) -> int:
     return _with_ledger(_forget(Ledger(ledger), address))
 
 
-async def _get(ids: tuple[int, ...], hindsight: HindsightSession) -> int:
-    code = ExitCode.DONE
-    async with hindsight:
-        for interview_request_id in ids:
-            try:
-                interview = await hindsight.interviews.get(interview_request_id)
-            except HindsightError as error:
-                say(f"hindsight-async: {error}")
-                code = ExitCode.SOME_FAILED
-            else:
-                sys.stdout.write(f"{json_text(_plain(interview))}\n")
-    return code
-
-
-def _plain(interview: Interview) -> dict[str, Any]:
-    return attrs.asdict(
-        interview,
-        value_serializer=lambda _, __, value: value.isoformat() if isinstance(value, datetime) else value,
-    )
-
-
 def _with_ledger(work: Coroutine[Any, Any, int]) -> int:
     try:
         return asyncio.run(work)
@@ -157,24 +146,21 @@ def _with_ledger(work: Coroutine[Any, Any, int]) -> int:
         return refuse(error.summary)  # the whole text says that nothing was sent, which nobody asked for
 
 
-async def _show(ledger: Ledger, status: LedgerStatus | None, *, as_csv: bool) -> int:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+async def _show(ledger: Ledger, status: LedgerStatus | None, *, as_csv: bool, as_json: bool) -> int:
+    for_people = _columns if sys.stdout.isatty() else _tab_separated
+    line = _of_csv if as_csv else json_line if as_json else for_people
     if as_csv:
-        writer.writerow(SHOWN_COLUMNS)
+        sys.stdout.write(_csv_line(SHOWN_COLUMNS))
     async for entry in ledger.entries(status=status):
-        cells = ["" if cell is None else escaped(str(cell)) for cell in _cells(entry)]
-        if as_csv:
-            writer.writerow(map(spreadsheet_cell, cells))
-        else:
-            sys.stdout.write("\t".join(cells) + "\n")
+        sys.stdout.write(line(_cells(entry)))
     counts = await ledger.counts()
-    say(", ".join(f"{count} {each.value}" for each, count in counts.items() if count) or "no rows")
+    say(", ".join(f"{count:,} {each.value}" for each, count in counts.items() if count) or "no rows")
     return ExitCode.DONE
 
 
-def _cells(entry: LedgerEntry) -> tuple[object, ...]:
+def _cells(entry: LedgerEntry) -> dict[str, Any]:
     when = entry.finished_at or entry.sending_at or entry.planned_at
-    return (
+    values = (
         entry.key,
         entry.row_index + 1,
         entry.contact_email or entry.address_hash,
@@ -185,6 +171,33 @@ def _cells(entry: LedgerEntry) -> tuple[object, ...]:
         when.isoformat(timespec="seconds"),
         entry.caller_key,
     )
+    return dict(zip(SHOWN_COLUMNS, values, strict=True))
+
+
+def _texts(cells: Mapping[str, Any]) -> dict[str, str]:
+    return {name: "" if cell is None else escaped(str(cell)) for name, cell in cells.items()}
+
+
+def _of_csv(cells: Mapping[str, Any]) -> str:
+    return _csv_line(map(spreadsheet_cell, _texts(cells).values()))
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+def _tab_separated(cells: Mapping[str, Any]) -> str:
+    return "\t".join(_texts(cells).values()) + "\n"
+
+
+def _columns(cells: Mapping[str, Any]) -> str:
+    """Return what a person needs of a row, in a line that fits most terminals."""
+    it = _texts(cells)
+    which = it[ID_COLUMN] or it["error"]
+    address = set_cell_size(it["contact_email"], max(CONTACT_WIDTH, cell_len(it["contact_email"])))
+    return f"{it['number']:>6}  {address}  {it[STATUS_COLUMN]:<9}  {which:>9}  {it[KEY_COLUMN][:KEY_SHOWN]}\n"
 
 
 async def _forget(ledger: Ledger, address: str) -> int:

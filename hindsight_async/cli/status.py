@@ -18,12 +18,13 @@ from rich.text import Text
 from hindsight_async.call.access import is_on_this_machine, read_base_url
 from hindsight_async.cli.file_arguments import Flag, JsonOption
 from hindsight_async.cli.followed import COMPLETED, Followed, Source
+from hindsight_async.cli.json_lines import json_line, plain_values
 from hindsight_async.cli.progress import PLAIN_SECONDS, spoken
-from hindsight_async.cli.terminal import ExitCode, counted, refuse, say
+from hindsight_async.cli.shared_options import DEFAULT_SHARED, SharedOption
+from hindsight_async.cli.terminal import ExitCode, can_write, counted, open_console, refuse, say
 from hindsight_async.cli.which_interviews import find
 from hindsight_async.errors import LedgerError, NotFoundError
-from hindsight_async.rate import Plan
-from hindsight_async.redaction import escaped, json_text
+from hindsight_async.redaction import escaped
 from hindsight_async.resources.interviews.waiting import DEFAULT_EVERY_OF_MANY, SHORTEST_EVERY
 from hindsight_async.session import HindsightSession
 
@@ -48,15 +49,12 @@ def status(
     every: Annotated[float, Parameter(show_default=False)] = DEFAULT_EVERY_OF_MANY,
     as_json: JsonOption = False,
     yes: Annotated[bool, Flag] = False,
-    plan: Plan | None = None,
+    shared: SharedOption = DEFAULT_SHARED,
 ) -> int:
     """Say what became of interviews: created, sent, completed.
 
     Each takes one request of the plan and the month. What is learnt is kept in the ledger, where there is one, and a
     completed interview is not read again.
-
-    Examples: `hindsight-async status contacts.csv`, `hindsight-async status contacts.hindsight.db --watch`,
-    `hindsight-async status 4821 4822 --json`.
 
     Parameters
     ----------
@@ -72,14 +70,12 @@ def status(
         Print each as a line of JSON.
     yes
         Read them even if that leaves less than a fifth of the month's requests to others.
-    plan
-        The organisation's tier; else HINDSIGHT_PLAN.
+    shared
+        For all commands.
 
     """
     try:
-        return asyncio.run(
-            _status(which, HindsightSession(plan=plan), _Wishes(watch, only, every, as_json, yes))
-        )
+        return asyncio.run(_status(which, shared.session(), _Wishes(watch, only, every, as_json, yes)))
     except LedgerError as error:
         return refuse(error.summary)
 
@@ -120,7 +116,7 @@ async def _watch(source: Source, hindsight: HindsightSession, every: float) -> N
         say(
             f"Watching {counted(len(poller.open), 'interview')}: Ctrl-C ends it, and what was learnt is kept."
         )
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     renew = _live(source, console) if console.is_terminal else _plain(source)
     task = asyncio.create_task(renew)
     try:
@@ -164,9 +160,9 @@ def _print(source: Source, wishes: _Wishes) -> None:
     asked = [each for each in source.interviews.values() if wishes.only in {None, each.status}]
     if wishes.as_json:
         for each in asked:
-            sys.stdout.write(f"{json_text(_plain_values(each))}\n")
+            sys.stdout.write(json_line(plain_values(each)))
         return
-    console = Console(highlight=False, stderr=wishes.only is not None)
+    console = open_console(stderr=wishes.only is not None)
     for line in _table(source, console.width):
         console.print(line, soft_wrap=True)
     if wishes.only is not None:
@@ -178,13 +174,6 @@ def _print(source: Source, wishes: _Wishes) -> None:
         _print_rows(new[:NEW_SHOWN])
         if len(new) > NEW_SHOWN:
             sys.stdout.write(f"  … {len(new) - NEW_SHOWN:,} more with --only completed\n")
-
-
-def _plain_values(each: Followed) -> dict[str, object]:
-    return attrs.asdict(
-        each,
-        value_serializer=lambda _, __, value: value.isoformat() if isinstance(value, datetime) else value,
-    )
 
 
 def _print_rows(rows: Iterable[Followed]) -> None:
@@ -224,10 +213,11 @@ def _table(source: Source, width: int) -> list[Text]:
     known = [*_ORDER, *sorted(counts.keys() - set(_ORDER))]
     digits = len(f"{max(counts.values(), default=0):,}")
     bar = min(BAR_WIDTH, max(0, width - 32 - digits))
+    full, least = ("▇", "▏") if can_write("▇▏") else ("#", "|")
     for name in known:
         share = counts[name] / len(everything) if everything else 0.0
         percent = "<1" if 0 < share < 0.005 else f"{share:.0%}".rstrip("%")  # noqa: PLR2004
-        drawn = "▇" * round(share * bar) or ("▏" if share else "")
+        drawn = full * round(share * bar) or (least if share else "")
         text = f"  {escaped(name):<10} {counts[name]:>{digits},}  {percent:>3} %   "
         line = Text.assemble(text, (drawn, _STYLES.get(name, "default")))
         line.rstrip()

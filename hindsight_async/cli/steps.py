@@ -1,6 +1,7 @@
 """What is being done: a live line on a terminal, a plain one every few seconds elsewhere."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -8,10 +9,12 @@ from contextlib import asynccontextmanager, suppress
 from attrs import define
 from rich.console import Console
 from rich.filesize import decimal
+from rich.live import Live
 from rich.markup import escape
+from rich.spinner import Spinner
 
 from hindsight_async.cli.progress import LIVE_SECONDS, PLAIN_SECONDS
-from hindsight_async.cli.terminal import say
+from hindsight_async.cli.terminal import open_console, say
 
 
 @define
@@ -31,7 +34,7 @@ async def show_steps(steps: Steps, *, quiet: bool = False) -> AsyncGenerator[Non
     if quiet:
         yield
         return
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     task = asyncio.create_task(_live(steps, console) if console.is_terminal else _plain(steps))
     try:
         yield
@@ -49,8 +52,15 @@ async def _plain(steps: Steps) -> None:
 
 async def _live(steps: Steps, console: Console) -> None:
     began = time.monotonic()
+    spinner = Spinner("dots")
+    live = Live(
+        spinner, console=console, auto_refresh=False, transient=True,
+        # What is printed meanwhile must not follow the line to stderr where stdout is a file or a pipe.
+        redirect_stdout=sys.stdout.isatty(),
+    )  # fmt: skip
     # A terminal that is gone takes no line any more: the work goes on to its end without.
-    with suppress(OSError), console.status("") as status:
+    with suppress(OSError), live:
         while True:
-            status.update(f"{escape(steps.now)} ({time.monotonic() - began:.0f} s)")
+            spinner.update(text=escape(f"{steps.now} ({time.monotonic() - began:.0f} s)"))
+            live.refresh()
             await asyncio.sleep(LIVE_SECONDS)

@@ -4,11 +4,14 @@ What is said goes to stderr: stdout belongs to the results, which other programs
 """
 
 import io
+import os
 import re
 import sys
 from contextlib import suppress
 from enum import IntEnum
 from typing import cast
+
+from rich.console import Console
 
 from hindsight_async.redaction import escaped
 
@@ -45,6 +48,22 @@ def prepare_stdout() -> None:
         # What another program reads is JSON or CSV, which are UTF-8 wherever that program runs.
         encoding = None if stdout.isatty() else "utf-8"
         cast("io.TextIOWrapper", stdout).reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """Return a console: without colours where NO_COLOR is set, and as in a pipe where nobody watches it being redrawn."""
+    # Programs that build and test others set CI, often with a terminal that keeps each line.
+    is_plain = bool(os.environ.get("CI")) or os.environ.get("TERM") == "dumb"
+    return Console(stderr=stderr, highlight=False, force_terminal=False if is_plain else None)
+
+
+def can_write(text: str) -> bool:
+    """Return whether stdout takes all the characters of a text, which a terminal with an old code page does not."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def say(text: str) -> None:

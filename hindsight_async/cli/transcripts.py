@@ -17,11 +17,11 @@ from hindsight_async.call.access import is_on_this_machine, read_base_url
 from hindsight_async.cli.file_arguments import Flag, JsonOption
 from hindsight_async.cli.followed import Followed, Source
 from hindsight_async.cli.results import spreadsheet_cell
+from hindsight_async.cli.shared_options import DEFAULT_SHARED, SharedOption
 from hindsight_async.cli.status import say_failed
 from hindsight_async.cli.terminal import ExitCode, counted, harmless, refuse, say
 from hindsight_async.cli.which_interviews import find
 from hindsight_async.errors import LedgerError
-from hindsight_async.rate import Plan
 from hindsight_async.redaction import json_text
 from hindsight_async.resources.deals.export_file import check_writable, written_whole
 from hindsight_async.resources.interviews.models import Interview, InterviewStatus
@@ -57,15 +57,12 @@ def transcripts(
     csv_file: Annotated[Path | None, Parameter(name="--csv")] = None,
     as_json: JsonOption = False,
     yes: Annotated[bool, Flag] = False,
-    plan: Plan | None = None,
+    shared: SharedOption = DEFAULT_SHARED,
 ) -> int:
     """Save what was said in completed interviews, each once.
 
     Those that are in the folder or file already are not read again, and of the others those that were open at a look
     within the last five minutes are not either. Each read takes one request of the plan and the month.
-
-    Examples: `hindsight-async transcripts contacts.csv --to interviews/`,
-    `hindsight-async transcripts contacts.hindsight.db --csv interviews.csv`.
 
     Parameters
     ----------
@@ -79,15 +76,15 @@ def transcripts(
         Print what was done as a line of JSON.
     yes
         Read them even if that leaves less than a fifth of the month's requests to others.
-    plan
-        The organisation's tier; else HINDSIGHT_PLAN.
+    shared
+        For all commands.
 
     """
     if (to is None) is (csv_file is None):
         return refuse("give either --to FOLDER or --csv FILE")
     shelf: Shelf = Folder(to) if to is not None else CsvFile(csv_file or Path())
     try:
-        return asyncio.run(_transcripts(which, HindsightSession(plan=plan), shelf, as_json=as_json, yes=yes))
+        return asyncio.run(_transcripts(which, shared.session(), shelf, as_json=as_json, yes=yes))
     except LedgerError as error:
         return refuse(error.summary)
     except OSError as error:

@@ -34,12 +34,12 @@ from hindsight_async.cli.preflight import REQUESTS_SHOWN, refuse_bad_rows, time_
 from hindsight_async.cli.problems import Problems
 from hindsight_async.cli.progress import RunProgress
 from hindsight_async.cli.results_file import ResultsFile
+from hindsight_async.cli.shared_options import DEFAULT_SHARED, SharedOption
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.input import SeenKeys
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.options import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.delivery.outcomes import OutcomeStatus
-from hindsight_async.rate import Plan, plan_or_default
 from hindsight_async.redaction import json_text
 from hindsight_async.session import HindsightSession
 
@@ -115,7 +115,7 @@ def update(
     file: FileArgument,
     /,
     *,
-    plan: Plan | None = None,
+    shared: SharedOption = DEFAULT_SHARED,
     map_: MapOption = [],  # noqa: B006  never altered
     context: str | None = None,
     merge: Annotated[bool, Flag] = False,
@@ -126,7 +126,7 @@ def update(
     dry_run: Annotated[bool, Flag] = False,
     yes: Annotated[bool, Flag] = False,
 ) -> int:
-    """Update the interviews of a CSV, TSV or JSON Lines file (- for stdin).
+    """Change the context, name or objective of the interviews of a file.
 
     The file names each interview by its id, and what changes: contact_name, objective, contact_context or
     columns that become the context. What is overwritten is nowhere else, so it asks first. Exit codes as for enroll.
@@ -134,9 +134,9 @@ def update(
     Parameters
     ----------
     file
-        The file to read; a column interview_request_id or Interview ID says which interview.
-    plan
-        The organisation's tier; else HINDSIGHT_PLAN.
+        CSV, Excel or JSON Lines, - for standard input; a column interview_request_id or Interview ID says which interview.
+    shared
+        For all commands.
     map_
         Which column feeds a field: objective="Next Question". May be given several times.
     context
@@ -173,9 +173,9 @@ def update(
         if changes.bad and not skip_invalid:
             return refuse_bad_rows(changes.bad)
         if dry_run:
-            _show_dry_run(changes, plan_or_default(plan).requests_per_minute)
+            _show_dry_run(changes, shared.requests_per_minute)
             return ExitCode.DONE
-        hindsight = HindsightSession(plan=plan)
+        hindsight = shared.session()
         if changes.to_send and not yes and not confirm(str(changes), from_stdin=file == STDIN):
             return refuse("nothing was sent")
         ledger_files = () if ledger is None else ledger.files
