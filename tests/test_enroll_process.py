@@ -6,6 +6,7 @@ import pty
 import resource
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 
@@ -213,6 +214,43 @@ def test_a_closed_stdout_is_no_end_of_a_run(in_shell, emulator):
         assert code == done.returncode, done.stderr
         assert ("stdout is closed" in done.stderr) is (code == 2)
     assert 2 == len(emulator.outbox)
+
+
+NOTHING_CAN_BE_WRITTEN = (
+    "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY)); "
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [("- --no-ledger --yes", 2), ("- --dry-run", 0)],
+)
+def test_no_folder_for_temporary_files_is_no_end_of_a_run(finish, emulator, folder, words, sent):
+    """In a container that is read-only memory has to do."""
+    start = f"{NOTHING_CAN_BE_WRITTEN}import sys; from hindsight_async.__main__ import main; sys.exit(main())"
+    with (folder / "contacts.csv").open() as contacts:
+        done = finish(
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            start,
+            "enroll",
+            *words.split(),
+            "--sequence",
+            "seq_1",
+            stdin=contacts,
+        )
+    assert (0, sent) == (done.returncode, len(emulator.outbox))
+    assert "Traceback" not in done.stderr
+
+
+def test_more_duplicates_than_a_page_are_found_without_a_temporary_file(finish):
+    """Where none can be made, keys are remembered in memory."""
+    seen = "from hindsight_async.delivery.input import SeenKeys; seen = SeenKeys(); "
+    look = "print(sum(seen.first_index(f'key-{n}' * 9, n) == n for n in [*range(50_000), *range(50_000)]))"
+    done = finish(sys.executable, "-W", "error", "-c", f"{NOTHING_CAN_BE_WRITTEN}{seen}{look}")
+    assert ("100000\n", "") == (done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, cast
 
 from cyclopts import Parameter, Token
 
@@ -55,7 +55,7 @@ def open_copy(file: str) -> Generator[BinaryIO]:
         ContactFileError: It cannot be read.
 
     """
-    with tempfile.TemporaryFile() as copy:
+    with _copy() as copy:
         try:
             if file != STDIN:
                 with Path(file).open("rb") as source:
@@ -68,6 +68,13 @@ def open_copy(file: str) -> Generator[BinaryIO]:
             raise ContactFileError(f"{file} cannot be read: {why}") from None
         copy.seek(0)
         yield copy
+
+
+def _copy() -> BinaryIO:
+    try:
+        return cast("BinaryIO", tempfile.TemporaryFile())
+    except OSError:  # no folder can be written to, as in a container that is read-only: memory has to do
+        return io.BytesIO()
 
 
 def parse_mapping(pairs: Sequence[str]) -> dict[str, str]:

@@ -73,6 +73,18 @@ class IncomingRows(Generic[Request]):
             raise StopAsyncIteration from None
 
 
+def _has_room_for_files() -> bool:
+    """Return whether there is a folder for temporary files: a container that is read-only has none, and memory has to do."""
+    # Loaded on first use, as sqlite3 is below.
+    from tempfile import gettempdir  # noqa: PLC0415
+
+    try:
+        gettempdir()
+    except OSError:
+        return False
+    return True
+
+
 class SeenKeys:
     """Remembers the index of each key's first row, in a temporary file, so that memory does not grow with the input."""
 
@@ -86,7 +98,7 @@ class SeenKeys:
             return
         self._failures = Error
         # An empty name is a private database on disk, which SQLite removes by itself; only its page cache is in memory.
-        database = connect("", isolation_level=None)
+        database = connect("" if _has_room_for_files() else ":memory:", isolation_level=None)
         database.execute("CREATE TABLE seen (key TEXT PRIMARY KEY, row_index INTEGER) WITHOUT ROWID")
         database.execute("BEGIN")
         self._database = database
