@@ -13,7 +13,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hindsight_async import Plan
+from hindsight_async import HindsightSession, Plan
 from hindsight_async.emulator import Emulator
 from hindsight_async.emulator.activity import SECONDS, Activity
 from hindsight_async.emulator.control_events import LONGEST_SILENCE, PAUSE_SECONDS, stream_events
@@ -53,6 +53,20 @@ async def test_the_stream_tells_the_state_at_once_and_after_each_change():
         assert after["changes"] > before["changes"]
         _, state = await ask("GET", "/state")
         assert state.keys() == after.keys() - {"last_minute", "changes"}
+
+
+async def test_a_request_has_nobody_to_tell_that_it_came():
+    """However many come between two looks, there is one event, and the next one only after a pause."""
+    loop = asyncio.get_running_loop()
+    async with controlled(plan="enterprise") as (emulator, _), watched(emulator) as following:
+        await following()
+        began = loop.time()
+        for _ in range(50):
+            await create(emulator)
+        told = [await following()]
+        while told[-1]["requests"] < 50:
+            told.append(await following())
+        assert len(told) <= 1 + (loop.time() - began) / PAUSE_SECONDS
 
 
 async def test_the_stream_tells_what_a_program_changes_by_itself():
@@ -317,3 +331,32 @@ async def test_the_page_offers_each_plan_and_each_window():
     for name, values in (("plan", [plan.value for plan in Plan]), ("window", get_args(Window))):
         [select] = re.findall(rf'<select name="{name}">(.*?)</select>', page, re.DOTALL)
         assert list(values) == re.findall(r"<option>(\w+)</option>", select)
+
+
+async def test_the_counts_by_status_are_those_of_the_interviews():
+    """However they come to be: emailed at once or later, a link only, completed by hand, twice, in time, and forgotten."""
+    async with controlled(email_delay=1, completes_after=4, plan="enterprise") as (emulator, ask):
+
+        async def counts():
+            _, state = await ask("GET", "/state")
+            found = [interview.status for interview in emulator.interviews.values()]
+            assert {status: found.count(status) for status in ("created", "sent", "completed")} == state[
+                "interviews"
+            ]
+            return tuple(state["interviews"].values())
+
+        for _ in range(3):
+            await create(emulator)
+        async with HindsightSession(emulator.api_key, base_url=emulator.base_url) as hindsight:
+            await hindsight.interviews.create(contact_email="a@x.example", interview_type_id="type_1")
+        assert (4, 0, 0) == await counts()
+        emulator.complete(1)
+        emulator.complete(1)
+        emulator.complete(4)
+        assert (2, 0, 2) == await counts()
+        await asyncio.sleep(2)
+        assert (0, 2, 2) == await counts()
+        await asyncio.sleep(3)
+        assert (0, 0, 4) == await counts()
+        await ask("POST", "/reset", json={})
+        assert (0, 0, 0) == await counts()

@@ -1,7 +1,6 @@
 """What the remote control shows, as documents. Pure."""
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hindsight_async.emulator.documents import Upload
 from hindsight_async.emulator.gateway import ReceivedRequest
 from hindsight_async.emulator.settings import Settings
-from hindsight_async.emulator.state import STATUSES, Email, InterviewRecord, iso
+from hindsight_async.emulator.state import Email, InterviewRecord, iso
 
 if TYPE_CHECKING:
     from hindsight_async.emulator.scripting import Scriptable
@@ -33,12 +32,12 @@ def settings_view(settings: Settings) -> dict[str, Any]:
 
 def state_view(emulator: "Scriptable") -> dict[str, Any]:
     """Return the settings, what is left, and how much there is of everything."""
-    statuses = Counter(interview.status for interview in emulator.interviews.values())
+    statuses = emulator.statuses()
     return {
         "now": iso(emulator.wall_clock()),
         "settings": settings_view(emulator.settings),
         "left": emulator.left(),
-        "interviews": {status: statuses[status] for status in STATUSES},
+        "interviews": statuses,
         "emails": len(emulator.outbox),
         "contacts": len(emulator.contacts),
         "requests": len(emulator.requests),

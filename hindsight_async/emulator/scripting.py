@@ -9,7 +9,7 @@ from attrs import evolve
 from hindsight_async.emulator.faults import At, FaultScript, How, scripted_fault
 from hindsight_async.emulator.gateway import Gateway, ReceivedRequest
 from hindsight_async.emulator.settings import LIMIT_FIELDS, Settings, SettingsChanges, new_limit
-from hindsight_async.emulator.state import DEFAULT_TRANSCRIPT, Email, InterviewRecord, Organisation
+from hindsight_async.emulator.state import DEFAULT_TRANSCRIPT, STATUSES, Email, InterviewRecord, Organisation
 from hindsight_async.rate import Plan
 
 
@@ -66,6 +66,11 @@ class Scriptable:
         """The interviews by `interview_request_id`."""
         self._catch_up()
         return self._organisation.interviews
+
+    def statuses(self) -> dict[str, int]:
+        """Return how many interviews there are of each status."""
+        self._catch_up()
+        return {status: self._organisation.statuses[status] for status in STATUSES}
 
     @property
     def outbox(self) -> list[Email]:

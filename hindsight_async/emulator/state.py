@@ -4,7 +4,7 @@ import heapq
 import itertools
 import json
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -113,6 +113,9 @@ class Organisation:
     ) -> None:
         self.interviews: dict[int, InterviewRecord] = {}
         self.by_token: dict[str, InterviewRecord] = {}
+        self.statuses: Counter[str] = (
+            Counter()
+        )  # counted along: who looks on asks often, and there may be many
         self.contacts: dict[str, Contact] = {}
         self.outbox: list[Email] = []
         self.deals = Deals()
@@ -143,6 +146,7 @@ class Organisation:
             survey_url=f"{survey_page}?token={token}",
         )
         self.interviews[interview.interview_request_id] = interview
+        self.statuses["created"] += 1
         self.by_token[token] = interview
         if self._completes_after is not None:
             seconds = self._completes_after() if callable(self._completes_after) else self._completes_after
@@ -195,12 +199,16 @@ class Organisation:
             KeyError: There is no such interview.
 
         """
-        self.interviews[interview_id].transcript = Transcript(f"doc_{interview_id:06}", transcript, now)
+        interview = self.interviews[interview_id]
+        before = interview.status
+        interview.transcript = Transcript(f"doc_{interview_id:06}", transcript, now)
+        self._count_moved(interview, before)
 
     def forget(self) -> None:
         """Be empty, as at the start: in the same dicts and lists, which somebody may hold on to."""
         self.interviews.clear()
         self.by_token.clear()
+        self.statuses.clear()
         self.contacts.clear()
         self.outbox.clear()
         self._queued.clear()
@@ -218,7 +226,10 @@ class Organisation:
         while self._queued and self._queued[0].sent_at <= now:
             email = self._queued.popleft()
             self.outbox.append(email)
-            self.interviews[email.interview_request_id].email_sent_at = email.sent_at
+            interview = self.interviews[email.interview_request_id]
+            before = interview.status
+            interview.email_sent_at = email.sent_at
+            self._count_moved(interview, before)
 
     def complete_due(self, now: datetime) -> None:
         """Let the interviews that are due by now have taken place, each when it was due."""
@@ -226,6 +237,10 @@ class Organisation:
             due, interview_id = heapq.heappop(self._to_complete)
             if self.interviews[interview_id].transcript is None:
                 self.complete(interview_id, DEFAULT_TRANSCRIPT, due)
+
+    def _count_moved(self, interview: InterviewRecord, before: str) -> None:
+        self.statuses[before] -= 1
+        self.statuses[interview.status] += 1
 
     def _contact(self, address: str) -> Contact:
         email = address.strip().casefold()
