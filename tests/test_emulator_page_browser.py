@@ -321,7 +321,7 @@ def test_faults_are_set_seen_met_and_cleared(page):
     page.find("[name=retry_after]").send_keys("7", Keys.ENTER)
     page.until_it_says("#faults-list", "POST /interviews: 503")
     page.find("#faults-dialog [value=cancel]").click()
-    page.until_it_says("#faults-set", "1 fault set: POST /interviews: 503")
+    page.until_it_says("#faults-set", "1 fault set: POST /interviews: 503 (Retry-After 7), before it acts, once more")
     assert 503 == create(page.emulator, **JANE)
     page.until_it_says("#rows", "503")
     page.until_it_says("#rows", "retry after 7")
@@ -330,6 +330,12 @@ def test_faults_are_set_seen_met_and_cleared(page):
     page.until_it_says("#faults-set", "every request: disconnect, before it acts, every time")
     page.find("#clear-faults").click()
     page.until(lambda: not page.find("#faults-set").is_displayed())
+    assert [] == page.emulator.faults
+    page.emulator.fail("*", "disconnect", times=None)
+    page.find("#open-faults").click()
+    page.until_it_says("#faults-list", "every request")
+    page.find("#clear-all").click()
+    page.until_it_says("#faults-list", "None is set.")
     assert [] == page.emulator.faults
 
 

@@ -19,6 +19,7 @@ const SAID_OF_MOMENTS = {
 export const faultText = (fault) =>
   `${fault.route === "*" ? "every request" : fault.route}: ${fault.how}` +
   (fault.seconds ? ` by ${fault.seconds} s` : "") +
+  (fault.retry_after === null ? "" : ` (Retry-After ${fault.retry_after})`) +
   `, ${SAID_OF_MOMENTS[fault.at] ?? fault.at}, ${SAID_OF_TIMES[fault.left] ?? `${fault.left} more times`}`;
 
 // A number where it is one, null where nothing is given; else the text, which the emulator refuses by name.
@@ -87,6 +88,7 @@ function setUpFaults(ask) {
   const show = (faults) => {
     const items = faults.map((fault) => make("li", {}, faultText(fault)));
     by("faults-list").replaceChildren(...(items.length ? items : [make("li", { class: "none" }, "None is set.")]));
+    by("clear-all").disabled = !items.length;
   };
   const form = dialog("faults", {
     ask,
@@ -119,6 +121,7 @@ function setUpFaults(ask) {
     }
   };
   form.elements.how.addEventListener("change", adapt);
+  by("clear-all").addEventListener("click", async () => show((await ask("/faults", "DELETE")).faults));
 }
 
 // `ask(path, method, document)` resolves to the answer, or rejects with an error that has a message and a `field`.

@@ -2,8 +2,8 @@
 
 import { make } from "./elements.js";
 
-const AROUND = 12; // rows that are ready above and below those that can be seen
-const NEWER = 40; // how many that have come meanwhile one answer may bring
+const AROUND = 8; // rows that are ready above and below those that can be seen
+const NEWER = 20; // how many that have come meanwhile one answer may bring
 
 export class List {
   #box;
