@@ -170,6 +170,8 @@ Each folder imports only from those below it. On top of them, and imported by no
         quota.py                the rate limit and the month
         limits.py               the ways of counting
         state.py                interviews, contacts, outbox
+        kept.py                 what of them is kept between two starts, as lines of JSON
+        state_file.py           the file for that
         deals.py                deals, and which page of them is answered
         deal_filters.py         which deals pass the filters of a page or an export
         exports.py              exports of deals

@@ -18,6 +18,8 @@ The modules, in the order in which a request passes:
     routes      from method, path and bytes to the true answer
     validation  which bodies are taken
     state       interviews, contacts, outbox
+    kept        what of them is kept between two starts
+    state_file  the file for that
     deals       deals, and which page of them is answered
     exports     exports of deals
     deal_filters    which deals pass the filters of either

@@ -93,7 +93,9 @@ class Deals(dict[str, dict[str, Any]]):
 
         """
         checked_deal(fields)
-        deal_id: str = fields.get("id") or f"deal_{next(self._numbers):06}"
+        deal_id: str = fields.get("id") or next(
+            new for number in self._numbers if (new := f"deal_{number:06}") not in self
+        )
         if deal_id in self:
             raise ValueError(f"there is a deal {deal_id} already")
         self[deal_id] = dict.fromkeys(_KNOWN) | fields | {"id": deal_id}

@@ -84,7 +84,7 @@ class Exports(dict[str, ExportRecord]):
 
     def new_id(self) -> str:
         """Return the id of the next one."""
-        return f"exp_{next(self._numbers):06}"
+        return next(new for number in self._numbers if (new := f"exp_{number:06}") not in self)
 
     def next_failure(self) -> str | None:
         """Return why the next one fails, and forget it; None where it does not."""

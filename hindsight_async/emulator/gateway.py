@@ -64,6 +64,7 @@ class Gateway:
         act: Does what a request that was let in asks for, and returns the true answer.
         log: Where each request that arrives is written down.
         door: Returns who takes a request that is not for the API, else None; nobody counts or logs those.
+        tell: Called with each request once it is done with; None for nobody.
 
     """
 
@@ -78,6 +79,7 @@ class Gateway:
         act: Callable[[Route, bytes], Answer],
         log: list[ReceivedRequest],
         door: Callable[[str], Handler | None] = lambda _path: None,
+        tell: Callable[[ReceivedRequest], object] | None = None,
     ) -> None:
         self._authorization = f"Bearer {api_key}"
         self.clock = clock
@@ -87,6 +89,7 @@ class Gateway:
         self._act = act
         self._log = log
         self._door = door
+        self._tell = tell
         self.activity = Activity()
         self._in_flight: set[asyncio.Task[Any]] = set()  # aiohttp's handlers, to be cancelled on `close`
 
@@ -120,6 +123,8 @@ class Gateway:
             now = self.clock.now()
             received.seconds = now - received.arrived_at
             self.activity.note(now, refused=received.status == HTTPStatus.TOO_MANY_REQUESTS)
+            if self._tell is not None:
+                self._tell(received)
 
     async def _take_through(
         self, request: web.BaseRequest, received: ReceivedRequest, route: Route

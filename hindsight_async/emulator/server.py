@@ -5,13 +5,15 @@ import secrets
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from hindsight_async.emulator.answers import Answer
 from hindsight_async.emulator.control import CONTROL_ROOT, control
 from hindsight_async.emulator.front_page import PAGE_FILES, front_page
-from hindsight_async.emulator.gateway import Gateway
+from hindsight_async.emulator.gateway import Gateway, ReceivedRequest
+from hindsight_async.emulator.kept import Line, Start, lead_elsewhere, lines_of
 from hindsight_async.emulator.limits import MonthlyAllowance, Window
 from hindsight_async.emulator.listener import (
     Handler,
@@ -30,6 +32,9 @@ from hindsight_async.emulator.survey import SURVEY_PATH, survey
 from hindsight_async.emulator.validation import DeclaredIds
 from hindsight_async.emulator.visitors import is_own_name
 from hindsight_async.rate import Plan
+
+if TYPE_CHECKING:
+    from hindsight_async.emulator.state_file import StateKeeper
 
 ResetUnit = Literal["milliseconds", "seconds"]
 """The unit of X-RateLimit-Reset."""
@@ -65,6 +70,10 @@ class Emulator(Scriptable):
         clock_skew: Seconds by which that clock is ahead.
         remote_control: Whether programs in any language may look at it and change it, below `/_emulator/v1`, and a person
             on a page at its root.
+        state: A file in which interviews, contacts, emails, deals, exports and documents are kept between two starts, with
+            the key unless `api_key` is given; None keeps nothing. It is written
+            less than a second after a request, and at the end.
+        on_request: Called, within the event loop, with each request to the API once it is done with; it must not raise.
 
     Attributes:
         api_key: The key to give a client.
@@ -105,6 +114,8 @@ class Emulator(Scriptable):
         started_at: datetime | None = None,
         clock_skew: float = 0.0,
         remote_control: bool = False,
+        state: str | Path | None = None,
+        on_request: Callable[[ReceivedRequest], object] | None = None,
     ) -> None:
         if not is_address(host):
             raise ValueError(f"host must be an IP address such as 127.0.0.1, not {host!r}")
@@ -112,6 +123,7 @@ class Emulator(Scriptable):
             raise ValueError(f"reset_unit must be milliseconds or seconds, not {reset_unit!r}")
         settings = Settings(plan, requests_per_minute, window, refusals_cached, monthly_limit, latency)
         super().__init__(settings, Organisation(email_delay=email_delay, completes_after=completes_after))
+        self._has_own_key = api_key is not None
         self.api_key = api_key or f"test-key-{secrets.token_hex(12)}"
         self._host, self._port = host, port
         self._reachable_here, self._is_for_the_network = reachable_here(host), not is_loopback(host)
@@ -121,7 +133,8 @@ class Emulator(Scriptable):
         self._declared = DeclaredIds(sequences, interview_types, deals)
         self._resets_per_second = _RESETS_PER_SECOND[reset_unit] if rate_headers else None
         self._started_at, self._clock_skew = started_at, clock_skew
-        self._remote_control = remote_control
+        self._remote_control, self._on_request = remote_control, on_request
+        self._keeper = None if state is None else self._keeper_of(state)
         self._listener: Listener | None = None  # between `start` and `close`
 
     def __repr__(self) -> str:
@@ -142,26 +155,51 @@ class Emulator(Scriptable):
         Raises:
             RuntimeError: It is open already, or was started on another event loop, whose clock is its clock.
             OSError: The port is taken.
+            ValueError: The state file cannot be used; the text says why.
 
         """
         loop = asyncio.get_running_loop()
         if self._listener is not None:
             raise RuntimeError("the emulator is started already")
+        if self._gateway is not None and self._gateway.clock.loop is not loop:
+            raise RuntimeError("the emulator cannot move to another event loop: build a new one")
+        try:
+            await self._open(loop)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        kept: Start | None = None
+        if self._keeper is not None:
+            kept = await self._keeper.open(self._organisation if self._gateway is None else None)
+        if kept is not None and not self._has_own_key:
+            self.api_key = kept.api_key
         if self._gateway is None:
             self._gateway = self._new_gateway(loop)
-        elif self._gateway.clock.loop is not loop:
-            raise RuntimeError("the emulator cannot move to another event loop: build a new one")
         self._listener = await listen(self._gateway.handle, self._host, self._port)
         # Kept, so that a second `start` opens the same one: a client that pointed at it finds it again.
         self._port = self._listener.port
+        if kept is not None:
+            lead_elsewhere(self._organisation, kept.origin, self._origin())
+        if self._keeper is not None:
+            await self._keeper.begin()
 
     async def close(self) -> None:
-        """Close the port and every connection; what is in flight is cancelled. May be called again."""
+        """Close the port and every connection; what is in flight is cancelled. May be called again.
+
+        Raises:
+            OSError: The state cannot be written.
+
+        """
         listener, self._listener = self._listener, None
-        if listener is None:
-            return
-        self._opened.cancel_all()
-        await listener.close()
+        try:
+            if listener is not None:
+                self._opened.cancel_all()
+                await listener.close()
+        finally:
+            if self._keeper is not None:
+                await self._keeper.end()
 
     @property
     def base_url(self) -> str:
@@ -218,6 +256,7 @@ class Emulator(Scriptable):
             act=self._act,
             log=self.requests,
             door=self._door,
+            tell=self._on_request,
         )
 
     def _door(self, path: str) -> Handler | None:
@@ -233,6 +272,7 @@ class Emulator(Scriptable):
 
     def _act(self, route: Route, raw: bytes) -> Answer:
         self._catch_up()
+        self._opened.activity.changes += 1  # also where the answer waits, or never leaves
         origin = self._origin(route.host)
         return true_answer(
             route,
@@ -243,3 +283,16 @@ class Emulator(Scriptable):
             survey_page=f"{origin}{SURVEY_PATH}",
             base_url=f"{origin}{ROOT}",
         )
+
+    def _keeper_of(self, state: str | Path) -> "StateKeeper":
+        # Needs sqlite3, which not every Python has.
+        from hindsight_async.emulator.state_file import StateFile, StateKeeper  # noqa: PLC0415
+
+        return StateKeeper(StateFile(state), self._changes, self._lines)
+
+    def _changes(self) -> int:
+        return self._opened.activity.changes
+
+    def _lines(self) -> list[Line]:
+        self._catch_up()
+        return lines_of(Start(self.api_key, self._origin()), self._organisation)

@@ -145,16 +145,9 @@ class Organisation:
             survey_token=token,
             survey_url=f"{survey_page}?token={token}",
         )
-        self.interviews[interview.interview_request_id] = interview
-        self.statuses["created"] += 1
-        self.by_token[token] = interview
-        if self._completes_after is not None:
-            seconds = self._completes_after() if callable(self._completes_after) else self._completes_after
-            due = now + timedelta(seconds=seconds)
-            heapq.heappush(self._to_complete, (due, interview.interview_request_id))
-        if interview.sequence_id:
-            self._queued.append(Email(contact.email, interview.interview_request_id, now + self._email_delay))
-            self.send_due_emails(now)
+        self.add(interview)
+        self._schedule(interview)
+        self.send_due_emails(now)
         return {
             "interview_request_id": interview.interview_request_id,
             "contact_id": contact.contact_id,
@@ -163,6 +156,19 @@ class Organisation:
             "survey_token": interview.survey_token,
             "status": "sent" if interview.sequence_id else "created",
         }
+
+    def add(self, interview: InterviewRecord) -> None:
+        """Have an interview, under its id and its token."""
+        self.interviews[interview.interview_request_id] = interview
+        self.by_token[interview.survey_token] = interview
+        self.statuses[interview.status] += 1
+
+    def go_on(self) -> None:
+        """Go on with the interviews that were put in by `add`: let new ids follow theirs, and happen what is still to."""
+        self._numbers = itertools.count(max(self.interviews, default=0) + 1)
+        for interview in self.interviews.values():
+            if interview.transcript is None:
+                self._schedule(interview)
 
     def read(self, interview_id: int) -> dict[str, Any]:
         """Return the document of an interview that exists: it shows the survey link, never the token by itself."""
@@ -241,6 +247,14 @@ class Organisation:
     def _count_moved(self, interview: InterviewRecord, before: str) -> None:
         self.statuses[before] -= 1
         self.statuses[interview.status] += 1
+
+    def _schedule(self, interview: InterviewRecord) -> None:
+        number, created_at = interview.interview_request_id, interview.created_at
+        if self._completes_after is not None:
+            seconds = self._completes_after() if callable(self._completes_after) else self._completes_after
+            heapq.heappush(self._to_complete, (created_at + timedelta(seconds=seconds), number))
+        if interview.sequence_id and interview.email_sent_at is None:
+            self._queued.append(Email(interview.contact.email, number, created_at + self._email_delay))
 
     def _contact(self, address: str) -> Contact:
         email = address.strip().casefold()
