@@ -215,6 +215,9 @@ Each folder imports only from those below it. On top of them, and imported by no
         deals.py                `deals`
         demo.py                 `demo`
         emulate.py              `emulate`
+        fault_words.py          its faults, as they are typed
+        shells.py               its variables, as the shells take them
+        request_log.py          its log, a line for each request
         documents.py            `documents upload`
         status.py               `status`: created, sent, completed
         transcripts.py          `transcripts`: what was said, as files

@@ -16,6 +16,8 @@ The commands:
     demo       demo: the main job on a local emulator
     emulate    emulate: the emulator for programs in any language
 
+`fault_words`, `shells` and `request_log` are parts of `emulate`.
+
 `which_interviews` says which interviews `status` and `transcripts` are about, and `followed` reads and notes them.
 
 What `enroll` and `update` are made of, in the order in which a file passes through:
