@@ -35,7 +35,11 @@ default_role = "code"  # what docstrings have between backticks
 nitpick_ignore_regex = [("py:.*", ".*")]
 
 html_theme = "furo"
+html_theme_options = {"top_of_page_buttons": []}
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_show_copyright = False
+html_copy_source = False
 
 _PUBLIC = {*hindsight_async.__all__, *emulator.__all__}
 _COLON = "\ue000"
