@@ -91,7 +91,9 @@ def _after_it_was_read(
 
 def _with_the_commands(_app: object, page: str, text: list[str]) -> None:
     if page == "commands":
-        text[0] += command_line.generate_docs().split("**Commands**:", 1)[1]
+        _, _, all_of_them = command_line.generate_docs().partition("## Table of Contents\n")
+        # Without that table, which the page has beside it, and links to options, whose headings have other anchors.
+        text[0] += re.sub(r"^ *- \[.*\n|(?<=\* )\[(`--.*?`)\]\(.*?\)", r"\1", all_of_them, flags=re.MULTILINE)
 
 
 def setup(app: Any) -> None:
