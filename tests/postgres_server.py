@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -35,6 +34,8 @@ def _as_whom():
     """PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return {}
+    import pwd  # which Windows lacks
+
     for name in USERS:
         try:
             entry = pwd.getpwnam(name)
