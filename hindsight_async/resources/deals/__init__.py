@@ -1,1 +1,1 @@
-"""See the docstring of `hindsight_async`."""
+"""Deals that Hindsight follows: read, walked over, filtered, exported."""

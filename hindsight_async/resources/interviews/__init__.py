@@ -1,1 +1,1 @@
-"""See the docstring of `hindsight_async`."""
+"""Interviews: created, read, updated, one or many, and waited for."""

@@ -1,1 +1,1 @@
-"""See the docstring of `hindsight_async`."""
+"""The direct tools, which answer one question each about deals and competitors."""
