@@ -1,6 +1,7 @@
 """How far a run is: two live lines on a terminal, a plain one every few seconds elsewhere."""
 
 import asyncio
+import logging
 import sys
 import textwrap
 import time
@@ -15,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hindsight_async.cli.run_failures import unreached
 from hindsight_async.cli.terminal import open_console, say
 from hindsight_async.delivery.network import NetworkWait
 from hindsight_async.delivery.outcomes import OutcomeStatus
@@ -35,8 +37,8 @@ SECONDS_SPOKEN = 120.0
 WIDEST = 80
 """Columns that the lines take at most, however wide the terminal is."""
 
-_FAILURES = (OutcomeStatus.REJECTED, OutcomeStatus.NOT_SENT, OutcomeStatus.UNKNOWN)
-_SENT = (OutcomeStatus.CREATED, OutcomeStatus.UPDATED, *_FAILURES)
+_FAILURES = (OutcomeStatus.REJECTED, OutcomeStatus.UNKNOWN)
+_TO_BE_SENT = (OutcomeStatus.CREATED, OutcomeStatus.UPDATED, OutcomeStatus.NOT_SENT, *_FAILURES)
 
 
 class RunProgress:
@@ -54,10 +56,11 @@ class RunProgress:
     ) -> None:
         self.total = total
         self.counts: Counter[OutcomeStatus] = Counter()
+        self._failed = 0
         self._to_send = total if to_send is None else to_send
         self._clock = clock
         self._began = clock()
-        self._sent_at: deque[float] = deque()  # of each request in the last RATE_SECONDS, oldest first
+        self._sent_at: deque[float] = deque()  # of each row in the last RATE_SECONDS, oldest first
         self._network: NetworkWait | None = None
 
     @property
@@ -71,10 +74,13 @@ class RunProgress:
         return self._clock() - self._began
 
     def advance(self, status: OutcomeStatus, attempts: int) -> None:
-        """Note one more verdict, and how many requests left for it."""
+        """Note one more verdict, and how often its row was tried."""
         self.counts[status] += 1
-        # As if they had left just now: a verdict does not say when its requests did.
-        self._sent_at.extend([self._clock()] * attempts)
+        # What was kept back on purpose, or by a run that stops, was never tried.
+        self._failed += status in _FAILURES or (status is OutcomeStatus.NOT_SENT and attempts > 0)
+        if attempts:
+            # As if it had left just now, and once: a verdict does not say when its requests did, or whether each left.
+            self._sent_at.append(self._clock())
 
     def follow(self, network: NetworkWait) -> None:
         """Say when the network of the run is gone and when it is back, and show meanwhile that it is waited for."""
@@ -83,26 +89,28 @@ class RunProgress:
 
     def _say_network(self, network: NetworkWait) -> None:
         if network.is_gone and network.error is not None:
-            what = network.error.summary
+            where, why = unreached(network.error)
             until = "" if network.seconds == inf else f" until {spoken_out(network.seconds)} have passed"
-            text = f"{what[:1].upper()}{what[1:]}. Trying again{until}; {self.done:,} of {self.total:,} done, nothing is lost."
+            done = f"{self.done:,} of {self.total:,} done, nothing is lost"
+            text = f"No connection to {where} ({why}). Trying again{until}; {done}."
             say(textwrap.fill(text, WIDEST, break_long_words=False, break_on_hyphens=False))
         elif network.given_up is None:
             say(f"The connection is back after {spoken(network.gone_for)}.")
 
     def parts(self, budget: BudgetSnapshot) -> list[str]:
         """Return the rate, the time left, and how many rows failed."""
-        rate = f"{self._rate():,}/min"
+        rate = f"{self._rate():,}/min" if self._rate() else ""
         left = self.total - self.done
         time_left = f"{spoken_roughly(self._seconds_left(budget))} left" if left else ""
-        failed = sum(self.counts[status] for status in _FAILURES)
-        return [part for part in (rate, time_left, f"{failed:,} failed" if failed else "") if part]
+        failed = f"{self._failed:,} failed" if self._failed else ""
+        return [part for part in (rate, time_left, failed) if part]
 
     def wait(self, budget: BudgetSnapshot) -> str:
         """Return what is waited for, with how much of the plan is left to others; nothing where nothing is."""
         network = self._network
         if network is not None and network.is_gone and network.error is not None:
-            return f"{network.error.summary}, for {spoken(network.seconds_gone)} now"
+            where, why = unreached(network.error)
+            return f"no connection to {where} for {spoken(network.seconds_gone)} ({why})"
         reason = ""
         if budget.closed_until is not None:
             reason = f"closed by the server until {budget.closed_until.astimezone():%H:%M:%S}"
@@ -123,7 +131,7 @@ class RunProgress:
 
     def _seconds_left(self, budget: BudgetSnapshot) -> float:
         """Return how long the rows that are left take, by what the plan lets through of them."""
-        sent = sum(self.counts[status] for status in _SENT)
+        sent = sum(self.counts[status] for status in _TO_BE_SENT)
         left = min(max(1, self._to_send - sent), self.total - self.done)
         limit = max(1, min([budget.limit, *budget.route_limits.values()]) - budget.left_to_others)
         wait = budget.seconds_until_next_permit
@@ -183,6 +191,9 @@ async def show_progress(
 ) -> AsyncGenerator[None]:
     """Show the progress on stderr while the block runs."""
     console = open_console(stderr=True)
+    # Python prints warnings that nobody handles: that a request waits for the plan is on the screen already.
+    logger, handler = logging.getLogger("hindsight_async.rate"), logging.NullHandler()
+    logger.addHandler(handler)
     renew = _live(progress, snapshot, console) if console.is_terminal else _plain(progress, snapshot)
     task = asyncio.create_task(renew)
     try:
@@ -191,6 +202,7 @@ async def show_progress(
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        logger.removeHandler(handler)
 
 
 async def _plain(progress: RunProgress, snapshot: Callable[[], BudgetSnapshot]) -> None:
@@ -205,18 +217,20 @@ class ProgressLines:
     Args:
         progress: How far the run is.
         budget: How its budget stands.
+        is_over: Whether nothing is waited for any more.
 
     """
 
-    def __init__(self, progress: RunProgress, budget: BudgetSnapshot) -> None:
+    def __init__(self, progress: RunProgress, budget: BudgetSnapshot, *, is_over: bool = False) -> None:
         self._progress = progress
         self._budget = budget
+        self._is_over = is_over
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines, no wider than the console."""
         width = min(options.max_width, WIDEST)
         progress = self._progress
-        *usual, last = [f"{progress.done:,}/{progress.total:,}", *progress.parts(self._budget)]
+        *usual, last = f"{progress.done:,}/{progress.total:,}", *progress.parts(self._budget)
         numbers = Text("  ".join(["", *usual]))
         numbers.append(f"  {last}", style="red" if last.endswith("failed") else "")
         lines = Table.grid()
@@ -225,7 +239,7 @@ class ProgressLines:
         )
         lines.add_row(bar, numbers)
         yield lines
-        wait = Text(progress.wait(self._budget), style="dim")
+        wait = Text("" if self._is_over else progress.wait(self._budget), style="dim")
         wait.truncate(width, overflow="ellipsis")
         yield wait
 
@@ -240,4 +254,4 @@ async def _live(progress: RunProgress, snapshot: Callable[[], BudgetSnapshot], c
                 live.update(ProgressLines(progress, snapshot()), refresh=True)
                 await asyncio.sleep(LIVE_SECONDS)
         finally:
-            live.update(ProgressLines(progress, snapshot()), refresh=True)
+            live.update(ProgressLines(progress, snapshot(), is_over=True), refresh=True)

@@ -1,7 +1,9 @@
 """What ended a run, said once, with the advice that fits it: the key, the address, the month, the network, the ledger."""
 
+import re
 import textwrap
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from hindsight_async.call.access import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from hindsight_async.cli.causes import said_of
@@ -17,6 +19,15 @@ from hindsight_async.errors import (
 )
 
 _WIDTH = 80
+
+_WHY = (
+    (r"Connect call failed|Connection refused|\[Errno (111|61|10061)\]", "connection refused"),
+    (r"[Nn]ame or service|[Nn]ame resolution|getaddrinfo|nodename|Domain name|DNS", "name not found"),
+    (r"unreachable|No route", "network unreachable"),
+    (r"took too long|timed? ?out", "no answer in time"),
+    (r"the proxy answered", "the proxy has no way there"),
+)
+"""What operating systems and libraries say of a connection that could not be made, and what a person reads."""
 
 
 def say_failure(failure: HindsightError, *, done: int, in_doubt: int) -> str:
@@ -60,9 +71,10 @@ def _words_for(failure: HindsightError) -> tuple[str, str]:  # noqa: PLR0911  a 
                 f"{_sentence(failure.summary)}",
                 f"Run the same command again {_from(failure.reset_at)}: it sends only what is left.",
             )
-        case BulkAbortedError(__cause__=NotSentError()):
+        case BulkAbortedError(__cause__=NotSentError() as met):
+            where, why = unreached(met)
             return (
-                _sentence(failure.summary),
+                f"No connection to {where} ({why}): {failure.summary.partition(':')[0]}.",
                 f"Check the network, a proxy, and {BASE_URL_VARIABLE}; {again} --wait 2h waits longer.",
             )
         case BulkAbortedError():
@@ -82,6 +94,15 @@ def _words_for(failure: HindsightError) -> tuple[str, str]:  # noqa: PLR0911  a 
             )
         case _:
             return (f"The run ended early: {failure.summary}.", "")
+
+
+def unreached(error: HindsightError) -> tuple[str, str]:
+    """Return to which host there was no connection, and why, in a few words."""
+    found = re.search(r"(?:no connection|connecting) to (\S+?):? (.*)", error.summary)
+    if not found:
+        return "the API", error.summary
+    why = next((words for pattern, words in _WHY if re.search(pattern, found[2])), None)
+    return urlsplit(found[1]).netloc or found[1], why or re.sub(r"^\[Errno -?\d+\] ", "", found[2])
 
 
 def _sentence(text: str) -> str:

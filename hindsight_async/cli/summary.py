@@ -100,15 +100,19 @@ class Ending:
             yield say_failure(self.failure, done=done, in_doubt=self.counts[OutcomeStatus.UNKNOWN])
 
     def _of_rows(self) -> Iterator[str]:
-        for status in _LISTED:
-            lines = [line for cause in self._causes(status) for line in self._of_cause(cause)]
-            if status is OutcomeStatus.NOT_SENT and (left := self._cut_short()):
-                lines.append(f"{left:,} not sent: the run ended before")
-            if status is OutcomeStatus.UNKNOWN and lines:
-                lines += self._who_is_unknown()
-            if lines and status in self.advice:
-                lines.append(self.advice[status])
-            yield "\n".join(lines)
+        blocks = [(lines, self.advice.get(status)) for status in _LISTED if (lines := self._lines_of(status))]
+        for number, (lines, advice) in enumerate(blocks):
+            is_said_below = advice in [each for _, each in blocks[number + 1 :]]
+            yield "\n".join([*lines, *([advice] if advice and not is_said_below else [])])
+
+    def _lines_of(self, status: OutcomeStatus) -> list[str]:
+        """Return the causes of one verdict."""
+        lines = [line for cause in self._causes(status) for line in self._of_cause(cause)]
+        if status is OutcomeStatus.NOT_SENT and (left := self._cut_short()):
+            lines.append(f"{left:,} not sent: the run ended before")
+        if status is OutcomeStatus.UNKNOWN and lines:
+            lines += self._who_is_unknown()
+        return lines
 
     def _causes(self, status: OutcomeStatus) -> list[Cause]:
         causes = [cause for cause in self.causes.of(status) if not _is_excluded(cause)]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from hindsight_async.cli.followed import Followed, Source
+from hindsight_async.cli.summary import wrapped
 from hindsight_async.cli.terminal import counted, say
 from hindsight_async.errors import HindsightError
 from hindsight_async.resources.interviews.models import Interview
@@ -25,14 +26,16 @@ async def read_links(hindsight: HindsightSession, ids: Sequence[int], *, yes: bo
             links[interview.interview_request_id] = interview.survey_url
 
     say(
-        f"Reading {counted(len(ids), 'link')} that no earlier results have: a request each, nobody is emailed."
+        wrapped(
+            f"Reading {counted(len(ids), 'link')} that no earlier results have: a request each, no emails."
+        )
     )
     try:
         await Source("links", [Followed(number) for number in ids]).read(
             hindsight, ids, yes=yes, on_read=keep
         )
     except HindsightError as error:
-        say(f"Links could not be read: {error.summary}")
+        say(wrapped(f"Links could not be read: {error.summary}"))
     if missing := len(set(ids)) - len(links):
         say(f"{counted(missing, 'link')} still missing: the same command again reads them.")
     return links
