@@ -51,6 +51,8 @@ def given_facts(words: Sequence[str], *, created: int | None, not_created: bool)
         return _facts_in(Path(words[0]))
     if (created is None) is not not_created:
         raise ValueError("say what is known: --created ID, or --not-created, or a CSV file that says it")
+    if created is not None and created < 1:
+        raise ValueError(f"created={created} is no interview request id: these start at 1")
     if created is not None and len(words) > 1:
         raise ValueError(
             "one interview is one row's: give --created ID with one key or address, or a CSV file with an id for each"
