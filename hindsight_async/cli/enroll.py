@@ -13,17 +13,18 @@ from hindsight_async.call.access import read_access
 from hindsight_async.cli.contacts import CheckedRows, ContactRow, Several, read_contacts
 from hindsight_async.cli.enroll_endings import EnrollEndings
 from hindsight_async.cli.file_arguments import (
+    DEFAULT_WAIT,
     STDIN,
     FileArgument,
     Flag,
     MapOption,
     OutputOption,
-    WaitOption,
     open_copy,
     parse_context,
     parse_key,
     parse_mapping,
     parse_time,
+    parse_wait,
     read_excluded,
 )
 from hindsight_async.cli.file_run import FileRun
@@ -45,7 +46,6 @@ from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.ledger.location import without_password
-from hindsight_async.delivery.options import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.errors import HindsightError
 from hindsight_async.resources.interviews.models import CreateInterview
 from hindsight_async.resources.interviews.recipients import BlockedRecipients, allowed_here
@@ -76,7 +76,7 @@ def enroll(
     once_per_contact: str | None = None,
     exclude: Path | None = None,
     output: OutputOption = None,
-    wait: WaitOption = DEFAULT_WAIT_FOR_NETWORK,
+    wait: str = DEFAULT_WAIT,
     skip_invalid: Annotated[bool, Flag] = False,
     dry_run: Annotated[bool, Flag] = False,
     yes: Annotated[bool, Flag] = False,
@@ -128,6 +128,7 @@ def enroll(
 
     """
     _check_kind(sequence, interview_type)
+    patience = parse_wait(wait)
     once_within, excluded = parse_time(once_per_contact), read_excluded(exclude)
     _check_ledger_options(ledger_at, no_ledger=no_ledger, once_within=once_within, stores=store_contexts)
     rules = Rules(allowed=allowed_here(), blocked=BlockedRecipients(excluded), once_within=once_within)
@@ -160,7 +161,7 @@ def enroll(
         )  # fmt: skip
         create_many = partial(
             hindsight.interviews.create_many, ledger=ledger, key_of=keys.key_of if key else None,
-            once_per_contact_within=once_within, wait_for_network=wait,
+            once_per_contact_within=once_within, wait_for_network=patience,
         )  # fmt: skip
         return asyncio.run(_run(file_run, hindsight, create_many))
 

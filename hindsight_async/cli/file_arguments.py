@@ -11,9 +11,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, BinaryIO, cast
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 
 from hindsight_async.cli.contacts import REST, ContactFileError, read_exclusions
+from hindsight_async.delivery.options import DEFAULT_WAIT_FOR_NETWORK
 
 STDIN = "-"
 """As the file's name: read standard input."""
@@ -22,27 +23,7 @@ Flag = Parameter(negative=(), show_default=False)
 FileArgument = Annotated[str, Parameter(allow_leading_hyphen=True)]
 JsonOption = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
 LinksOption = Annotated[bool, Parameter(name="--links", negative=(), show_default=False)]
-_WAIT = re.compile("([0-9]{1,6})([smh])", re.IGNORECASE)
-_WAIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
-
-
-def parse_wait(_: object, tokens: Sequence[Token]) -> float:
-    """Return the seconds that the option --wait gives.
-
-    Raises:
-        ValueError: It is no such time.
-
-    """
-    text = tokens[0].value.strip()
-    found = _WAIT.fullmatch(text)
-    if not found and text != "0":
-        raise ValueError("--wait takes a time such as 30s, 10m or 2h, or 0 for not at all")
-    return float(found[1]) * _WAIT_SECONDS[found[2].lower()] if found else 0.0
-
-
-WaitOption = Annotated[
-    float, Parameter(name="--wait", converter=parse_wait, show_default=lambda seconds: f"{seconds / 60:g}m")
-]
+DEFAULT_WAIT = f"{DEFAULT_WAIT_FOR_NETWORK / 60:g}m"
 OutputOption = Annotated[Path | None, Parameter(allow_leading_hyphen=True)]
 MapOption = Annotated[list[str], Parameter(name="--map", negative=(), show_default=False)]
 
@@ -140,6 +121,23 @@ def parse_time(text: str | None) -> timedelta | None:
 
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _TIME = re.compile("([0-9]{1,5})([hdw])", re.IGNORECASE)
+
+
+def parse_wait(text: str) -> float:
+    """Return the seconds that the option --wait gives.
+
+    Raises:
+        ValueError: It is no such time.
+
+    """
+    found = _WAIT.fullmatch(text.strip())
+    if not found and text.strip() != "0":
+        raise ValueError("--wait takes a time such as 30s, 10m or 2h, or 0 for not at all")
+    return float(found[1]) * _WAIT_SECONDS[found[2].lower()] if found else 0.0
+
+
+_WAIT = re.compile("([0-9]{1,6})([smh])", re.IGNORECASE)
+_WAIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def read_excluded(file: Path | None) -> list[str]:

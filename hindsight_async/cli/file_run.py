@@ -212,7 +212,7 @@ class FileRun(Generic[Row, Request]):
         def stop(number: signal.Signals) -> None:
             if not stops:
                 self._interrupted = True
-                say("stopping: no more rows are taken, those in flight are finished; once more to leave now")
+                say("stopping: no more rows are taken, what is in flight ends first; again: at once")
                 stops.append(asyncio.create_task(run.stop()))
             elif number is not HANGUP:
                 # A stop that is cancelled cuts off what it waits for. Nobody asks for that by a second hangup:

@@ -20,14 +20,15 @@ from hindsight_async.call.access import read_access
 from hindsight_async.call.codec import encode
 from hindsight_async.cli.contacts import BadRow, CheckedRows, UpdateRow, read_updates
 from hindsight_async.cli.file_arguments import (
+    DEFAULT_WAIT,
     STDIN,
     FileArgument,
     Flag,
     MapOption,
-    WaitOption,
     open_copy,
     parse_context,
     parse_mapping,
+    parse_wait,
 )
 from hindsight_async.cli.file_run import FileRun
 from hindsight_async.cli.preflight import REQUESTS_SHOWN, refuse_bad_rows, time_needed
@@ -38,7 +39,6 @@ from hindsight_async.cli.shared_options import DEFAULT_SHARED, SharedOption
 from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.input import SeenKeys
 from hindsight_async.delivery.ledger.ledger import Ledger
-from hindsight_async.delivery.options import DEFAULT_WAIT_FOR_NETWORK
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.redaction import json_text
 from hindsight_async.session import HindsightSession
@@ -121,7 +121,7 @@ def update(
     merge: Annotated[bool, Flag] = False,
     ledger_at: Annotated[str | None, Parameter(name="--ledger")] = None,
     output: Path | None = None,
-    wait: WaitOption = DEFAULT_WAIT_FOR_NETWORK,
+    wait: str = DEFAULT_WAIT,
     skip_invalid: Annotated[bool, Flag] = False,
     dry_run: Annotated[bool, Flag] = False,
     yes: Annotated[bool, Flag] = False,
@@ -157,6 +157,7 @@ def update(
         Do not ask before anything is overwritten.
 
     """
+    patience = parse_wait(wait)
     if merge is not (ledger_at is not None):
         return refuse("give --merge and --ledger together: contexts are merged into what a ledger remembers")
     ledger = None if ledger_at is None else Ledger(ledger_at, store_contexts=True)
@@ -184,7 +185,7 @@ def update(
         file_run = FileRun[UpdateRow, Any](
             rows, lambda row: (row.interview_request_id, row.update), results, _ADVICE, progress
         )
-        return asyncio.run(_run(file_run, hindsight, ledger, wait))
+        return asyncio.run(_run(file_run, hindsight, ledger, patience))
 
 
 async def _remembered(rows: Iterable[UpdateRow | BadRow], ledger: Ledger) -> Collection[int]:
