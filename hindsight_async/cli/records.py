@@ -37,7 +37,7 @@ SHOWN_COLUMNS = (
 KEY_SHOWN = 12
 """How many characters of a key a person sees; `resolve` takes as few."""
 
-CONTACT_WIDTH = 32
+CONTACT_WIDTH = 28
 """Columns for an address; a longer one moves what stands behind it, so that it stays whole."""
 
 ledger_app = command_app(
@@ -195,9 +195,11 @@ def _tab_separated(cells: Mapping[str, Any]) -> str:
 def _columns(cells: Mapping[str, Any]) -> str:
     """Return what a person needs of a row, in a line that fits most terminals."""
     it = _texts(cells)
-    which = it[ID_COLUMN] or it["error"]
+    # Of an unknown row the error says nothing that the status does not.
+    why = "" if it[STATUS_COLUMN] == LedgerStatus.UNKNOWN else it["error"]
     address = set_cell_size(it["contact_email"], max(CONTACT_WIDTH, cell_len(it["contact_email"])))
-    return f"{it['number']:>6}  {address}  {it[STATUS_COLUMN]:<9}  {which:>9}  {it[KEY_COLUMN][:KEY_SHOWN]}\n"
+    which = it[ID_COLUMN] or why
+    return f"{it['number']:>7}  {address}  {it[STATUS_COLUMN]:<9}  {which:<11}  {it[KEY_COLUMN][:KEY_SHOWN]}\n"
 
 
 async def _forget(ledger: Ledger, address: str) -> int:
