@@ -274,6 +274,33 @@ def test_the_keyboard_is_enough(page):
     assert "completed" == page.emulator.interviews[100].status
 
 
+@pytest.mark.parametrize("where", ["#emails/999", "#deals/%", "#deals/a%2Fb", "#interviews/7"])
+def test_an_address_of_what_is_not_there_says_so(page, where):
+    """One that was kept, or typed by hand."""
+    page.open(where)
+    page.until_it_says("#detail", "There is no such")
+
+
+def test_an_address_of_no_tab_is_that_of_the_first(page):
+    """Nothing is as empty as a page without a tab."""
+    page.open("#nothing")
+    page.until_it_says("#empty", "No email yet")
+
+
+def test_a_deal_opens_from_its_email_by_whatever_id_it_has(page):
+    """Also one that an address cannot hold as it is."""
+    deal_id = "deal /%?#é"
+    page.emulator.deals.add(id=deal_id, name="Northwind renewal", status="Closed Lost", amount=48_000)
+    create(page.emulator, **JANE | {"deal_id": deal_id})
+    page.open("#emails/1")
+    page.until(lambda: page.all("#detail a[href^='#deals']"))[0].click()
+    page.until_it_says("#detail", "Northwind renewal")
+    page.until_it_says("#rows", "48,000")
+    assert "true" == page.find("#row-1").get_attribute("aria-selected")
+    page.driver.back()
+    page.until_it_says("#detail", "Why did pricing block us?")
+
+
 def test_on_a_phone_there_is_one_column_with_a_way_back(page):
     """What is opened takes the place of the list, nothing is wider than the window, and "back" is back."""
     put_in(page.emulator, 30)
@@ -321,7 +348,9 @@ def test_faults_are_set_seen_met_and_cleared(page):
     page.find("[name=retry_after]").send_keys("7", Keys.ENTER)
     page.until_it_says("#faults-list", "POST /interviews: 503")
     page.find("#faults-dialog [value=cancel]").click()
-    page.until_it_says("#faults-set", "1 fault set: POST /interviews: 503 (Retry-After 7), before it acts, once more")
+    page.until_it_says(
+        "#faults-set", "1 fault set: POST /interviews: 503 (Retry-After 7), before it acts, once more"
+    )
     assert 503 == create(page.emulator, **JANE)
     page.until_it_says("#rows", "503")
     page.until_it_says("#rows", "retry after 7")

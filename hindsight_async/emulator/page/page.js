@@ -89,13 +89,21 @@ function showKind(name) {
   list.show(source());
 }
 
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // typed by hand: there is nothing by that name
+  }
+}
+
 // Where the page is stands in its address, so that "back" goes back, on a phone above all.
 function follow() {
   const [, name = "", id = null] = /^#(\w+)(?:\/(.+))?$/.exec(location.hash) ?? [];
   const wanted = Object.hasOwn(KINDS, name) ? name : "emails";
   const wasOpened = openedId !== null;
   if (wanted !== kind) showKind(wanted);
-  openedId = id === null ? null : decodeURIComponent(id);
+  openedId = id === null ? null : decoded(id);
   document.body.classList.toggle("one", openedId !== null);
   list.open(openedId);
   shownDetail = "";
