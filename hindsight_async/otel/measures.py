@@ -14,7 +14,7 @@ REQUEST_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75,
 CALL_SECONDS: Final = (*REQUEST_SECONDS, 15, 30, 60, 120, 300)
 """A call waits for its budget, for minutes too."""
 
-WAIT_SECONDS: Final = (0, 0.1, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120, 300)
+WAIT_SECONDS: Final = (0.1, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120, 300)
 
 
 class Measures:
@@ -34,7 +34,7 @@ class Measures:
         )
         self.waits = seconds(
             "hindsight.client.budget.wait.duration",
-            "What each call waited for the rate budget.",
+            "What calls waited for the rate budget, where they did.",
             WAIT_SECONDS,
         )
 
@@ -59,7 +59,8 @@ class CallMeasures:
             self._measures.requests.record(event.seconds, {**self._origin.of_call(event.route), **answer})
         elif isinstance(event, CallEnded):
             attributes = self._origin.of_call(event.route)
-            self._measures.waits.record(event.waited, attributes)
+            if event.waited:
+                self._measures.waits.record(event.waited, attributes)
             outcome = SUCCESS if event.delivery is None else event.delivery.value
             answer = of_answer(event.status, event.error)
             self._measures.calls.record(event.total, {**attributes, OUTCOME: outcome, **answer})
