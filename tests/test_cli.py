@@ -1,6 +1,7 @@
 """The command line; as a process where that is the point."""
 
 import io
+import json
 import os
 import pty
 import re
@@ -45,41 +46,76 @@ def run_in_terminal(*arguments, columns=120):
 
 
 def test_the_demo_in_a_pipe_prints_plain_lines():
-    """One line per contact with id, status and link, and a last one that sums up."""
+    """One line per contact with id, status and link; what a person reads goes to stderr."""
     done = run("demo")
-    assert (0, "enrolling 25 contacts on a local emulator (growth plan)\n") == (done.returncode, done.stderr)
-    *rows, summary, _ = done.stdout.splitlines()
+    assert 0 == done.returncode
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert 25 == len(rows)
-    for row in rows:
-        address, number, status, link = row.split("\t")
+    for address, number, _, link in rows:
         assert "@" in address
         assert number.isdigit()
-        assert "sent" == status
         assert link.startswith("http://127.0.0.1:")
-    assert summary.startswith("25 contacts enrolled, 25 emails in the emulator's outbox.")
+    assert ["completed", *["sent"] * 24] == [status for _, _, status, _ in rows]
+    assert "enrolling 25 contacts (growth plan)\n" in done.stderr
+    assert "25 contacts enrolled, 25 emails in the emulator's outbox.\n" in done.stderr
+    assert done.stderr.endswith("Look around: hindsight-async demo --open\n")
     assert "\x1b" not in done.stdout + done.stderr
 
 
-def test_the_demo_on_a_terminal_shows_a_bar_and_a_table():
-    """A person sees progress, and whole links."""
-    code, seen = run_in_terminal("demo")
-    assert 0 == code
-    assert "25/25" in seen
-    assert "survey link" in seen
-    assert "yusuf.demir@bosphorus.example" in seen
-
-
-def test_the_demo_fits_a_narrow_terminal():
-    """At 80 columns no line is longer, and each link stands whole in one."""
-    code, seen = run_in_terminal("demo", columns=80)
-    assert 0 == code
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_demo_on_a_terminal_shows_a_table_and_what_was_said(columns):
+    """A person sees progress, some of the contacts, and a whole interview; no line is longer than 80 columns."""
+    code, seen = run_in_terminal("demo", columns=columns)
     lines = [
-        line.strip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).replace("\r", "\n").splitlines()
+        line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).replace("\r", "\n").splitlines()
     ]
+    assert 0 == code
     assert 80 >= max(map(len, lines))
-    assert 25 == sum(
-        bool(re.match(r"http://127\.0\.0\.1:\d+/survey\?token=tok_[0-9a-f]{24}$", line)) for line in lines
+    assert any("25/25" in line for line in lines)
+    table = [
+        line for line in lines if re.match(r"  \d  \S+@\S+ +(completed|sent) +/survey/…[0-9a-f]{4}$", line)
+    ]
+    assert 5 == len(table)
+    assert table[0].startswith("  1  amara.okafor@northwind.example    completed  /survey/")
+    assert "     … 20 more" in lines
+    said = lines[lines.index("Amara Okafor answered the interview:") + 1 :]
+    assert "  Paige  What decided it in the end?" in said
+    assert "  Amara  Pricing, mostly. And their security review took a day." in said
+
+
+@pytest.mark.parametrize(("option", "opened"), [("--open", True), ("--keep", False)])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_stays_up_where_it_is_asked_to(tmp_path, option, opened, end):
+    """Until a signal, with a page that shows what was sent; only --open opens a browser."""
+    browser = tmp_path / "browser"
+    browser.write_text(
+        f'#!/bin/sh\necho "$1" > {tmp_path}/opened.part && mv {tmp_path}/opened.part {tmp_path}/opened\n'
     )
+    browser.chmod(0o700)
+    environment = {**PLAIN, "BROWSER": f"{browser} %s"}
+    with subprocess.Popen(
+        [*COMMAND, "demo", option],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as kept:
+        try:
+            page = next(line for line in kept.stderr if line.startswith("Look around: ")).split()[-1]
+            assert "Ctrl-C ends it.\n" == kept.stderr.readline()
+            while opened and not (tmp_path / "opened").exists():
+                assert kept.poll() is None
+            with urllib.request.urlopen(page, timeout=30) as answer:
+                assert "text/html" in answer.headers["Content-Type"]
+            with urllib.request.urlopen(f"{page}_emulator/v1/state", timeout=30) as answer:
+                assert {"created": 0, "sent": 24, "completed": 1} == json.load(answer)["interviews"]
+        finally:
+            kept.send_signal(end)
+        _, rest = kept.communicate(timeout=30)
+    assert (0, "") == (kept.returncode, rest)
+    assert opened == (tmp_path / "opened").exists()
+    if opened:
+        assert page == (tmp_path / "opened").read_text().strip()
 
 
 def test_the_demo_takes_a_file_of_ones_own(command_line, tmp_path):
@@ -93,7 +129,8 @@ def test_the_demo_takes_a_file_of_ones_own(command_line, tmp_path):
     )
     done = command_line("demo", "--csv", str(contacts))
     assert 0 == done.returncode
-    assert "2 contacts enrolled, 1 email in the emulator's outbox." in done.stdout
+    assert "2 contacts enrolled, 1 email in the emulator's outbox." in done.stderr
+    assert "Smith, Ann answered the interview:" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -127,6 +164,7 @@ def test_an_interrupted_demo_leaves_without_a_traceback(tmp_path):
     contacts.write_text(f"contact_email\n{rows}")
     command = [*COMMAND, "demo", "--csv", str(contacts)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        running.stderr.readline()
         said = running.stderr.readline()
         running.send_signal(signal.SIGINT)
         _, rest = running.communicate(timeout=30)
@@ -148,7 +186,7 @@ def test_help_is_no_error(command_line):
     """A command without a word explains itself, and says what each command is for."""
     done = command_line()
     assert (0, "") == (done.returncode, done.stderr)
-    assert "Enroll the contacts of a CSV file on a local emulator" in done.stdout
+    assert "See the whole loop on a local emulator, without an account" in done.stdout
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

@@ -1,44 +1,63 @@
-"""`demo`: the main job on a local emulator, contacts from a CSV file enrolled concurrently. No account, no network."""
+"""`demo`: the whole loop on a local emulator: enrolled, emailed, answered, read. No account, no network."""
 
 import asyncio
+import re
 import sys
+import textwrap
+import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from threading import Thread
+from typing import Annotated, BinaryIO, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from cyclopts import Parameter
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 from hindsight_async.cli.contacts import REST, BadRow, ContactRow, read_contacts
-from hindsight_async.cli.terminal import ExitCode, counted, refuse, say
+from hindsight_async.cli.file_arguments import Flag
+from hindsight_async.cli.signals import ENDS, handling
+from hindsight_async.cli.terminal import ExitCode, counted, harmless, refuse, say
 from hindsight_async.emulator import Emulator
+from hindsight_async.emulator.conversation import questions_of, transcript_of
+from hindsight_async.emulator.routes import ROOT
 from hindsight_async.errors import HindsightError
 from hindsight_async.rate import Plan
-from hindsight_async.resources.interviews.context import ContactContext, merge_context
-from hindsight_async.resources.interviews.models import (
-    CreatedInterview,
-    CreateInterview,
-    Interview,
-    UpdateInterview,
-)
+from hindsight_async.resources.interviews.models import CreatedInterview, CreateInterview
 from hindsight_async.session import HindsightSession
 
 DEMO_PLAN = Plan.GROWTH
 DEMO_SEQUENCE = "seq_demo"
 
-_LATER_NEWS = {"last_call": {"topic": "security review", "mood": "open to talk again"}}
+SHOWN_ROWS = 5
+"""How many of the contacts a person at a terminal is shown."""
+
+TRANSCRIPT_WIDTH = 78
+"""Columns."""
+
+_FIRST_ANSWER: Final = "One place for what our three regions know about their customers."
+_ANSWERS: Final = (
+    "It made me the one who had to defend the choice, so I asked for references.",
+    "Less than you would think. What counted was how soon we could start.",
+)
+_LAST_ANSWERS: Final = (
+    "Pricing, mostly. And their security review took a day.",
+    "Send the security papers in the first week. We waited for three.",
+)
+
+_TURN = re.compile(r"\*\*(?P<name>\S.*?):\*\* (?P<text>.*)", re.DOTALL)
 
 
 @frozen(kw_only=True)
 class Enrollment:
-    """One contact's request and what the API made of it."""
+    """One contact's request, what the API made of it, and how it stood at the end."""
 
     request: CreateInterview
     created: CreatedInterview
+    status: str
 
 
 @frozen(kw_only=True)
@@ -46,24 +65,34 @@ class DemoResult:
     """What the demo has to show."""
 
     enrollments: Sequence[Enrollment]
-    """In the order of the file."""
-    read_back: Interview
-    """The interview of the first one, read after its context was enriched."""
+    """In the order of the file; the first one was answered."""
+    transcript: str
+    """What was said in the interview of the first one, in Markdown, as the API has it."""
     emails: int
     """How many emails the emulator would have sent."""
 
 
-def demo(*, csv: Annotated[Path | None, Parameter(help="A CSV file of your own.")] = None) -> int:
-    """Enroll the contacts of a CSV file on a local emulator: no account, no network.
+def demo(
+    *,
+    csv: Annotated[Path | None, Parameter(help="A CSV file of your own.")] = None,
+    open_: Annotated[
+        bool, Flag, Parameter(name="--open", help="Open the emulator's page, and stay up.")
+    ] = False,
+    keep: Annotated[bool, Flag, Parameter(help="Stay up until Ctrl-C, to be looked at.")] = False,
+) -> int:
+    """See the whole loop on a local emulator, without an account.
 
-    The file is read as `enroll` reads it; every column that names no field becomes the contact's context.
+    The contacts of a CSV file are enrolled, one of them answers, and what was said is read. The file is read as `enroll`
+    reads it; every column that names no field becomes the contact's context.
+
+    Examples: `hindsight-async demo`, `hindsight-async demo --open`.
     """
     try:
         with sample_contacts() if csv is None else csv.open("rb") as file:
             contacts = contacts_in(file)
     except (OSError, ValueError) as error:
         return refuse(f"cannot read {csv}: {error}")
-    _print_result(asyncio.run(_enroll_with_progress(contacts)))
+    asyncio.run(_show(contacts, opens=open_, keeps=open_ or keep))
     return ExitCode.DONE
 
 
@@ -86,79 +115,128 @@ def contacts_in(file: BinaryIO) -> list[CreateInterview]:
     return [row.request for row in rows if isinstance(row, ContactRow)]
 
 
-async def _enroll_with_progress(contacts: Sequence[CreateInterview]) -> DemoResult:
+async def _show(contacts: Sequence[CreateInterview], *, opens: bool, keeps: bool) -> None:
+    async with Emulator(plan=DEMO_PLAN, remote_control=keeps) as emulator:
+        where = emulator.base_url.removesuffix(ROOT)
+        say(f"A local Hindsight on {where} (no account, nobody is emailed)")
+        _print_result(await _enroll_with_progress(emulator, contacts), are_links_open=keeps)
+        if not keeps:
+            say("Look around: hindsight-async demo --open")
+            return
+        stopped = asyncio.Event()
+        with handling(ENDS, lambda _: stopped.set()):
+            say(f"Look around: {emulator.page_url}\nCtrl-C ends it.")
+            if opens:
+                # Nobody waits for that thread: a browser in the terminal itself runs until it is closed.
+                Thread(target=_open_browser, args=[emulator.page_url], daemon=True).start()
+            await stopped.wait()
+
+
+def _open_browser(url: str) -> None:
+    if not webbrowser.open(url):
+        say("No browser could be opened here: open that address yourself.")
+
+
+async def _enroll_with_progress(emulator: Emulator, contacts: Sequence[CreateInterview]) -> DemoResult:
     console = Console(stderr=True)
     if not console.is_terminal:
-        say(f"enrolling {counted(len(contacts), 'contact')} on a local emulator ({DEMO_PLAN.value} plan)")
-        return await _enroll(contacts, lambda _: None)
-    columns = (TextColumn("enrolling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        say(f"enrolling {counted(len(contacts), 'contact')} ({DEMO_PLAN.value} plan)")
+        return await _enroll(emulator, contacts, lambda: None)
+    columns = (BarColumn(bar_width=36), MofNCompleteColumn(), TextColumn("{task.completed} created"))
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("enrolling", total=len(contacts))
-        return await _enroll(contacts, lambda _: progress.advance(task))
+        task = progress.add_task("", total=len(contacts))
+        return await _enroll(emulator, contacts, lambda: progress.advance(task))
 
 
 async def _enroll(
-    contacts: Sequence[CreateInterview], on_enrolled: Callable[[CreateInterview], None]
+    emulator: Emulator, contacts: Sequence[CreateInterview], on_enrolled: Callable[[], None]
 ) -> DemoResult:
-    """Enroll all contacts at once on an emulator, enrich the first one's context and read it back."""
-    async with (
-        Emulator(plan=DEMO_PLAN) as emulator,
-        HindsightSession(
-            emulator.api_key,
-            base_url=emulator.base_url,
-            plan=DEMO_PLAN,
-            deadline=None,
-            on_outcome_unknown=_nobody_is_emailed,
-        ) as hindsight,
-    ):
+    """Enroll all contacts at once, have the first one answer, and read what was said."""
+    async with HindsightSession(
+        emulator.api_key, base_url=emulator.base_url, plan=DEMO_PLAN, deadline=None,
+        on_outcome_unknown=_nobody_is_emailed,
+    ) as hindsight:  # fmt: skip
 
         async def enroll_one(request: CreateInterview) -> Enrollment:
             created = await hindsight.interviews.create(request)
-            on_enrolled(request)
-            return Enrollment(request=request, created=created)
+            on_enrolled()
+            return Enrollment(request=request, created=created, status=created.status or "")
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(enroll_one(request)) for request in contacts]
-        enrollments = [task.result() for task in tasks]
-        first = enrollments[0]
-        richer = merge_context(first.request.contact_context, _news_for(first.request.contact_context))
-        interview_request_id = first.created.interview_request_id
-        await hindsight.interviews.update(interview_request_id, UpdateInterview(contact_context=richer))
-        read_back = await hindsight.interviews.get(interview_request_id)
-        return DemoResult(enrollments=enrollments, read_back=read_back, emails=len(emulator.outbox))
+        first, *others = [task.result() for task in tasks]
+        number = first.created.interview_request_id
+        _answer(emulator, number)
+        read = await hindsight.interviews.get(number)
+    transcript = None if read.transcript is None else read.transcript.content
+    enrollments = [evolve(first, status=read.status or ""), *others]
+    return DemoResult(enrollments=enrollments, transcript=transcript or "", emails=len(emulator.outbox))
+
+
+def _answer(emulator: Emulator, number: int) -> None:
+    """Answer the questions on the page of an interview, as its contact might."""
+    interview = emulator.interviews[number]
+    interview.questions = questions_of(interview)
+    between = len(interview.questions) - 1 - len(_LAST_ANSWERS)
+    interview.answers = [_FIRST_ANSWER, *_ANSWERS[:between], *_LAST_ANSWERS]
+    emulator.complete(number, transcript_of(interview))
 
 
 def _nobody_is_emailed(error: HindsightError) -> None:
     del error
 
 
-def _news_for(context: ContactContext | None) -> ContactContext:
-    return "Open to talk again after the security review." if isinstance(context, str) else _LATER_NEWS
-
-
-def _print_result(result: DemoResult) -> None:
-    rows = [
-        (
-            enrollment.request.contact_email,
-            str(enrollment.created.interview_request_id),
-            enrollment.created.status or "",
-            enrollment.created.survey_url or "",
-        )
-        for enrollment in result.enrollments
-    ]
+def _print_result(result: DemoResult, *, are_links_open: bool) -> None:
+    contact = result.enrollments[0].request
+    said = (
+        f"{contact.contact_name or contact.contact_email} answered the interview:\n"
+        f"{_turns(result.transcript)}\n"
+    )
     console = Console()
     if console.is_terminal:
-        # One below the other: side by side the two are wider than most terminals, and a link in pieces cannot be used.
-        table = Table(Column("contact, and survey link", overflow="fold"), "id", "status", box=None)
-        for contact, number, status, link in rows:
-            table.add_row(escape(f"{contact}\n{link}"), number, escape(status))
-        console.print(table)
+        console.print()
+        console.print(_table(result.enrollments, are_links_open=are_links_open))
+        if (more := len(result.enrollments) - SHOWN_ROWS) > 0:
+            console.print(f"     \N{HORIZONTAL ELLIPSIS} {more:,} more", style="dim", highlight=False)
+        sys.stdout.write(harmless(f"\n{said}\n"))
     else:
-        for row in rows:
-            sys.stdout.write("\t".join(row) + "\n")
-    enriched = result.enrollments[0].request.contact_email
-    sys.stdout.write(
-        f"{counted(len(rows), 'contact')} enrolled, {counted(result.emails, 'email')} in the emulator's outbox.\n"
-        f"Enriched and read back: {enriched}, interview {result.read_back.interview_request_id},"
-        f" {result.read_back.status or 'of an unknown status'}.\n"
-    )
+        for one in result.enrollments:
+            row = (
+                one.request.contact_email,
+                one.created.interview_request_id,
+                one.status,
+                one.created.survey_url,
+            )
+            sys.stdout.write("\t".join(map(str, row)) + "\n")
+        say(said)
+    sys.stdout.flush()
+    enrolled = counted(len(result.enrollments), "contact")
+    say(f"{enrolled} enrolled, {counted(result.emails, 'email')} in the emulator's outbox.")
+
+
+def _table(enrollments: Sequence[Enrollment], *, are_links_open: bool) -> Table:
+    contact = Column("contact", overflow="fold", min_width=12)
+    table = Table(Column("id", justify="right"), contact, "status", Column("link", no_wrap=True), box=None)
+    for one in enrollments[:SHOWN_ROWS]:
+        link = one.created.survey_url or ""
+        short = Text(
+            f"/survey/\N{HORIZONTAL ELLIPSIS}{link[-4:]}", style=f"link {link}" if are_links_open else ""
+        )
+        address = Text(harmless(one.request.contact_email))
+        status = Text(one.status, style="green" if one.status == "completed" else "")
+        table.add_row(str(one.created.interview_request_id), address, status, short)
+    return table
+
+
+def _turns(transcript: str) -> str:
+    """Return a transcript as a conversation: who, by the first name, and beside it what was said."""
+    turns = [_TURN.match(turn) for turn in transcript.split("\n\n")]
+    said = [(turn["name"].split()[0], turn["text"]) for turn in turns if turn]
+    width = max((len(name) for name, _ in said), default=0)
+    return "\n".join(
+        textwrap.fill(
+            " ".join(text.split()), TRANSCRIPT_WIDTH,
+            initial_indent=f"  {name:{width}}  ", subsequent_indent=" " * (width + 4),
+        )
+        for name, text in said
+    )  # fmt: skip

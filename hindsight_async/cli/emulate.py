@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,7 @@ from hindsight_async.call.access import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from hindsight_async.cli.fault_words import parse_fault
 from hindsight_async.cli.request_log import RequestLog
 from hindsight_async.cli.shells import SYNTAXES, TITLES, Syntax, assigned
-from hindsight_async.cli.signals import HANGUP, handling
+from hindsight_async.cli.signals import ENDS, handling
 from hindsight_async.cli.terminal import ExitCode, counted, refuse, say
 from hindsight_async.emulator import Emulator
 from hindsight_async.emulator.limits import Window
@@ -22,9 +21,6 @@ from hindsight_async.emulator.listener import is_loopback
 from hindsight_async.rate import Plan
 
 LOCAL = "127.0.0.1"
-
-ENDS = (signal.SIGINT, signal.SIGTERM, *(() if HANGUP is None else (HANGUP,)))
-"""What stops it."""
 
 # As RFC 6750 has it: nothing that a shell, a .env file or a header could take for anything else.
 _KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")

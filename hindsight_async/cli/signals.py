@@ -8,6 +8,9 @@ from contextlib import contextmanager, suppress
 HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
 """What comes when the terminal is closed or its connection drops; Windows has none."""
 
+ENDS: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM, *(() if HANGUP is None else (HANGUP,)))
+"""What stops a command that serves until it is told to stop."""
+
 
 @contextmanager
 def handling(
