@@ -89,11 +89,23 @@ def _after_it_was_read(
     lines[:] = [line.replace(_COLON, ":") for line in lines]
 
 
+def _with_examples(usage: re.Match[str]) -> str:
+    command = command_line
+    for word in usage[1].split():
+        command = command[word]
+    _, *lines = (command.help_epilogue or "").splitlines()
+    examples = "\n".join(["\nFor example:\n\n```console", *map(str.strip, lines), "```\n"])
+    return f"{usage[0]}{examples if lines else ''}"
+
+
 def _with_the_commands(_app: object, page: str, text: list[str]) -> None:
     if page == "commands":
         _, _, all_of_them = command_line.generate_docs().partition("## Table of Contents\n")
         # Without that table, which the page has beside it, and links to options, whose headings have other anchors.
-        text[0] += re.sub(r"^ *- \[.*\n|(?<=\* )\[(`--.*?`)\]\(.*?\)", r"\1", all_of_them, flags=re.MULTILINE)
+        listed = re.sub(r"^ *- \[.*\n|(?<=\* )\[(`--.*?`)\]\(.*?\)", r"\1", all_of_them, flags=re.MULTILINE)
+        text[0] += re.sub(
+            r"(?m)^#+ hindsight-async ([\w ]+)\n\n```console\n.*\n```\n", _with_examples, listed
+        )
 
 
 def setup(app: Any) -> None:
