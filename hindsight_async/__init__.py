@@ -230,8 +230,14 @@ Each folder imports only from those below it. On top of them, and imported by no
         shared_options.py       the plan, other processes, and the log
         file_arguments.py       what `enroll` and `update` are given
         ledger_beside.py        where the ledger of a file is
+        before_sending.py       what `enroll` checks, shows and refuses before it sends
+        selection.py            a first careful step: some rows, or some to oneself
         preflight.py            what a file amounts to before anything is sent
+        preview.py              what was understood of it: its columns, its first rows
         problems.py             the rows with something wrong, grouped by what it is
+        question.py             what is about to be sent, and the question before it
+        changes.py              what updates overwrite, and the question before it
+        row_keys.py             the keys of rows on their way into a run
         file_run.py             the run over a file's rows
         remaining_rows.py       those that it did not get to
         survey_links.py         links that are read back from the API
@@ -252,7 +258,9 @@ Each folder imports only from those below it. On top of them, and imported by no
             json_objects.py     the objects of JSON Lines
             report_layout.py    titles above the headings, footers below
             tables.py           its rows, with their line numbers
+            headings.py         what columns are called
             columns.py          which column feeds which field
+            products.py         which product wrote a file
             address_cell.py     one address in a cell, or several
             rows.py             rows to requests
             exclusions.py       people who are not to be written to

@@ -29,7 +29,8 @@ def environment(emulator, **more):
 
 def counts_in(said):
     """Return the line of a summary that counts, without the time that the run took."""
-    lines = [line for line in said.splitlines() if re.match(r"[\d,]+ (?!would|more)[a-z][^:]*( · |$)", line)]
+    after = re.split(r"\n(?:Ledger: |No ledger|.*Hindsight keeps no old values).*\n", said)[-1]
+    lines = [line for line in after.splitlines() if re.match(r"[\d,]+ (?!more)[a-z][^:]*( · |$)", line)]
     return re.sub(r" · (?:\d+ (?:h|min|s) ?)+$", "", lines[0])
 
 

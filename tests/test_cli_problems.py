@@ -33,18 +33,18 @@ def test_the_most_frequent_problem_stands_first(said):
     expected = """\
 Problems
       4  not one address
-         --several first takes the first of them, --several all takes each
-         lines 3 'a@x.test; b3@x.test', 4 'a@x.test; b4@x.test', 5 'a@x.test;
+         rows 3 'a@x.test; b3@x.test', 4 'a@x.test; b4@x.test', 5 'a@x.test;
          b5@x.test', 6
+         --several first takes the first of them, --several all takes each
       1  no address
-         line 2
+         row 2
 """
     assert expected == said([bad(2, "no address"), *several])
 
 
 def test_a_problem_without_a_kind_says_what_is_wrong(said):
     """Its own text is the group."""
-    assert "      2  'Deal' is empty\n         lines 2, 3\n" in said(
+    assert "      2  'Deal' is empty\n         rows 2, 3\n" in said(
         [bad(2, problem="'Deal' is empty"), bad(3, problem="'Deal' is empty")]
     )
 

@@ -20,7 +20,7 @@ from hindsight_async.cli.contacts import (
     read_contacts,
     read_updates,
 )
-from hindsight_async.cli.contacts.columns import HEADINGS
+from hindsight_async.cli.contacts.headings import HEADINGS
 
 JANE = "jane@acme.example"
 FIELDS = (
@@ -127,10 +127,10 @@ def test_a_mapped_column_feeds_nothing_else():
             f"no field 'interview_request_id' to map; did you mean 'interview_type_id'?{FIELDS}",
         ),
         ({"objective": "Titel"}, "there is no column 'Titel'; did you mean 'Title'?"),
-        ({"objective": "zzz"}, "there is no column 'zzz'"),
-        ({"objective": "?!"}, "there is no column '?!'"),
+        ({"objective": "zzz"}, "there is no column 'zzz', of these: 'Email', 'Title', 'city', 'City', '#'"),
+        ({"objective": "?!"}, "there is no column '?!', of these: 'Email', 'Title', 'city', 'City', '#'"),
         ({"objective": "CITY"}, "'CITY' could be any of the columns 'city', 'City': write it exactly"),
-        ({"objective": JANE}, "there is no column (a name with an @)"),
+        ({"objective": JANE}, "(a name with an @), of these: 'Email', 'Title', 'city', 'City', '#'"),
     ],
 )
 def test_a_wrong_mapping_is_named(mapping, expected):
@@ -364,6 +364,8 @@ def test_an_update_needs_something_to_change():
     assert bad.problem.startswith("contact_context, contact_name or objective must be given")
     with pytest.raises(ContactFileError, match=r"no column is interview_request_id, of these: 'objective'$"):
         updates("objective\nx\n")
-    with pytest.raises(ContactFileError, match="did you mean interview_request_id='Hindsight interview id'"):
+    with pytest.raises(
+        ContactFileError, match="did you mean --map 'interview_request_id=Hindsight interview id'"
+    ):
         updates("Hindsight interview id,objective\n5,x\n")
     assert UpdateRow is type(updates("interview_id,objective\n5,x\n")[0])

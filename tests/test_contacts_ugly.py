@@ -87,7 +87,9 @@ EXPECTED = {
     "lone_cr.csv": [row(2, contact_name="Jane"), bad(3, NO_ADDRESS)],
     "missing_header.csv": [unusable("the first line looks like data, not column names", 1)],
     "misspelt_heading.csv": [
-        unusable("no column is contact_email, of these: 'Emial', 'Name'; did you mean contact_email='Emial'?")
+        unusable(
+            "no column is contact_email, of these: 'Emial', 'Name'; did you mean --map contact_email=Emial?"
+        )
     ],
     "mixed_line_ends.csv": [
         row(2, contact_name="Jane"),
@@ -139,7 +141,7 @@ EXPECTED = {
     "unusual_heading.csv": [
         unusable(
             "no column is contact_email, of these: 'Name', 'Preferred e-mail (work)'; "
-            "did you mean contact_email='Preferred e-mail (work)'?"
+            "did you mean --map 'contact_email=Preferred e-mail (work)'?"
         )
     ],
     "utf_16_be.csv": [row(2, contact_name="Jérôme")],

@@ -10,7 +10,7 @@ import pytest
 
 from full_disk import full_disk
 from hindsight_async import Plan
-from hindsight_async.cli.followed import may_go_on
+from hindsight_async.cli.followed import ask_about_cost
 from hindsight_async.emulator import Emulator
 from hindsight_async.testing import serving
 
@@ -171,7 +171,7 @@ def test_a_look_that_would_use_up_the_month_asks_first(command_line, tmp_path):
         asked = command_line("status", "c.csv", folder=tmp_path, **environment)
         assert (2, "") == (asked.returncode, asked.stdout)
         assert (
-            "8 more reads;\n10 of the month's 20 requests are left. Nobody can be asked here: give --yes"
+            "8 more reads;\n10 of the month's 20 requests are left.\nNobody can be asked here: give --yes"
             in asked.stderr
         )
         done = command_line("status", "c.csv", "--yes", folder=tmp_path, **environment)
@@ -180,9 +180,9 @@ def test_a_look_that_would_use_up_the_month_asks_first(command_line, tmp_path):
 
 def test_a_look_that_takes_longer_than_a_minute_says_so(capsys):
     """At the plan's speed; a shorter one needs no word."""
-    assert may_go_on(None, 59, 60, yes=False)
+    ask_about_cost(None, 59, 60, yes=False)
     assert "" == capsys.readouterr().err
-    assert may_go_on(None, 4_526, 300, yes=False)
+    ask_about_cost(None, 4_526, 300, yes=False)
     assert "4,526 more reads, about 15 minutes at 300 a minute.\n" == capsys.readouterr().err
 
 

@@ -25,8 +25,14 @@ What `enroll` and `update` are made of, in the order in which a file passes thro
     file_arguments  what both are given
     contacts/       files of people, to requests
     ledger_beside   where the ledger of a file is
-    problems        what is wrong with its rows, grouped
+    before_sending  what enroll checks, shows and refuses before it sends
+    selection       a first careful step: some rows, or some to oneself
     preflight       what a file amounts to before anything is sent
+    preview         what was understood of it: its columns, its first rows
+    problems        what is wrong with its rows, grouped
+    question        what is about to be sent, and the question before it
+    changes         what updates overwrite, and the question before it
+    row_keys        the keys of rows on their way into a run
     file_run        the run: signals, verdicts, and the rows that it did not get to
     progress        how far it is
     results_file    what became of each row, beside the row
@@ -46,7 +52,7 @@ from cyclopts import App, Argument, CycloptsError, Group, MissingArgumentError, 
 
 from hindsight_async.call.access import installed_version
 from hindsight_async.cli.help import OPTIONS, PROGRAM, PlainHelp, examples
-from hindsight_async.cli.terminal import ExitCode, open_console, prepare_stdout, refuse
+from hindsight_async.cli.terminal import ExitCode, NotConfirmedError, open_console, prepare_stdout, refuse
 from hindsight_async.errors import HindsightError
 
 START = Group("Start here", sort_key=1)
@@ -158,6 +164,8 @@ def _run_command(begin: Callable[[], object]) -> int:
         code: int | None = app(words, console=open_console())
     except CycloptsError as error:
         return refuse(_in_our_words(error))
+    except NotConfirmedError as error:
+        return error.code
     except (HindsightError, ValueError, ModuleNotFoundError) as error:
         return refuse(str(error))
     except BrokenPipeError:

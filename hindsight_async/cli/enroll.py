@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,13 +9,15 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from hindsight_async.call.access import read_access
-from hindsight_async.cli.contacts import CheckedRows, ContactRow, Several, read_contacts
+from hindsight_async.cli.before_sending import BeforeSending
+from hindsight_async.cli.contacts import ContactRow, Several, read_contacts
 from hindsight_async.cli.enroll_endings import EnrollEndings
 from hindsight_async.cli.file_arguments import (
     DEFAULT_WAIT,
     STDIN,
     FileArgument,
     Flag,
+    LimitOption,
     MapOption,
     OutputOption,
     open_copy,
@@ -28,21 +29,13 @@ from hindsight_async.cli.file_arguments import (
     read_excluded,
 )
 from hindsight_async.cli.file_run import FileRun
-from hindsight_async.cli.ledger_beside import location_beside
-from hindsight_async.cli.preflight import (
-    Preflight,
-    Rules,
-    check_file,
-    refuse_bad_rows,
-    say_who_is_kept_back,
-    show_dry_run,
-)
-from hindsight_async.cli.problems import Problems
+from hindsight_async.cli.ledger_beside import check_ledger_options, location_beside
+from hindsight_async.cli.preflight import Rules
 from hindsight_async.cli.progress import RunProgress
-from hindsight_async.cli.results import are_results
-from hindsight_async.cli.results_file import ResultsFile, results_beside
+from hindsight_async.cli.results_file import RESULTS_SUFFIX, ResultsFile, results_beside
+from hindsight_async.cli.row_keys import RowKeys
+from hindsight_async.cli.selection import TEST_RESULTS_SUFFIX, first_rows, rows_to_oneself
 from hindsight_async.cli.shared_options import DEFAULT_SHARED, SharedOption
-from hindsight_async.cli.terminal import ExitCode, confirm, counted, refuse, say
 from hindsight_async.delivery.bulk import BulkRun
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.ledger.location import without_password
@@ -50,13 +43,6 @@ from hindsight_async.errors import HindsightError
 from hindsight_async.resources.interviews.models import CreateInterview
 from hindsight_async.resources.interviews.recipients import BlockedRecipients, allowed_here
 from hindsight_async.session import HindsightSession
-
-CONFIRM_ABOVE = 25
-"""So many people may be emailed without being asked."""
-
-_RESULTS_AGAIN = """\
-The file has the results of an earlier run. Its column "status" keeps nobody
-from being emailed again: only that run's ledger does."""
 
 
 def enroll(
@@ -75,6 +61,8 @@ def enroll(
     key: str | None = None,
     once_per_contact: str | None = None,
     exclude: Path | None = None,
+    limit: LimitOption = None,
+    test_to: str | None = None,
     output: OutputOption = None,
     wait: str = DEFAULT_WAIT,
     skip_invalid: Annotated[bool, Flag] = False,
@@ -83,8 +71,9 @@ def enroll(
 ) -> int:
     """Enroll the contacts of a CSV, Excel or JSON Lines file, each once.
 
-    The key comes from HINDSIGHT_API_KEY. All rows are checked before the first is sent. Exit codes: 0 all
-    done, 1 some rejected, not sent or in another run's hand, 2 wrong usage or input, 3 unknown outcomes, 130 interrupted.
+    The key comes from HINDSIGHT_API_KEY. It shows what it understood of the file, checks all rows before the first is
+    sent, and asks before many people are emailed. Exit codes: 0 all done, 1 some rejected, not sent or in another run's
+    hand, 2 wrong usage or input, 3 unknown outcomes, 4 not confirmed, 130 interrupted.
 
     Parameters
     ----------
@@ -115,6 +104,11 @@ def enroll(
         Send nobody a second interview within a time such as 90d, 12w or 36h, whatever its key.
     exclude
         A file of people who are not to be written to: an address or a domain a line, or in a CSV file's first column.
+    limit
+        Send only the first so many of the rows that would be sent; the same command then sends the next.
+    test_to
+        Send the first --limit rows (else one) to this address of your own, and to nobody else. Each leaves an
+        interview that cannot be deleted; there is no ledger and no check for duplicates.
     output
         Where to write the results, .csv or .jsonl, or - for stdout; else a file beside the input.
     wait
@@ -130,37 +124,40 @@ def enroll(
     _check_kind(sequence, interview_type)
     patience = parse_wait(wait)
     once_within, excluded = parse_time(once_per_contact), read_excluded(exclude)
-    _check_ledger_options(ledger_at, no_ledger=no_ledger, once_within=once_within, stores=store_contexts)
-    rules = Rules(allowed=allowed_here(), blocked=BlockedRecipients(excluded), once_within=once_within)
+    without = check_ledger_options(
+        no_ledger=no_ledger, test_to=test_to, ledger=ledger_at, once_per_contact=once_within,
+        store_contexts=store_contexts or None, key=key if test_to else None,
+    )  # fmt: skip
+    rules = Rules(allowed_here(), BlockedRecipients(excluded), once_within=once_within, limit=limit)
     if not dry_run:
         read_access()  # which complains before anything is read or asked
     with open_copy(file) as source:
-        rows = read_contacts(
+        contacts = read_contacts(
             source, sequence_id=sequence, interview_type_id=interview_type,
             mapping=parse_mapping(map_), context=parse_context(context), key=parse_key(key), several=several,
         )  # fmt: skip
-        location = None if no_ledger else ledger_at or location_beside(file, rows.columns, dry_run=dry_run)
+        rows = contacts if test_to is None else rows_to_oneself(contacts, limit, test_to)
+        location = ledger_at or location_beside(file, contacts.columns, without=without, dry_run=dry_run)
         ledger = None if location is None else Ledger(location, store_contexts=store_contexts)
         shown = None if location is None else without_password(location)
-        preflight = asyncio.run(_check(rows, ledger, shown, rules))
-        if preflight.bad and not skip_invalid:
-            return refuse_bad_rows(preflight.bad)
+        before = BeforeSending(file, contacts, rows, ledger, shown, rules, shared)
+        question = asyncio.run(before.check(skip_invalid=skip_invalid, yes=yes))
         if dry_run:
-            show_dry_run(preflight, shared.requests_per_minute)
-            return ExitCode.DONE
-        hindsight = shared.session(blocked_recipients=excluded, on_outcome_unknown=_said_by_its_row)
-        if not (yes or _may_be_emailed(preflight.emails, from_stdin=file == STDIN)):
-            return refuse("nothing was sent")
+            return question.say_of_dry_run()
+        hindsight = shared.session(blocked_recipients=excluded, on_outcome_unknown=_by_its_row)
         apart_from = [Path(file), *(ledger.files if ledger else ())]
-        results = ResultsFile(results_beside(file, output), rows.columns, apart_from=apart_from)
-        progress, keys = RunProgress(preflight.rows, preflight.to_send), _KeysOnTheirWay()
+        suffix = RESULTS_SUFFIX if test_to is None else TEST_RESULTS_SUFFIX
+        results = ResultsFile(results_beside(file, output, suffix), contacts.columns, apart_from=apart_from)
+        question.ask(yes=yes, from_stdin=file == STDIN)
+        progress, keys = RunProgress(question.preflight.rows, question.preflight.to_send), RowKeys()
         endings = EnrollEndings(shown, is_secret=shown != location)
         file_run = FileRun(
-            rows, keys.request_of, results, endings.advice, progress, ledger=ledger, yes=yes,
-            columns=rows.mapping.fields, next_step=endings.next_step, list_unknown=endings.list_unknown,
+            first_rows(rows, question.preflight.cut), keys.request_of, results, endings.advice, progress,
+            ledger=ledger, yes=yes, columns=contacts.mapping.fields, next_step=endings.next_step,
+            list_unknown=endings.list_unknown,
         )  # fmt: skip
         create_many = partial(
-            hindsight.interviews.create_many, ledger=ledger, key_of=keys.key_of if key else None,
+            hindsight.interviews.create_many, ledger=ledger, key_of=keys.key_of if key or test_to else None,
             once_per_contact_within=once_within, wait_for_network=patience,
         )  # fmt: skip
         return asyncio.run(_run(file_run, hindsight, create_many))
@@ -171,64 +168,8 @@ def _check_kind(sequence: str | None, interview_type: str | None) -> None:
         raise ValueError("give --sequence (it emails) or --interview-type (it makes links), not both")
 
 
-def _check_ledger_options(
-    ledger_at: str | None, *, no_ledger: bool, once_within: timedelta | None, stores: bool
-) -> None:
-    if not no_ledger:
-        return
-    if ledger_at is not None:
-        raise ValueError("give --ledger, which says where it is, or --no-ledger; not both")
-    if once_within is not None:
-        raise ValueError("--once-per-contact needs a ledger, which knows who was written to: no --no-ledger")
-    if stores:
-        raise ValueError("give --store-contexts, which keeps them in the ledger, or --no-ledger; not both")
-    say("No ledger: nothing will remember who was sent.")
-
-
-def _may_be_emailed(people: int, *, from_stdin: bool) -> bool:
-    return people <= CONFIRM_ABOVE or confirm(f"This emails {people} people.", from_stdin=from_stdin)
-
-
-async def _check(
-    rows: CheckedRows[ContactRow], ledger: Ledger | None, shown: str | None, rules: Rules
-) -> Preflight:
-    """Say which ledger it is, and what the rows amount to with it."""
-    if ledger is not None:
-        state = "new"
-        if await ledger.exists():
-            state = f"knows {counted(sum((await ledger.counts()).values()), 'row')}"
-        say(f"Ledger: {shown} ({state})")
-    if are_results(rows.columns):
-        say(_RESULTS_AGAIN)
-    problems = Problems()
-    preflight = await check_file(rows, ledger, rules, problems.add)
-    problems.say()
-    for assumption in rows.assumed:
-        say(assumption)
-    say_who_is_kept_back(preflight)
-    return preflight
-
-
-def _said_by_its_row(error: HindsightError) -> None:
+def _by_its_row(error: HindsightError) -> None:
     del error
-
-
-class _KeysOnTheirWay:
-    """The keys of rows whose requests are on their way into a run, which knows the requests alone."""
-
-    def __init__(self) -> None:
-        self._by_request: dict[int, str] = {}
-        """By the identity of a request, which lives until its run has asked for the key."""
-
-    def request_of(self, row: ContactRow) -> CreateInterview:
-        """Return the request of a row, and keep its key."""
-        if row.key is not None:
-            self._by_request[id(row.request)] = row.key
-        return row.request
-
-    def key_of(self, request: CreateInterview) -> str:
-        """Return the key of a request, which is asked for once."""
-        return self._by_request.pop(id(request))
 
 
 async def _run(

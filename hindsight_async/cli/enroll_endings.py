@@ -6,7 +6,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from hindsight_async.cli.summary import Ending, shown_path, wrapped
+from hindsight_async.cli.summary import Ending, shown_path
+from hindsight_async.cli.terminal import wrapped
 from hindsight_async.delivery.outcomes import OutcomeStatus
 
 _WHAT_STARS_MEAN = """\

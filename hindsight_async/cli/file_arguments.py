@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, BinaryIO, cast
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from hindsight_async.cli.contacts import REST, ContactFileError, read_exclusions
 from hindsight_async.delivery.options import DEFAULT_WAIT_FOR_NETWORK
@@ -25,6 +26,7 @@ JsonOption = Annotated[bool, Parameter(name="--json", negative=(), show_default=
 LinksOption = Annotated[bool, Parameter(name="--links", negative=(), show_default=False)]
 DEFAULT_WAIT = f"{DEFAULT_WAIT_FOR_NETWORK / 60:g}m"
 OutputOption = Annotated[Path | None, Parameter(allow_leading_hyphen=True)]
+LimitOption = Annotated[int | None, Parameter(validator=Number(gte=1))]
 MapOption = Annotated[list[str], Parameter(name="--map", negative=(), show_default=False)]
 
 

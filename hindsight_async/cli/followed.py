@@ -108,7 +108,7 @@ class Source:
         *,
         yes: bool,
         on_read: Callable[[Interview], Awaitable[object]] | None = None,
-    ) -> bool:
+    ) -> None:
         """Read interviews at plan speed; those that cannot be read are in `failed`.
 
         Args:
@@ -117,11 +117,9 @@ class Source:
             yes: Whether they may take what is kept of the month for others, without asking.
             on_read: Called with each, before anything is noted of it.
 
-        Returns:
-            Whether they were read; False where a person was asked, and said no.
-
         Raises:
             HindsightError: They cannot be read. What was learnt before is kept.
+            NotConfirmedError: A person was asked, and did not say yes.
 
         """
         patient = hindsight.with_options(lane="bulk", deadline=READ_SECONDS)
@@ -145,15 +143,13 @@ class Source:
 
         try:
             if not ids:
-                return True
+                return
             first = await read_one(ids[0])  # alone, since its answer says what is left of the month
-            if not may_go_on(first, len(ids) - 1, hindsight.budget.limit, yes=yes):
-                return False
+            ask_about_cost(first, len(ids) - 1, hindsight.budget.limit, yes=yes)
             async with show_steps(steps):
                 await _each(ids[1:], read_one)
         finally:
             await self.note()
-        return True
 
 
 async def _each(ids: Sequence[int], read_one: Callable[[int], Awaitable[object]]) -> None:
@@ -172,7 +168,7 @@ async def _each(ids: Sequence[int], read_one: Callable[[int], Awaitable[object]]
         raise failures.exceptions[0] from None
 
 
-def may_go_on(first: Interview | None, requests: int, limit: int, *, yes: bool) -> bool:
+def ask_about_cost(first: Interview | None, requests: int, limit: int, *, yes: bool) -> None:
     """Say what so many more reads cost, and ask where they would leave too little of the month to others.
 
     Args:
@@ -180,6 +176,9 @@ def may_go_on(first: Interview | None, requests: int, limit: int, *, yes: bool) 
         requests: How many more reads there are.
         limit: Requests per minute.
         yes: Whether to go on without asking.
+
+    Raises:
+        NotConfirmedError: A person was asked, and did not say yes.
 
     """
     minutes = requests // limit
@@ -189,10 +188,10 @@ def may_go_on(first: Interview | None, requests: int, limit: int, *, yes: bool) 
     if month is not None:
         cost += f";\n{month.remaining:,} of the month's {month.limit:,} requests are left"
         if requests > month.to_spend(DEFAULT_KEEP_QUOTA) and not yes:
-            return confirm(f"{cost}.", from_stdin=False)
+            confirm(f"{cost}.", from_stdin=False, otherwise="No more was read.")
+            return
     if minutes:
         say(f"{cost}.")
-    return True
 
 
 def _month(first: Interview | None) -> MonthlyUsage | None:

@@ -15,15 +15,53 @@ NO_FILES = (("dev",), ("proc",))
 """Where a name such as /dev/stdin or /dev/fd/63 is another file each time."""
 
 
-def location_beside(file: str, columns: Iterable[str], *, dry_run: bool) -> str | None:
+_NEEDED_BY = {
+    "--ledger": "says where it is",
+    "--once-per-contact": "asks it who was written to",
+    "--store-contexts": "keeps them in it",
+    "--key": "tells rows apart in it",
+}
+"""What options do with a ledger, by their names."""
+
+
+def check_ledger_options(*, no_ledger: bool, test_to: str | None, **given: object) -> bool:
+    """Check that no option that needs a ledger is given with one that does without.
+
+    Args:
+        no_ledger: Whether --no-ledger is given.
+        test_to: The address of --test-to, None where it is not given.
+        given: What is given with the options that need one, None for nothing.
+
+    Returns:
+        Whether there is no ledger.
+
+    Raises:
+        ValueError: They do not go together; the text says why.
+
+    """
+    without = "--test-to" if test_to is not None else "--no-ledger" if no_ledger else None
+    for name, value in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if without and value is not None:
+            raise ValueError(
+                f"{option} needs a ledger, since it {_NEEDED_BY[option]}; with {without} there is none"
+            )
+    return without is not None
+
+
+def location_beside(file: str, columns: Iterable[str], *, without: bool, dry_run: bool) -> str | None:
     """Return where the input's ledger is; ValueError where it can have none, which a dry run only hears.
+
+    None where it is to do `without` one.
 
     Results of an earlier run raise it for a dry run too: a new ledger would know none of those who were emailed.
     """
+    if without:
+        return None
     if are_results(columns):
         raise ValueError(
             f"{file} has the results of an earlier run, and that run's ledger lies beside its input: correct rows in"
-            " that input and run it again; or name its ledger with --ledger (--no-ledger sends every row again)"
+            " that input and run it again; or name its ledger with --ledger"
         )
     try:
         return ledger_beside(file)

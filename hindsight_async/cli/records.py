@@ -199,7 +199,9 @@ def _columns(cells: Mapping[str, Any]) -> str:
     why = "" if it[STATUS_COLUMN] == LedgerStatus.UNKNOWN else it["error"]
     address = set_cell_size(it["contact_email"], max(CONTACT_WIDTH, cell_len(it["contact_email"])))
     which = it[ID_COLUMN] or why
-    return f"{it['number']:>7}  {address}  {it[STATUS_COLUMN]:<9}  {which:<11}  {it[KEY_COLUMN][:KEY_SHOWN]}\n"
+    return (
+        f"{it['number']:>7}  {address}  {it[STATUS_COLUMN]:<9}  {which:<11}  {it[KEY_COLUMN][:KEY_SHOWN]}\n"
+    )
 
 
 async def _forget(ledger: Ledger, address: str) -> int:

@@ -18,6 +18,8 @@ ID_COLUMN = "interview_request_id"
 LINK_COLUMN = "survey_url"
 _OF_AN_INTERVIEW = (ID_COLUMN, LINK_COLUMN)
 KEY_COLUMN = "ledger_key"
+_WITH_INTERVIEW = {"created", "already_done", "unknown", "duplicate"}
+"""The statuses of rows whose people have an interview, or may have one; of a duplicate another row has it."""
 RESULT_COLUMNS = (STATUS_COLUMN, *_OF_AN_INTERVIEW, "error", KEY_COLUMN)
 
 CLASH_PREFIX = "hindsight_"
@@ -119,6 +121,20 @@ def are_results(columns: Iterable[str]) -> bool:
     """
     names = {column.casefold().removeprefix(CLASH_PREFIX) for column in columns}
     return STATUS_COLUMN in names and not names.isdisjoint(_OF_AN_INTERVIEW)
+
+
+def status_column(columns: Iterable[str]) -> str | None:
+    """Return in which column an earlier run has written what became of a row; None where these are no results of one."""
+    names = {column.casefold(): column for column in columns}
+    if not are_results(names):
+        return None
+    # Results of results have two, of which the later run's is the one with the prefix.
+    return names.get(f"{CLASH_PREFIX}{STATUS_COLUMN}", names.get(STATUS_COLUMN))
+
+
+def may_have_interview(status: object) -> bool:
+    """Tell whether the status in a row of results means that the person has an interview, or may have one."""
+    return str(status).strip() in _WITH_INTERVIEW
 
 
 def is_result_column(column: str) -> bool:

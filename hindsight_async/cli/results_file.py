@@ -40,12 +40,13 @@ PART_SUFFIX = ".part"
 """Of the file that a run writes to; a number behind it where a killed run has left one."""
 
 
-def results_beside(file: str, output: Path | None) -> Path | None:
+def results_beside(file: str, output: Path | None, suffix: str = RESULTS_SUFFIX) -> Path | None:
     """Return where the results of an input go: where a person says, else beside it; None for stdout.
 
     Args:
         file: The input's path, or `-` for stdin.
         output: What was given, `-` for stdout; None for nothing.
+        suffix: What stands in place of the input's suffix.
 
     """
     if output is not None:
@@ -53,7 +54,7 @@ def results_beside(file: str, output: Path | None) -> Path | None:
     path = Path(file)
     if file == STDIN or not path.is_file() or path.absolute().parts[1:2] in NO_FILES:
         return None
-    return beside(path, RESULTS_SUFFIX)
+    return beside(path, suffix)
 
 
 class ResultsFile:

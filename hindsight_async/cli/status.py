@@ -96,8 +96,7 @@ async def _status(which: tuple[str, ...], hindsight: HindsightSession, wishes: _
         if wishes.watch:
             hindsight.interviews.wait_many([], every=wishes.every)  # which says at once what is wrong with it
         # Watching alone would spread the first look over hours, too.
-        if not await source.read(hindsight, source.due(pause), yes=wishes.yes):
-            return ExitCode.USAGE
+        await source.read(hindsight, source.due(pause), yes=wishes.yes)
         if wishes.watch:
             await _watch(source, hindsight, wishes.every)
     _print(source, wishes)

@@ -11,11 +11,9 @@ from attrs import define, field
 from hindsight_async.cli.causes import Cause, Causes, named_rows
 from hindsight_async.cli.progress import spoken_exactly
 from hindsight_async.cli.run_failures import say_failure
+from hindsight_async.cli.terminal import LINE_WIDTH, wrapped
 from hindsight_async.delivery.outcomes import OutcomeStatus
 from hindsight_async.errors import HindsightError, RecipientNotAllowedError
-
-WIDTH = 80
-"""Columns of the text. Commands stay whole however long they are, so that they can be copied."""
 
 UNKNOWN_SHOWN = 5
 """Up to how many unknown rows are shown with their addresses; more are listed by a command."""
@@ -158,7 +156,9 @@ class Ending:
             remark = f"(all rows, {secret})"
             line = f"Results   {shown_path(self.results)}"
             lines.append(
-                f"{line}  {remark}" if len(line) + len(remark) + 2 <= WIDTH else f"{line}\n          {remark}"
+                f"{line}  {remark}"
+                if len(line) + len(remark) + 2 <= LINE_WIDTH
+                else f"{line}\n          {remark}"
             )
         if self.next_step:
             lines.append(textwrap.indent(f"Next      {self.next_step}", ""))
@@ -173,10 +173,3 @@ def _is_excluded(cause: Cause) -> bool:
 def shown_path(path: Path) -> str:
     """Return a path as a shell takes it."""
     return shlex.quote(str(path))
-
-
-def wrapped(text: str, indent: str = "") -> str:
-    """Return a text in lines of a terminal's width."""
-    return textwrap.fill(
-        text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from hindsight_async.cli.followed import Followed, Source
-from hindsight_async.cli.summary import wrapped
-from hindsight_async.cli.terminal import counted, say
+from hindsight_async.cli.terminal import counted, say, wrapped
 from hindsight_async.errors import HindsightError
 from hindsight_async.resources.interviews.models import Interview
 from hindsight_async.session import HindsightSession

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import sys
+import textwrap
 from contextlib import suppress
 from enum import IntEnum
 from typing import cast
@@ -14,6 +15,11 @@ from typing import cast
 from rich.console import Console
 
 from hindsight_async.redaction import escaped
+
+LINE_WIDTH = 80
+"""Columns of what is said in sentences."""
+
+_NO_BREAK = "\u2007"
 
 
 class ExitCode(IntEnum):
@@ -26,6 +32,8 @@ class ExitCode(IntEnum):
     """A wrong word, file or setting: nothing was sent."""
     UNKNOWN_OUTCOMES = 3
     """Somebody may have been emailed without a record of it: a person has to look."""
+    DECLINED = 4
+    """A person was asked and did not say yes: nothing was sent."""
     INTERRUPTED = 130
     """By a signal; what shells use for Ctrl-C (128 + SIGINT)."""
 
@@ -86,26 +94,60 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def unbroken(words: str) -> str:
+    """Return words that no end of a line takes apart in `wrapped`."""
+    return words.replace(" ", _NO_BREAK)
+
+
+def wrapped(text: str, indent: str = "") -> str:
+    """Return a text in lines of LINE_WIDTH, those below the first indented; longer words, such as paths, stay whole."""
+    filled = textwrap.fill(
+        text, LINE_WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return filled.replace(_NO_BREAK, " ")
+
+
 def refuse(text: str) -> ExitCode:
     """Say why nothing was done; return the exit code for that."""
     say(f"hindsight-async: {text}")
     return ExitCode.USAGE
 
 
-def confirm(question: str, *, from_stdin: bool) -> bool:
+class NotConfirmedError(Exception):
+    """A person did not say yes, or nobody could be asked.
+
+    Args:
+        code: With which the command ends.
+
+    """
+
+    def __init__(self, code: ExitCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def confirm(
+    question: str, *, from_stdin: bool, how: str = "Go on? [y/N]", otherwise: str = "Nothing was sent."
+) -> None:
     """Ask the person at the terminal whether to go on.
 
     Args:
         question: What is about to happen, as a sentence.
         from_stdin: Whether the input is read from stdin, which then has no answer to give.
+        how: What to type.
+        otherwise: What is said where they did not say yes.
 
-    Returns:
-        Whether they said yes; False also where nobody can be asked.
+    Raises:
+        NotConfirmedError: They said anything but yes, or nobody can be asked.
 
     """
     if from_stdin or not sys.stdin.isatty() or not sys.stderr.isatty():
-        say(f"{question} Nobody can be asked here: give --yes to go on.")
-        return False
-    sys.stderr.write(f"{question} Go on? [y/N] ")
+        say(f"{question}\nNobody can be asked here: give --yes to go on.\n{otherwise}")
+        raise NotConfirmedError(ExitCode.USAGE)
+    sys.stderr.write(f"{question} {how} ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    answer = sys.stdin.readline()
+    if answer.strip().lower() not in {"y", "yes"}:
+        # Ctrl-D leaves the cursor behind the question.
+        say(otherwise if answer else f"\n{otherwise}")
+        raise NotConfirmedError(ExitCode.DECLINED)

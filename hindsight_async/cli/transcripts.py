@@ -19,7 +19,7 @@ from hindsight_async.cli.followed import Followed, Source
 from hindsight_async.cli.results import spreadsheet_cell
 from hindsight_async.cli.shared_options import DEFAULT_SHARED, SharedOption
 from hindsight_async.cli.status import say_failed
-from hindsight_async.cli.terminal import ExitCode, counted, harmless, refuse, say
+from hindsight_async.cli.terminal import counted, harmless, refuse, say
 from hindsight_async.cli.which_interviews import find
 from hindsight_async.errors import LedgerError
 from hindsight_async.redaction import json_text
@@ -205,7 +205,7 @@ async def _transcripts(
     async with hindsight:
         try:
             wanted = _wanted(source, there)
-            went_on = await source.read(hindsight, wanted, yes=yes, on_read=save)
+            await source.read(hindsight, wanted, yes=yes, on_read=save)
         finally:
             # Also what came before an error or Ctrl-C: each row is whole, and need not be read again.
             await shelf.close()
@@ -218,7 +218,7 @@ async def _transcripts(
         }
         sys.stdout.write(f"{json_text(done)}\n")
     _say_done(source, shelf, saved, without_text)
-    return (say_failed(source) or ExitCode.DONE) if went_on else ExitCode.USAGE
+    return say_failed(source)
 
 
 def _wanted(source: Source, there: set[int]) -> list[int]:

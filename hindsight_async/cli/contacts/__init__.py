@@ -7,7 +7,9 @@ The modules, in the order in which a file passes:
     json_objects   the objects of JSON Lines
     report_layout  its delimiter, and what reports put above and below their table
     tables         its rows, streamed, each with its line number
-    columns        headings, and which field of the API each one feeds
+    headings       what columns are called
+    columns        their names, and which field of the API each one feeds
+    products       which product wrote it, by its headings
     address_cell   the cell of an address
     rows           a row to a request, or what is wrong with it
     exclusions     another file: people who are not to be written to
@@ -16,15 +18,17 @@ Every file is read more than once, and text as a stream, so nothing here keeps r
 text; a row is named by its line.
 """
 
-from hindsight_async.cli.contacts.address_cell import SELF_EXPLAINING, Several
+from hindsight_async.cli.contacts.address_cell import RIGHT, SELF_EXPLAINING, Several
 from hindsight_async.cli.contacts.columns import REST, ColumnMapping
 from hindsight_async.cli.contacts.exclusions import read_exclusions
 from hindsight_async.cli.contacts.file_format import ContactFileError
+from hindsight_async.cli.contacts.products import product_of
 from hindsight_async.cli.contacts.rows import CheckedRows, ContactRow, UpdateRow, read_contacts, read_updates
 from hindsight_async.cli.contacts.tables import BadRow
 
 __all__ = [
     "REST",
+    "RIGHT",
     "SELF_EXPLAINING",
     "BadRow",
     "CheckedRows",
@@ -33,6 +37,7 @@ __all__ = [
     "ContactRow",
     "Several",
     "UpdateRow",
+    "product_of",
     "read_contacts",
     "read_exclusions",
     "read_updates",

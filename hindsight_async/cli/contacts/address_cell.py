@@ -21,6 +21,14 @@ SELF_EXPLAINING = {
 }
 """The kinds of problems that say all, and what else to do about them than to correct the file."""
 
+_ONE = "one address, such as ann@acme.example"
+RIGHT = {
+    NO_ADDRESS: _ONE,
+    NOT_ONE_ADDRESS: f"{_ONE}; or --several first, which takes the first, or --several all",
+    NOT_AN_ADDRESS: _ONE,
+}
+"""What would be right in the place of each of these problems."""
+
 _MAILTO = re.compile("mailto:", re.IGNORECASE)
 _NAMED = re.compile(r"([^<>]*)<([^<>]+)>")
 _ADDRESS = re.compile(r"""[^\s<>;,|"'()@/]+@[^\s<>;,|"'()@/]+""")

@@ -10,6 +10,7 @@ from typing import Literal
 from attrs import frozen
 
 from hindsight_async.cli.contacts.file_format import ContactFileError
+from hindsight_async.cli.contacts.headings import HEADINGS, SURNAME_BESIDE_FIRST_NAME
 from hindsight_async.cli.results import are_results, is_result_column
 
 COLUMN_LIMIT = 4_096
@@ -17,53 +18,6 @@ COLUMN_LIMIT = 4_096
 
 REST: Literal["rest"] = "rest"
 """As `context`: every column that feeds no field."""
-
-HEADINGS: Mapping[str, Sequence[str]] = {
-    field: tuple(words.split())
-    for field, words in {
-        "contact_email": """
-            contactemail contactemailaddress email emailaddress workemail workemailaddress businessemail primaryemail
-            emails emailid email1value emailwork personemail personemailwork prospectemail leademail buyeremail contactemails
-            primaryemailaddress businessemailaddress corporateemail mailaddress
-            emailadresse mailadresse geschaftlicheemail emailgeschaftlich dienstlicheemail
-            adresseemail adressemail adressedemessagerie courriel adressecourriel emailprofessionnel mailprofessionnel
-            correoelectronico correo direcciondecorreoelectronico direcciondecorreo emaildetrabajo correodetrabajo
-            indirizzoemail indirizzodipostaelettronica postaelettronica emailaziendale emaildilavoro
-            emailadres mailadres zakelijkemail zakelijkemailadres werkemail
-            enderecodeemail enderecoemail correioeletronico emailprofissional emailcorporativo emaildetrabalho
-        """,
-        "interview_request_id": "interviewrequestid interviewid",
-        "contact_name": """
-            contactname contactfullname fullname name personname prospectname leadname prospectfullname
-            vollstandigername vorundnachname ansprechpartner kontaktname namedeskontakts
-            nomcomplet nometprenom prenometnom nomducontact
-            nombrecompleto nombreyapellidos nombreyapellido nombredelcontacto
-            nomecompleto nomeecognome cognomeenome nomecontatto nomedelcontatto
-            volledigenaam naam naamcontactpersoon contactpersoon
-            nomeesobrenome nomecompletodocontato nomedocontato
-        """,
-        "first_name": """
-            firstname givenname contactfirstname personfirstname prospectfirstname leadfirstname
-            vorname prenom nombre nombredepila nome primeironome voornaam
-        """,
-        "last_name": """
-            lastname surname familyname contactlastname personlastname prospectlastname leadlastname
-            nachname familienname zuname nom nomdefamille apellidos apellido cognome achternaam sobrenome ultimonome
-        """,
-        "contact_context": "contactcontext context",
-        "deal_id": "dealid hindsightdealid",
-        "objective": "objective interviewobjective",
-        "sequence_id": "sequenceid",
-        "interview_type_id": "interviewtypeid",
-    }.items()
-}
-"""What a column may be called, by the field it feeds; case, spaces and punctuation do not count.
-
-First and last name are joined into `contact_name`. CRM record ids are no deal ids of Hindsight.
-"""
-
-_SURNAME_BESIDE_FIRST_NAME = {"vorname": "name", "voornaam": "naam"}
-"""In these languages the surname is only called the name, where the first name has a column of its own."""
 
 _BARE_ID = "id"
 """A heading that does not say whose id it is: in an export it is most often the CRM's record."""
@@ -189,7 +143,7 @@ def map_columns(
             if len(claims) > 1:
                 raise ContactFileError(
                     f"the columns {_listed(claims)} could all be {name}: map the one that is, "
-                    f"such as {name}={shown(claims[0])}"
+                    f"such as {map_option(name, claims[0])}"
                 )
             if claims:
                 found[name] = claims[0]
@@ -206,7 +160,7 @@ def _find_surname(free: Sequence[str], fields: Sequence[str], found: dict[str, s
     if "last_name" not in fields or found.keys() & {"contact_name", "first_name", "last_name"}:
         return
     by_heading = {heading_of(column): column for column in free}
-    for first, surname in _SURNAME_BESIDE_FIRST_NAME.items():
+    for first, surname in SURNAME_BESIDE_FIRST_NAME.items():
         if by_heading.keys() >= {first, surname} and not by_heading.keys() & set(HEADINGS["last_name"]):
             found |= {"first_name": by_heading[first], "last_name": by_heading[surname]}
             return
@@ -236,7 +190,7 @@ def _require(name: str, found: Mapping[str, str], columns: Sequence[str]) -> Non
     for column in columns:
         heading = heading_of(column)
         if any(word in heading for word in telling) or difflib.get_close_matches(heading, known, n=1):
-            hint = f"; did you mean {name}={shown(column)}?"
+            hint = f"; did you mean {map_option(name, column)}?"
             break
     else:
         hint = _whose_id(name, columns)
@@ -250,7 +204,7 @@ def _whose_id(name: str, columns: Sequence[str]) -> str:
     # Never taken by itself: a number that means a record elsewhere is also some stranger's interview here.
     return (
         f"; {shown(bare[0])} does not say whose id it is, and another program's ids would overwrite strangers' notes: "
-        f"only if it holds Hindsight's interview ids, give --map {shlex.quote(f'{name}={bare[0]}')}"
+        f"only if it holds Hindsight's interview ids, give {map_option(name, bare[0])}"
     )
 
 
@@ -270,8 +224,15 @@ def find_column(columns: Sequence[str], name: str) -> str:
             f"{shown(name)} could be any of the columns {_listed(alike)}: write it exactly"
         )
     if not alike:
-        raise ContactFileError(f"there is no column {shown(name)}{_did_you_mean(name, columns)}")
+        hint = _did_you_mean(name, columns) or f", of these: {_listed(columns)}"
+        raise ContactFileError(f"there is no column {shown(name)}{hint}")
     return alike[0]
+
+
+def map_option(name: str, column: str) -> str:
+    """Return the option that says which column feeds a field, as it is typed; never with an address."""
+    named = "COLUMN" if "@" in column else column
+    return f"--map {shlex.quote(f'{name}={named}')}"
 
 
 def heading_of(column: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import BinaryIO
 
-from hindsight_async.cli.contacts.columns import HEADINGS, heading_of, trimmed
+from hindsight_async.cli.contacts.columns import heading_of, trimmed
 from hindsight_async.cli.contacts.file_format import (
     DELIMITERS,
     UTF_8,
@@ -15,6 +15,7 @@ from hindsight_async.cli.contacts.file_format import (
     refuse_encoding,
     sniff,
 )
+from hindsight_async.cli.contacts.headings import HEADINGS
 from hindsight_async.cli.contacts.tables import Lines, lines_of
 from hindsight_async.resources.interviews.recipients import blocked_entry
 

@@ -9,8 +9,8 @@ from attrs import frozen
 SAMPLE_SIZE = 65_536
 """Bytes at the beginning of a file by which its kind is told."""
 
-DELIMITERS = (",", ";", "\t", "|")
-"""What may stand between cells; where two make as many of the header, the first."""
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+"""What may stand between cells, and what that is called; where two make as many of the header, the first."""
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -69,6 +69,13 @@ class FileFormat:
         if self.encoding != UTF_8:
             return f"The text was read as {self.encoding.upper()}."
         return ""
+
+    def described(self, delimiter: str) -> str:
+        """Return what kind of file it is, as in `UTF-8, semicolons`, with what stands between its cells."""
+        if self.workbook:
+            return "Excel workbook"
+        encoding = "Windows-1252" if self.encoding == WINDOWS_1252 else self.encoding.upper()
+        return f"{encoding}, {'JSON Lines' if self.json_lines else DELIMITERS[delimiter]}"
 
 
 def sniff(file: BinaryIO) -> FileFormat:

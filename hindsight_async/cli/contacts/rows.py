@@ -9,7 +9,6 @@ from attrs import field, frozen
 
 from hindsight_async.cli.contacts.address_cell import NOT_AN_ADDRESS, CellError, Several, read_address_cell
 from hindsight_async.cli.contacts.columns import (
-    HEADINGS,
     ColumnMapping,
     find_column,
     heading_of,
@@ -18,6 +17,7 @@ from hindsight_async.cli.contacts.columns import (
     trimmed,
 )
 from hindsight_async.cli.contacts.file_format import ContactFileError
+from hindsight_async.cli.contacts.headings import HEADINGS
 from hindsight_async.cli.contacts.json_objects import json_object
 from hindsight_async.cli.contacts.tables import BadRow, Table, TableRow
 from hindsight_async.delivery.keys import caller_key_hash, checked_caller_key
@@ -107,6 +107,11 @@ class CheckedRows(Generic[CheckedRow]):
     def assumed(self) -> Sequence[str]:
         """What was assumed in reading the file, as sentences; complete after the first iteration."""
         return self._table.assumed
+
+    @property
+    def described(self) -> str:
+        """What kind of file it is, such as `UTF-8, semicolons`."""
+        return self._table.described
 
     def __iter__(self) -> Iterator[CheckedRow | BadRow]:
         for row in self._table:

@@ -140,6 +140,7 @@ class Table:
         if self._format.assumed:
             self._assume(self._format.assumed)
         self._sheet = workbook_rows(file, self._assume) if self._format.workbook else None
+        self._delimiter = ""
         if self._format.json_lines:
             self.columns = self._names_in_objects()
             return
@@ -155,6 +156,11 @@ class Table:
             yield row
         if empty:
             raise ContactFileError("the file has column names but no row below them")
+
+    @property
+    def described(self) -> str:
+        """What kind of file it is, such as `UTF-8, semicolons`."""
+        return self._format.described(self._delimiter)
 
     def _assume(self, text: str) -> None:
         if text not in self.assumed:
