@@ -492,7 +492,7 @@ async def test_a_loop_that_has_no_time_holds_a_reader_up_once(collector):
             began = time.monotonic()
             provider.shutdown()  # collects a last time, in a thread that this one waits for
             took = time.monotonic() - began
-    assert LOOP_ANSWERS_WITHIN <= took < 2 * LOOP_ANSWERS_WITHIN
+    assert LOOP_ANSWERS_WITHIN <= took < 4 * LOOP_ANSWERS_WITHIN  # there are seven gauges
 
 
 class NoExporter(MetricExporter):
