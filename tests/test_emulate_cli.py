@@ -1,5 +1,6 @@
 """`emulate`: what it takes, prints, logs and keeps."""
 
+import inspect
 import json
 import os
 import re
@@ -16,6 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from doc_pages import PAGES
+from hindsight_async.cli.emulate import emulate
 from hindsight_async.cli.fault_words import parse_fault
 from hindsight_async.cli.request_log import line_of
 from hindsight_async.cli.shells import SYNTAXES, assigned
@@ -194,6 +197,13 @@ def test_a_wrong_option_is_said_with_what_would_be_right(command_line, options, 
     assert (2, "") == (done.returncode, done.stdout)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_page_describes_each_option():
+    """In the order of the command's own help."""
+    page = (PAGES / "emulator.md").read_text(encoding="utf-8")
+    options = [f"--{name.replace('_', '-')}" for name in inspect.signature(emulate).parameters]
+    assert options == re.findall(r"^\| `(--[a-z-]+)` \|", page, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

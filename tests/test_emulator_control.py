@@ -441,7 +441,7 @@ def test_the_page_describes_each_route_and_each_field():
 
 def test_a_shell_script_drives_a_whole_test():
     """The one of the documentation, as it stands there: a lost answer, and the email that went out all the same."""
-    [script] = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    [script] = re.findall(r"```sh\n(set -eu\n.*?)```", PAGE, re.DOTALL)
     with serving(Emulator(remote_control=True)) as emulator:
         done = subprocess.run(
             ["sh", "-c", script],

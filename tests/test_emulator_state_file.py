@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from full_disk import full_disk
 from hindsight_async.emulator import Emulator
+from hindsight_async.emulator.control_views import state_view
 from hindsight_async.emulator.kept import FORMAT, Start, WrongStateError, encoded, lines_of, restore
 from hindsight_async.emulator.state import Organisation
 
@@ -80,6 +81,7 @@ async def test_everything_is_there_again(tmp_path):
         assert everything(first) == everything(second)
         assert [1, 2, 3] == list(second.interviews)
         assert ["A\nlot"] == second.interviews[1].answers
+        assert {"created": 1, "sent": 1, "completed": 1} == state_view(second)["interviews"]
     async with Emulator(state=tmp_path / "state", deals=None) as third, authorized(third) as http:
         assert port != int(third.base_url.split(":")[2].split("/")[0])
         link = third.interviews[1].survey_url
