@@ -48,7 +48,7 @@ CHECK_SECONDS = 20.0
 TWICE = RetryPolicy(attempts=2)
 """Who waits for a check hears soon that there is trouble."""
 
-FOR_DEVELOPERS = {"bench", "dev"}
+FOR_DEVELOPERS = {"bench", "dev", "docs"}
 """Extras that no user of the command line needs."""
 
 State = Literal["ok", "attention", "failed", "absent"]
