@@ -35,6 +35,7 @@ PROGRAMS = {
 }
 LARGEST_README = 8_000
 """Bytes: what a newcomer reads."""
+LARGEST_DRAWING = 100_000
 
 
 def table_after(heading, text):
@@ -73,6 +74,15 @@ def test_the_readme_is_what_a_newcomer_needs():
         "Documentation",
     ] == re.findall(r"^## (.*)$", README, re.MULTILINE)
     assert 5 == len(table_after("## What can go wrong", README))
+
+
+def test_the_drawings_are_small_and_load_nothing():
+    """A page with them is quick, also on a package index, and tells nobody that it was read."""
+    drawings = {file.name: file.read_text(encoding="utf-8") for file in doc_pages.PAGES.glob("images/*.svg")}
+    assert {"budget.svg", "demo.svg"} <= drawings.keys()
+    for drawing in drawings.values():
+        assert LARGEST_DRAWING > len(drawing.encode())
+        assert not re.search(r"url\(\W*http|<image|<script|@import", drawing)
 
 
 def test_every_python_block_is_run():
