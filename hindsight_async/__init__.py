@@ -94,7 +94,9 @@ nowhere else. Inside, in reading order:
         execute.py              the loop of a call: permit, send, judge, then wait or return
         events.py               what happens to a call, as small values
         trace.py                follows a call and tells what happens to it
+        observer.py             who listens to that
         event_log.py            what the log says of it
+        log_output.py           how a script turns the log on, and where it goes
         retry.py                whether to send again, and after how long
         transport.py            sends at most once, and knows whether the bytes left
         middlewares.py          no request sent again by aiohttp, no key for other origins
@@ -308,15 +310,6 @@ Five questions, and where each is answered:
 
 from typing import TYPE_CHECKING, Any
 
-from hindsight_async.call.events import (
-    AttemptEnded,
-    AttemptSent,
-    CallEnded,
-    CallStarted,
-    OutcomeUnknown,
-    Paused,
-    WaitingForBudget,
-)
 from hindsight_async.call.options import Timeouts
 from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.errors import (
@@ -364,6 +357,15 @@ from hindsight_async.resources.interviews.models import (
 from hindsight_async.session import HindsightSession
 
 if TYPE_CHECKING:
+    from hindsight_async.call.events import (
+        AttemptEnded,
+        AttemptSent,
+        CallEnded,
+        CallStarted,
+        OutcomeUnknown,
+        Paused,
+        WaitingForBudget,
+    )
     from hindsight_async.delivery.bulk import BulkRun
     from hindsight_async.delivery.ledger.entries import Forgotten, LedgerEntry, LedgerRow, LedgerStatus
     from hindsight_async.delivery.ledger.ledger import Ledger

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 _NAMES = {
+    "call.events": "AttemptEnded AttemptSent CallEnded CallStarted OutcomeUnknown Paused WaitingForBudget",
     "delivery.bulk": "BulkRun",
     "delivery.ledger.entries": "Forgotten LedgerEntry LedgerRow LedgerStatus",
     "delivery.ledger.ledger": "Ledger",

@@ -9,17 +9,15 @@ from datetime import UTC, datetime
 from functools import partial
 from ssl import SSLContext
 from types import NoneType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
 from hindsight_async.call.access import Access, check_given, read_access, read_base_url
 from hindsight_async.call.connections import check_connections, limits_of
-from hindsight_async.call.event_log import turn_on_logging
-from hindsight_async.call.events import CallEvent
 from hindsight_async.call.execute import Executor
+from hindsight_async.call.log_output import turn_on_logging
 from hindsight_async.call.options import UNCHANGED, Timeouts, check_callable, check_type, check_whole_number
-from hindsight_async.call.proxy import parse_proxy
 from hindsight_async.call.retry import RetryPolicy
 from hindsight_async.call.transport import Transport
 from hindsight_async.errors import OutcomeUnknownError
@@ -32,6 +30,10 @@ from hindsight_async.resources.interviews.poll_schedule import Pace
 from hindsight_async.resources.interviews.recipients import BlockedRecipients, CreateGuard, allowed_here
 from hindsight_async.resources.on_first_use import LoadedOnFirstUse
 from hindsight_async.shielding import to_the_end
+
+if TYPE_CHECKING:
+    from hindsight_async.call.events import CallEvent
+    from hindsight_async.call.proxy import Proxy
 
 DEFAULT_MAX_IN_FLIGHT = 16
 DEFAULT_DEADLINE = 120.0
@@ -112,7 +114,7 @@ class HindsightSession(LoadedOnFirstUse):
         ssl: SSLContext | None = None,
         http: aiohttp.ClientSession | None = None,
         on_outcome_unknown: Callable[[OutcomeUnknownError], object] | None = None,
-        on_event: Callable[[CallEvent], object] | None = None,
+        on_event: "Callable[[CallEvent], object] | None" = None,
     ) -> None:
         # A traceback that shows local variables, as that of an error below may, has neither key nor password in it.
         key, proxy_url = (None if given is None else Secret(given) for given in (api_key, proxy))
@@ -128,7 +130,7 @@ class HindsightSession(LoadedOnFirstUse):
         check_callable("on_event", on_event)
         _check_budget(budget, plan)
         max_in_flight = min([max_in_flight, *limits_of(http)])
-        via = None if proxy_url is None else parse_proxy(proxy_url)
+        via = None if proxy_url is None else _parsed_proxy(proxy_url)
         check_given(key, base_url, via, allow_plain_http=allow_plain_http)
         self._read_base_url = partial(read_base_url, base_url, allow_plain_http=allow_plain_http)
         self.budget = RateBudget.for_plan(plan_or_default(plan)) if budget is None else budget
@@ -168,7 +170,7 @@ class HindsightSession(LoadedOnFirstUse):
         """
         return self._transport.base_url or self._read_base_url()
 
-    def listen(self, listener: Callable[[CallEvent], object]) -> None:
+    def listen(self, listener: "Callable[[CallEvent], object]") -> None:
         """Have one more listener called with what happens to each call, of views too, as `on_event` is.
 
         Args:
@@ -275,6 +277,12 @@ class HindsightSession(LoadedOnFirstUse):
         transport: Transport | None = getattr(self, "_transport", None)
         if transport is not None and transport.is_open and self._viewed is None:
             warn(f"{self!r} was not closed: use 'async with' or await close()", ResourceWarning, source=self)
+
+
+def _parsed_proxy(url: Secret) -> "Proxy":
+    from hindsight_async.call.proxy import parse_proxy  # noqa: PLC0415  later: few have one
+
+    return parse_proxy(url)
 
 
 def _check_budget(budget: object, plan: Plan | str | None) -> None:

@@ -57,7 +57,7 @@ import hindsight_async as package
 
 NOT_AT_ONCE = ["sqlalchemy", "aiosqlite", "asyncpg", "redis", "opentelemetry", "sqlite3", "_sqlite3", "cyclopts", "rich", "pytest"]
 NOT_AT_ONCE += ["cattrs", "aiolimiter", "importlib.metadata"]
-NOT_AT_ONCE += [f"hindsight_async.{name}" for name in ("emulator", "testing", "cli", "otel", "rate.redis", "delivery.bulk")]
+NOT_AT_ONCE += [f"hindsight_async.{name}" for name in ("emulator", "testing", "cli", "otel", "rate.redis", "delivery.bulk", "call.events")]
 NOT_AT_ONCE += [f"hindsight_async.resources.{name}.models" for name in ("deals", "documents", "responses", "tools")]
 at_once = [name for name in NOT_AT_ONCE if name in sys.modules]
 names = [name for name in package.__all__ if name not in vars(package)]

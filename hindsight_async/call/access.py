@@ -4,14 +4,17 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from functools import cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from hindsight_async.call.proxy import Proxy
 from hindsight_async.call.reading import ACCEPTED_PACKING
 from hindsight_async.call.request import JSON
 from hindsight_async.redaction import Secret
+
+if TYPE_CHECKING:
+    from hindsight_async.call.proxy import Proxy
 
 API_KEY_VARIABLE = "HINDSIGHT_API_KEY"
 BASE_URL_VARIABLE = "HINDSIGHT_BASE_URL"
@@ -41,7 +44,7 @@ class Access:
     api_key: Secret
     headers: Mapping[str, str] = field(repr=False)
 
-    def headers_by(self, proxy: Proxy | None) -> tuple[Mapping[str, str], Mapping[str, str] | None]:
+    def headers_by(self, proxy: "Proxy | None") -> tuple[Mapping[str, str], Mapping[str, str] | None]:
         """Return what to tell the API, and what to tell the proxy alone where it makes a tunnel, as for https."""
         if proxy is None:
             return self.headers, None
@@ -51,7 +54,7 @@ class Access:
 
 
 def check_given(
-    api_key: Secret | None, base_url: str | None, proxy: Proxy | None, *, allow_plain_http: bool
+    api_key: Secret | None, base_url: str | None, proxy: "Proxy | None", *, allow_plain_http: bool
 ) -> None:
     """Raise, as `read_access` does, for what was passed and is wrong; the environment is not read."""
     if not isinstance(allow_plain_http, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -65,7 +68,7 @@ def check_given(
 def read_access(
     api_key: Secret | None = None,
     base_url: str | None = None,
-    proxy: Proxy | None = None,
+    proxy: "Proxy | None" = None,
     *,
     allow_plain_http: bool = False,
 ) -> Access:
@@ -159,7 +162,7 @@ def _check_plain_http(host: str, name: str, *, allow_plain_http: bool) -> None:
         )
 
 
-def _check_proxy(proxy: Proxy | None, base_url: str) -> None:
+def _check_proxy(proxy: "Proxy | None", base_url: str) -> None:
     if proxy is not None and base_url.startswith("http:") and not _is_loopback(proxy.host):
         raise ValueError(
             "proxy must be on this machine for a base_url of plain http: it would see the API key"

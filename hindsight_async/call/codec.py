@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -24,16 +25,15 @@ def json_of(document: Any) -> bytes:
     return _standard_text_of(document).encode()
 
 
+@cache
 def _fastest_writer() -> Callable[[Any], bytes]:
     try:
         # Only to write: where it was measured, its reader slowed down the code that ran after it by more than it saved.
-        from orjson import dumps  # noqa: PLC0415  the extra `speedups`
+        from orjson import dumps  # noqa: PLC0415  later, and of the extra `speedups`
     except ImportError:
         return json_of
     return dumps
 
-
-_json_of_texts = _fastest_writer()
 
 _TEXT = frozenset({str})
 
@@ -73,7 +73,9 @@ def encode(request: object) -> bytes:
     """
     document = writers[type(request)](request)
     # Anything else may be or hold a number, which the libraries spell differently.
-    return _json_of_texts(document) if _TEXT.issuperset(map(type, document.values())) else json_of(document)
+    return (
+        _fastest_writer()(document) if _TEXT.issuperset(map(type, document.values())) else json_of(document)
+    )
 
 
 def decode(body: bytes, reply_type: type[T], *, known: Mapping[str, object] = NOTHING_KNOWN) -> T:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from ssl import SSLContext
 from types import NoneType
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -14,9 +15,11 @@ from hindsight_async.call.access import Access
 from hindsight_async.call.connector import Connector
 from hindsight_async.call.deadline_timer import DeadlineTimer
 from hindsight_async.call.options import check_type
-from hindsight_async.call.proxy import Proxy
 from hindsight_async.errors import SessionClosedError, WrongEventLoopError
 from hindsight_async.redaction import Secret
+
+if TYPE_CHECKING:
+    from hindsight_async.call.proxy import Proxy
 
 IDLE_SECONDS = 4.0
 """How long an idle connection is kept: less than the 5 s after which Node-based servers drop theirs."""
@@ -58,7 +61,7 @@ class Connections:
         size: int,
         read_access: Callable[[], Access],
         borrowed: aiohttp.ClientSession | None,
-        proxy: Proxy | None = None,
+        proxy: "Proxy | None" = None,
         ssl: SSLContext | None = None,
     ) -> None:
         self._size = size

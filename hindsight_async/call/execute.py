@@ -7,16 +7,16 @@ from contextlib import asynccontextmanager
 from copy import copy
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hindsight_async.call.answer import judge
 from hindsight_async.call.answered import with_http
 from hindsight_async.call.failure import after, may_have_left, on_behalf_of, too_late_for_another, unexpected
+from hindsight_async.call.observer import Observer
 from hindsight_async.call.options import UNCHANGED, Timeouts
 from hindsight_async.call.request import Call, Multipart, Reply
 from hindsight_async.call.retry import RetryPolicy, pause_before_next
 from hindsight_async.call.streaming import ReplyStream, StreamPlaces
-from hindsight_async.call.trace import Observer, OnEvent
 from hindsight_async.call.transport import Transport
 from hindsight_async.errors import (
     DeadlineExceededError,
@@ -32,6 +32,9 @@ from hindsight_async.errors import (
 )
 from hindsight_async.rate import BudgetClient, Lane
 from hindsight_async.rate.client import Permit
+
+if TYPE_CHECKING:
+    from hindsight_async.call.observer import OnEvent
 
 T = TypeVar("T")
 
@@ -80,7 +83,7 @@ class Executor:
         deadline: float | None,
         random: Callable[[], float],
         wall_clock: Callable[[], datetime],
-        on_event: OnEvent | None = None,
+        on_event: "OnEvent | None" = None,
     ) -> None:
         self.deadline = deadline
         self._lane: Lane | None = None
@@ -101,7 +104,7 @@ class Executor:
             self._transport = copy(self._transport)
             self._transport.keep_to(timeouts)
 
-    def listen(self, listener: OnEvent) -> None:
+    def listen(self, listener: "OnEvent") -> None:
         """Tell one more of what happens to each call, of copies of this executor too."""
         self._observer.listen(listener)
 

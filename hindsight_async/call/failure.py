@@ -9,7 +9,6 @@ import aiohttp
 
 from hindsight_async.call.codec import fields_of
 from hindsight_async.call.deadline_timer import MomentHasComeError
-from hindsight_async.call.proxy import advice_on_refusal
 from hindsight_async.call.reading import reply_of
 from hindsight_async.call.request import Call, Reply
 from hindsight_async.errors import (
@@ -175,6 +174,8 @@ def describe(error: Exception, where: str, *, rang_at: float, deadline: float | 
         case aiohttp.ClientConnectorError():
             what = f"no connection to {where}: {error.os_error or type(error).__name__}"
         case aiohttp.ClientHttpProxyError(status=status, message=said):
+            from hindsight_async.call.proxy import advice_on_refusal  # noqa: PLC0415  later: few have one
+
             what = (
                 f"no connection to {where}: the proxy answered {status} {said}; {advice_on_refusal(status)}"
             )

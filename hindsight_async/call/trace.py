@@ -1,12 +1,10 @@
-"""Follows a call and tells what happens to it, where anybody listens."""
+"""Follows a call and tells what happens to it; loaded where anybody listens."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hindsight_async.call.event_log import log_event, logger
+from hindsight_async.call.event_log import log_event
 from hindsight_async.call.events import (
     AttemptEnded,
     AttemptSent,
@@ -21,53 +19,13 @@ from hindsight_async.call.retry import delivery_of
 from hindsight_async.errors import Delivery, HindsightError
 
 if TYPE_CHECKING:
+    from hindsight_async.call.observer import Observer
     from hindsight_async.call.request import Call, Reply
     from hindsight_async.rate import Lane
 
 T = TypeVar("T")
 
 _SUCCESS = range(200, 300)
-
-OnEvent = Callable[[CallEvent], object]
-
-
-class Observer:
-    """Passes a session's events on to the log and to all who listen.
-
-    Args:
-        on_event: The first of them; None for the log alone.
-
-    """
-
-    def __init__(self, on_event: OnEvent | None) -> None:
-        self._listeners: list[OnEvent] = [] if on_event is None else [on_event]
-        self._numbers = count(1)
-        self._failed: list[OnEvent] = []
-        """Those listeners of which the log was told that they fail."""
-
-    def listen(self, listener: OnEvent) -> None:
-        """Tell one more of every event; TypeError where that cannot be called."""
-        if not callable(listener):
-            raise TypeError(f"a listener must be callable, not {type(listener).__name__}")
-        self._listeners.append(listener)
-
-    def trace_of(self, call: "Call[Any]", lane: "Lane") -> "CallTrace | None":
-        """Return what follows the call; None where nobody listens."""
-        if not self._listeners and not logger.isEnabledFor(logging.INFO):
-            return None
-        return CallTrace(self, next(self._numbers), call, lane)
-
-    def tell(self, event: CallEvent) -> None:
-        """Tell of an event; what a listener raises changes nothing, and is logged the first time."""
-        log_event(event)
-        for listener in self._listeners:
-            try:
-                listener(event)
-            except Exception as error:  # noqa: BLE001  the call goes on
-                if not any(failed is listener for failed in self._failed):
-                    text = "on_event failed; it is called on, and what else it raises is not logged"
-                    logger.error(text, exc_info=error)
-                    self._failed.append(listener)
 
 
 class CallTrace:
@@ -81,7 +39,7 @@ class CallTrace:
 
     """
 
-    def __init__(self, observer: Observer, number: int, call: "Call[Any]", lane: "Lane") -> None:
+    def __init__(self, observer: "Observer", number: int, call: "Call[Any]", lane: "Lane") -> None:
         self._observer, self._number, self._call, self._lane = observer, number, call, lane
         self._time = asyncio.get_running_loop().time
         self._began = self._time()
@@ -159,4 +117,6 @@ class CallTrace:
         )  # fmt: skip
 
     def _tell(self, kind: Callable[..., CallEvent], **fields: Any) -> None:
-        self._observer.tell(kind(call=self._number, route=self._call.endpoint.route, **fields))
+        event = kind(call=self._number, route=self._call.endpoint.route, **fields)
+        log_event(event)
+        self._observer.tell(event)

@@ -7,7 +7,7 @@ from functools import partial
 from http import HTTPStatus
 from math import inf, isinf
 from ssl import SSLContext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
@@ -24,12 +24,14 @@ from hindsight_async.call.failure import (
 )
 from hindsight_async.call.middlewares import address_of, is_of, middlewares_for
 from hindsight_async.call.options import Timeouts
-from hindsight_async.call.proxy import Proxy
 from hindsight_async.call.reading import LONGEST_HEADER, MOST_HEADERS, read_pieces, reply_of
 from hindsight_async.call.request import JSON, Call, Multipart, Reply, spelled
 from hindsight_async.call.retry import delivery_of
 from hindsight_async.call.streaming import ReplyStream
 from hindsight_async.errors import Delivery, HindsightError, OutcomeUnknownError
+
+if TYPE_CHECKING:
+    from hindsight_async.call.proxy import Proxy
 
 logger = logging.getLogger("hindsight_async.call")
 
@@ -55,7 +57,7 @@ class Transport:
         timeouts: Timeouts,
         max_in_flight: int,
         http: aiohttp.ClientSession | None,
-        proxy: Proxy | None,
+        proxy: "Proxy | None",
         ssl: SSLContext | None,
         on_outcome_unknown: Callable[[OutcomeUnknownError], object] | None,
     ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from hindsight_async.call.event_log import log_to_stderr
+from hindsight_async.call.log_output import log_to_stderr
 from hindsight_async.extras import load_on_first_use
 from hindsight_async.rate import Budget, Plan, RateBudget, plan_or_default
 from hindsight_async.session import HindsightSession

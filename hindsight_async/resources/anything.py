@@ -14,7 +14,7 @@ from hindsight_async.resources.interviews.context import json_ready
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _SEGMENT = r"(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})+"
-_PATH = re.compile(rf"(?:/{_SEGMENT})+")
+_PATH = rf"(?:/{_SEGMENT})+"
 _DELIMITERS = frozenset("/\\%?#;")
 _DOTS = frozenset({".", ".."})
 
@@ -88,7 +88,7 @@ def _checked_path(path: str) -> list[str]:
     """Return the segments of a path that means the same to every server: not encoded twice, with nothing to resolve."""
     if not isinstance(path, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"path must be text (str), not {type(path).__name__}")
-    if not _PATH.fullmatch(path):
+    if not re.fullmatch(_PATH, path):
         raise ValueError(
             'path must be plain and begin with one slash, such as "/interview-types": no address of a server, no query '
             "(that goes into params), no empty segment, and all else percent-encoded"
