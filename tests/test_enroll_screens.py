@@ -15,7 +15,9 @@ from hindsight_async.cli.preview import NOTHING
 from hindsight_async.cli.question import Question
 from hindsight_async.cli.shared_options import SharedOptions
 from hindsight_async.cli.terminal import ExitCode, NotConfirmedError, confirm
+from hindsight_async.emulator import Emulator
 from hindsight_async.rate import Plan
+from hindsight_async.testing import serving
 
 TESTS = Path(__file__).parent
 ANN, BEN, CARL = (f"{name}@acme.example" for name in ("ann", "ben", "carl"))
@@ -508,3 +510,18 @@ Nothing was sent.
     done = emulated_command(*update, "--yes", "--output", "updated.csv")
     assert (0, "2 updated") == (done.returncode, counts_in(done.stderr))
     assert {"CTO", "CFO"} == {interview.objective for interview in emulator.interviews.values()}
+
+
+def test_a_run_is_summed_up_though_nobody_agrees_to_read_its_links(command_line, contacts, tmp_path):
+    """Links of earlier runs that would take too much of the month stay missing; what was made is told all the same."""
+    contacts("Email\n" + "".join(f"p{each}@x.example\n" for each in range(9)))
+    with serving(Emulator(plan=Plan.ENTERPRISE, monthly_limit=20)) as small:
+        words = ("enroll", "contacts.csv", "--sequence", "s")
+        variables = {"HINDSIGHT_API_KEY": small.api_key, "HINDSIGHT_BASE_URL": small.base_url}
+        assert 0 == command_line(*words, folder=tmp_path, **variables).returncode
+        results = tmp_path / "contacts.results.csv"
+        results.unlink()
+        done = command_line(*words, folder=tmp_path, **variables)
+    assert (0, True) == (done.returncode, "\n9 done before" in done.stderr)
+    assert "No more was read.\n8 links still missing" in done.stderr
+    assert 9 == len(results.read_text().splitlines()[1:])

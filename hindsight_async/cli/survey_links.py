@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from hindsight_async.cli.followed import Followed, Source
-from hindsight_async.cli.terminal import counted, say, wrapped
+from hindsight_async.cli.terminal import NotConfirmedError, counted, say, wrapped
 from hindsight_async.errors import HindsightError
 from hindsight_async.resources.interviews.models import Interview
 from hindsight_async.session import HindsightSession
@@ -35,6 +35,8 @@ async def read_links(hindsight: HindsightSession, ids: Sequence[int], *, yes: bo
         )
     except HindsightError as error:
         say(wrapped(f"Links could not be read: {error.summary}"))
+    except NotConfirmedError:
+        pass  # what a run has made is told all the same
     if missing := len(set(ids)) - len(links):
         say(f"{counted(missing, 'link')} still missing: the same command again reads them.")
     return links
