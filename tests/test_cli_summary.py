@@ -87,11 +87,15 @@ Next      hindsight-async status contacts.hindsight.db --watch"""
 def test_many_unknown_rows_are_listed_by_a_command():
     """Their addresses would fill the screen."""
     causes = Causes()
-    for row in range(6):
+    for row in reversed(range(6)):
         causes.add(UNKNOWN, OutcomeUnknownError("it broke"), row, values())
     said = text({UNKNOWN: 6}, causes, unknown=[(2, "ann@acme.test")])
     assert "ann@acme.test" not in said
-    assert "   All 6 of them: hindsight-async ledger show contacts.hindsight.db --status unknown\n" in said
+    assert (
+        "   rows 0, 1, 2, …\n"
+        "   All 6 of them, as a file that ledger resolve takes once it is filled in:\n"
+        "  hindsight-async ledger show contacts.hindsight.db --status unknown --csv\n" in said
+    )
 
 
 @pytest.mark.parametrize("ledger", [None, "a b.db", "postgresql+asyncpg://u:***@h/d"])

@@ -1,6 +1,7 @@
 """Why rows failed, folded: each cause once, with the rows that met it and what of theirs is at fault."""
 
 import re
+from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -54,8 +55,8 @@ class Cause:
     def add(self, row: int, value: object) -> None:
         """Take a row in."""
         self.count += 1
-        if len(self.rows) < ROWS_NAMED:
-            self.rows.append(row)
+        insort(self.rows, row)  # they come in the order in which they ended
+        del self.rows[ROWS_NAMED:]
         shown = None if value is None else str(value)
         if shown and shown not in self.values and len(self.values) < VALUES_NAMED:
             self.values.append(shown if len(shown) <= _VALUE_LENGTH else f"{shown[:_VALUE_LENGTH]}…")

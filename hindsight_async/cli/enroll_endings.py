@@ -44,7 +44,9 @@ class EnrollEndings:
     @property
     def list_unknown(self) -> str | None:
         """The command that lists unknown rows."""
-        return self.ledger and f"hindsight-async ledger show {shlex.quote(self.ledger)} --status unknown"
+        return (
+            self.ledger and f"hindsight-async ledger show {shlex.quote(self.ledger)} --status unknown --csv"
+        )
 
     @property
     def advice(self) -> Mapping[OutcomeStatus, str]:

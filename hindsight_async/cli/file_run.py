@@ -13,7 +13,7 @@ from attrs import define, evolve, field
 from hindsight_async.cli.causes import Causes
 from hindsight_async.cli.contacts import BadRow, ContactRow, UpdateRow
 from hindsight_async.cli.progress import RunProgress, show_progress
-from hindsight_async.cli.remaining_rows import Remaining, verdicts
+from hindsight_async.cli.remaining_rows import verdicts
 from hindsight_async.cli.results import RowResult
 from hindsight_async.cli.results_file import ResultsFile
 from hindsight_async.cli.signals import HANGUP, handling
@@ -187,7 +187,7 @@ class FileRun(Generic[Row, Request]):
         async for each in verdicts(rest, self.ledger):
             if isinstance(each, BadRow):
                 self._take_bad(each)
-            elif isinstance(each, Remaining):
+            else:
                 result = RowResult(
                     status=each.status.value, interview_request_id=each.number, error=each.said
                 )

@@ -147,7 +147,8 @@ class Ending:
         if count <= UNKNOWN_SHOWN:
             yield from (f"   row {row}  {address}" for row, address in self.unknown)
         elif self.list_unknown:
-            yield f"   All {count:,} of them: {self.list_unknown}"
+            yield f"   All {count:,} of them, as a file that ledger resolve takes once it is filled in:"
+            yield f"  {self.list_unknown}"
 
     def _what_is_there(self) -> str:
         lines: list[str] = []
