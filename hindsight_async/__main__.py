@@ -24,6 +24,11 @@ def main() -> int:
         return INTERRUPTED
 
 
+def _leave(number: int, frame: object) -> None:
+    del number, frame
+    os._exit(INTERRUPTED)
+
+
 def _run_and_hear() -> int:
     # A shell that starts a command in the background has it ignore Ctrl-C.
     is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -33,7 +38,7 @@ def _run_and_hear() -> int:
             signal.signal(signal.SIGINT, handler)
 
     # Nothing is to be finished before the command begins; an exception would come up inside an import.
-    hear(lambda *_: os._exit(INTERRUPTED))
+    hear(_leave)
     try:
         for needed in ("cyclopts", "rich", "sqlalchemy", "aiosqlite"):
             import_module(needed)

@@ -21,6 +21,7 @@ VOLATILE = [
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "2026-01-02 03:04"),
     (re.compile(r"\b(today|yesterday) \d\d:\d\d\b"), "today 03:04"),
     (re.compile(r"(?:-:--:--|\b\d:\d\d:\d\d)\b"), "0:00:00"),
+    (re.compile(r" · (?:\d+ min )?\d+ s$", re.MULTILINE), ""),  # a run so quick that it does not say it
     (re.compile(r"\b\d+(?:\.\d+)? s\b"), "N s"),
     (re.compile(r"\b\d+/min\b"), "N/min"),
     (re.compile(r"\b\d+ of (?=\d+ in the last minute)"), "N of "),

@@ -127,7 +127,7 @@ def _register() -> None:
     for place, (name, (function, group, shown)) in enumerate(COMMANDS.items()):
         more = {"help_epilogue": examples(*shown)} if shown else {}
         app.command(f"hindsight_async.cli.{function}", name=name, group=group, sort_key=place, **more)
-    app.register_install_completion_command(
+    app.register_install_completion_command(  # pyright: ignore[reportUnknownMemberType]
         help="Have the shell complete commands and options", group=OPTIONS, show=True
     )
     for flag in (*app.help_flags, *app.version_flags):

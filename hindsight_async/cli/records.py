@@ -193,15 +193,16 @@ def _tab_separated(cells: Mapping[str, Any]) -> str:
 
 
 def _columns(cells: Mapping[str, Any]) -> str:
-    """Return what a person needs of a row, in a line that fits most terminals."""
+    """Return what a person needs of a row, in a line that fits most terminals.
+
+    Without its number: a person counts the rows of a spreadsheet with its headings, of which no ledger knows.
+    """
     it = _texts(cells)
     # Of an unknown row the error says nothing that the status does not.
     why = "" if it[STATUS_COLUMN] == LedgerStatus.UNKNOWN else it["error"]
     address = set_cell_size(it["contact_email"], max(CONTACT_WIDTH, cell_len(it["contact_email"])))
     which = it[ID_COLUMN] or why
-    return (
-        f"{it['number']:>7}  {address}  {it[STATUS_COLUMN]:<9}  {which:<11}  {it[KEY_COLUMN][:KEY_SHOWN]}\n"
-    )
+    return f"  {address}  {it[STATUS_COLUMN]:<9}  {which:<11}  {it[KEY_COLUMN][:KEY_SHOWN]}\n"
 
 
 async def _forget(ledger: Ledger, address: str) -> int:
