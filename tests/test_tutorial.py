@@ -15,6 +15,7 @@ from hindsight_async.testing import serving
 
 PAGE = (PAGES / "tutorial.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+SHOWN = re.findall(r"^```text\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 NOT_HERE = ("pip install", "hindsight-async emulate")
 """What a test has already, and what stands in another terminal."""
 
@@ -42,5 +43,9 @@ def test_the_commands_of_the_tutorial_do_what_it_says(tmp_path):
     codes = re.findall(r"^== (\d+)$", done.stdout, re.MULTILINE)
     assert ["0", "0", "2", "0", "0", "0", "0", "0", "0"] == codes, done.stdout + done.stderr
     assert ["amara@northwind.example", "ben@fjordbank.example", "carla@luzverde.example"] == sorted(emailed)
+    lines = {line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines()}
+    shown = {line.strip() for block in SHOWN for line in block.splitlines()}
+    assert shown
+    assert set() == shown - lines
     (transcript,) = (tmp_path / "interviews").glob("*.md")
     assert "Pricing, mostly." in transcript.read_text(encoding="utf-8")
