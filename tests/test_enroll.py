@@ -40,7 +40,7 @@ def test_a_crm_export_is_enrolled_as_it_is(run, emulator, contacts, tmp_path):
     done = run("enroll", "contacts.csv", "--sequence", "seq_1", "--context", "title")
     assert (0, "2 created · 1 duplicate", "") == (done.returncode, counts_in(done.stderr), done.stdout)
     duplicate, jane, joe = rows((tmp_path / "contacts.results.csv").read_text())
-    assert ("duplicate", "the same contact and interview as line 2") == (
+    assert ("duplicate", "the same contact and interview as row 2") == (
         duplicate["status"],
         duplicate["error"],
     )

@@ -44,7 +44,7 @@ def test_columns_make_up_the_key(run, emulator, tmp_path):
     assert (0, "2 created · 1 duplicate") == (code, counts_in("\n".join(said)))
     code, out, said = enroll(run, "--key", "Portal,Deal", "--output", "-")
     assert (0, "1 duplicate · 2 done before") == (code, counts_in("\n".join(said)))
-    assert "the same key as line 2" in out
+    assert "the same key as row 2" in out
     assert ["62515:1", "62515:2"] == sorted(entry.caller_key for entry in asyncio.run(entries_of(tmp_path)))
     assert 2 == len(emulator.outbox)
 

@@ -144,7 +144,7 @@ class FileRun(Generic[Row, Request]):
         if outcome.duplicate_of is not None:
             own_key = isinstance(row, ContactRow) and row.key is not None
             same = "key" if own_key else "contact and interview"
-            error = f"the same {same} as line {self._lines[outcome.duplicate_of]}"
+            error = f"the same {same} as row {self._lines[outcome.duplicate_of]}"
         elif outcome.status is OutcomeStatus.DUPLICATE:
             error = "the contact has another interview within the time of --once-per-contact"
         return RowResult(

@@ -17,7 +17,7 @@ FOOTER_ROWS = 12
 """So many rows at the end of a file are looked at for a footer."""
 
 Row = tuple[int, list[str]]
-"""The line on which a row begins, and its cells."""
+"""Its number, as a spreadsheet counts the rows of a file, and its cells."""
 
 _CELLS_OF_A_REMARK = 2
 _FOOTER = re.compile(

@@ -48,7 +48,7 @@ class ContactRow:
     """A row to enroll."""
 
     line: int
-    """Where it starts in the file, from 1."""
+    """Which row of the file it is, as a spreadsheet counts them from 1; of JSON Lines, which line."""
     cells: Mapping[str, Any] = field(repr=False)
     """Its cells as read, by column."""
     request: CreateInterview
@@ -67,7 +67,7 @@ class UpdateRow:
     """A row to update."""
 
     line: int
-    """Where it starts in the file, from 1."""
+    """Which row of the file it is, as a spreadsheet counts them from 1; of JSON Lines, which line."""
     cells: Mapping[str, Any] = field(repr=False)
     """Its cells as read, by column."""
     interview_request_id: int

@@ -45,7 +45,7 @@ class TableRow:
     """One row, as it was read."""
 
     line: int
-    """Where it starts in the file, from 1."""
+    """Which row of the file it is, as a spreadsheet counts them from 1; of JSON Lines, which line."""
     cells: Mapping[str, Any] = field(repr=False)
     """Its cells by column, untrimmed. In CSV each is text; in JSON Lines any JSON value, and absent keys have none."""
 
@@ -55,7 +55,7 @@ class BadRow:
     """A row that cannot be used."""
 
     line: int
-    """Where it starts in the file, from 1."""
+    """Which row of the file it is, as a spreadsheet counts them from 1; of JSON Lines, which line."""
     cells: Mapping[str, Any] = field(repr=False)
     """What could be read of it, by column."""
     problem: str
@@ -236,6 +236,7 @@ def _json_rows(lines: Lines) -> Iterator[TableRow | BadRow]:
 def _csv_rows(lines: Lines, file_format: FileFormat, delimiter: str) -> Iterator[Row]:
     if file_format.delimiter:
         next(lines)
+    number = 1 + bool(file_format.delimiter)
     limit = min(FIELD_LIMIT, csv.field_size_limit())
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     lines.begin_row()
@@ -244,7 +245,8 @@ def _csv_rows(lines: Lines, file_format: FileFormat, delimiter: str) -> Iterator
             if lines.row_length > limit and any(len(cell) > limit for cell in cells):
                 _refuse_quoting(lines, limit)
             if any(map(trimmed, cells)):
-                yield lines.row_line, cells
+                yield number, cells
+            number += 1
             lines.begin_row()
     except csv.Error:
         _refuse_quoting(lines, limit)
