@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -255,3 +256,33 @@ def test_a_workbook_without_the_extra_says_how_to_get_it():
         "ContactFileError: python_calamine is not installed: an Excel workbook needs"
         " pip install 'hindsight-async[excel]', or save the sheet as CSV UTF-8"
     )
+
+
+HEADINGS_BY_LANGUAGE = {
+    "English": "First Name,Last Name,Email Address",
+    "German": "Vorname,Nachname,E-Mail-Adresse",
+    "French": "Prénom,Nom,Adresse e-mail",
+    "Spanish": "Nombre,Apellidos,Correo electrónico",
+    "Italian": "Nome,Cognome,Indirizzo e-mail",
+    "Dutch": "Voornaam,Achternaam,E-mailadres",
+    "Portuguese": "Nome,Sobrenome,Endereço de e-mail",
+    "Swedish": "Förnamn,Efternamn,E-postadress",
+    "Danish": "Fornavn,Efternavn,E-mailadresse",
+    "Norwegian": "Fornavn,Etternavn,E-post",
+    "Finnish": "Etunimi,Sukunimi,Sähköposti",
+    "Polish": "Imię,Nazwisko,Adres e-mail",
+    "Czech": "Jméno,Příjmení,E-mailová adresa",
+    "Hungarian": "Keresztnév,Vezetéknév,E-mail cím",
+}
+
+
+@pytest.mark.parametrize("language", HEADINGS_BY_LANGUAGE)
+def test_headings_of_european_languages_are_known(language):
+    """Address, first and last name find their fields, with and without their accents."""
+    for heading in (HEADINGS_BY_LANGUAGE[language], unaccented(HEADINGS_BY_LANGUAGE[language])):
+        [row] = read_contacts(io.BytesIO(f"{heading}\nAnn,Lee,ann@x.test\n".encode()), sequence_id="seq")
+        assert ("ann@x.test", "Ann Lee") == (row.request.contact_email, row.request.contact_name)
+
+
+def unaccented(text):
+    return "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
