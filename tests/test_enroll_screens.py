@@ -294,12 +294,16 @@ def test_a_test_goes_to_oneself_alone(emulated_command, emulator, contacts, tmp_
         done = emulated_command(*words, COLUMNS="80")
         assert 0 == done.returncode
         assert ["me@ours.example"] * times == [email.address for email in emulator.outbox]
-    assert """\
+    assert (
+        """\
   row  contact_email    contact_name  contact_context
     3  me@ours.example  Ann           Title: CTO
 
 A test: Paige will email me@ours.example once, and nobody else (sequence seq_1,
-""" in done.stderr.replace("\n\n\n", "\n\n")
+"""
+        in done.stderr
+    )
+    assert "\nNames and contexts are those of the first row, without their deals.\n" in done.stderr
     assert "\nEach leaves an interview that cannot be deleted.\n" in done.stderr
     assert "\nNo ledger, no check for duplicates: the same command sends it all again.\n" in done.stderr
     results = tmp_path / "contacts.test.results.csv"
@@ -507,6 +511,9 @@ Nothing was sent.
         in done.stderr
     )
     assert sent == len(emulator.requests)
+    done = emulated_command("update", "results.csv", "--context", "rest", "--dry-run")
+    assert "  survey_url            left out\n" in done.stderr
+    assert "takes them along" not in done.stderr
     done = emulated_command(*update, "--yes", "--output", "updated.csv")
     assert (0, "2 updated") == (done.returncode, counts_in(done.stderr))
     assert {"CTO", "CFO"} == {interview.objective for interview in emulator.interviews.values()}

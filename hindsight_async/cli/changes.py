@@ -130,7 +130,7 @@ def check_changes(file: str, checked: CheckedRows[UpdateRow], rows: UpdatableRow
     ]
     if changes.left_out:
         counts.append(f"{changes.left_out:,} without an interview, left out")
-    say(joined(counts))
+    say(f"\n{joined(counts)}")
     problems.say()
     return changes
 

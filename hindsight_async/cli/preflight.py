@@ -262,7 +262,7 @@ def say_counts(preflight: Preflight) -> None:
             if count
         ),
     ]
-    say(joined(counts))
+    say(f"\n{joined(counts)}")
 
 
 def joined(counts: Iterable[str]) -> str:

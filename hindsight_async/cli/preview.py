@@ -13,6 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from hindsight_async.call.codec import encode
 from hindsight_async.cli.contacts import CheckedRows, ColumnMapping, product_of
 from hindsight_async.cli.file_arguments import STDIN
+from hindsight_async.cli.results import is_of_a_run
 from hindsight_async.cli.terminal import counted, open_console, say, wrapped
 from hindsight_async.redaction import escaped
 
@@ -73,9 +74,9 @@ def say_what_was_understood(
     for assumption in rows.assumed:
         say(wrapped(assumption))
     width = min(open_console(stderr=True).width, WIDEST)
-    say("\n".join(["", *_table(_columns(rows.columns, rows.mapping), width), ""]))
+    say("\n".join(["", *_table(_columns(rows.columns, rows.mapping), width)]))
     if first:
-        say("\n".join([*_table(_rows(first, rows.mapping), width, numbered=True), ""]))
+        say("\n".join(["", *_table(_rows(first, rows.mapping), width, numbered=True)]))
 
 
 def _columns(columns: Sequence[str], mapping: ColumnMapping) -> Iterable[Sequence[str]]:
@@ -94,7 +95,8 @@ def _columns(columns: Sequence[str], mapping: ColumnMapping) -> Iterable[Sequenc
     left = [column for column in columns if column not in used]
     # One more is named rather than counted as one.
     named = left if len(left) <= LEFT_OUT_SHOWN + 1 else left[:LEFT_OUT_SHOWN]
-    how = "" if _CONTEXT in fed else "--context rest takes them along"
+    can_be_context = _CONTEXT not in fed and any(not is_of_a_run(column, columns) for column in left)
+    how = "--context rest takes them along" if can_be_context else ""
     for place, column in enumerate(named, start=1):
         yield (_heading(column), "left out", how if place == len(left) else "")
     if len(left) > len(named):

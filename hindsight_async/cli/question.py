@@ -46,7 +46,8 @@ class Question:
             made = f"{counted(links, 'link')} will be made, and nobody emailed"
             yield f"{made} ({self._where(checked.interview_types, 'interview type')})."
         if self.test_to is not None:
-            yield f"The names and contexts are those of the first {counted(checked.to_send, 'row')}, without their deals."
+            rows = "row" if checked.to_send == 1 else f"{checked.to_send:,} rows"
+            yield f"Names and contexts are those of the first {rows}, without their deals."
             yield "Each leaves an interview that cannot be deleted."
             return
         yield f"{takes(checked.to_send, self.shared.requests_per_minute)}; stop it at any time with Ctrl-C."

@@ -137,6 +137,11 @@ def may_have_interview(status: object) -> bool:
     return str(status).strip() in _WITH_INTERVIEW
 
 
+def is_of_a_run(column: str, columns: Iterable[str]) -> bool:
+    """Tell whether one of these columns is what an earlier run wrote, and not about the contact."""
+    return is_result_column(column) and are_results(columns)
+
+
 def is_result_column(column: str) -> bool:
     """Tell whether a column of results is one that a run wrote, not the input's own."""
     return column.casefold().removeprefix(CLASH_PREFIX) in RESULT_COLUMNS
