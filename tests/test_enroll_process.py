@@ -168,6 +168,35 @@ def test_interrupts_finish_what_is_in_flight_or_leave_at_once(running, signals, 
     assert "Traceback" not in said
 
 
+def test_an_interrupt_keeps_the_links_that_were_read_back(finish, emulator, folder, variables):
+    """The results have every row, with the links so far; the run is summed up, and the same command reads the rest."""
+    write_contacts(folder, ROWS)
+    finish(*COMMAND, *ENROLL, "--yes")
+    results = folder / "contacts.results.csv"
+    results.unlink()
+    sent = len(emulator.requests)
+    emulator.fail("GET /interviews/{id}", how="slow", seconds=0.2, at="after_commit", times=None)
+    with subprocess.Popen(
+        [*COMMAND, *ENROLL, "--yes"], cwd=folder, env=variables, text=True, stderr=subprocess.PIPE
+    ) as process:
+        while len(emulator.requests) < sent + 25:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert 130 == process.returncode, said
+    assert f"\n{ROWS} done before" in said
+    assert "Traceback" not in said
+    rows = list(csv.DictReader(results.read_text().splitlines()))
+    links = sum(bool(row["survey_url"]) for row in rows)
+    assert (ROWS, True) == (len(rows), 5 <= links < ROWS)
+    emulator.heal()
+    sent = len(emulator.requests)
+    assert 0 == finish(*COMMAND, *ENROLL, "--yes").returncode
+    assert ROWS - links == len(emulator.requests) - sent
+    assert all(row["survey_url"] for row in csv.DictReader(results.read_text().splitlines()))
+
+
 def test_an_interrupt_without_a_ledger_warns(running):
     """Nobody is told to run the same command again where nothing remembers who was sent."""
     with running(*COMMAND, *ENROLL, "--no-ledger", answers_after=1.0) as process:

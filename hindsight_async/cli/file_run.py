@@ -72,6 +72,8 @@ class FileRun(Generic[Row, Request]):
     """The numbers and addresses of the first UNKNOWN_SHOWN unknown rows."""
     _without_link: list[tuple[Mapping[str, Any], RowResult]] = field(init=False, factory=list[Any])
     """Rows of interviews that earlier runs made and whose link no earlier results have: written at the end."""
+    _links: dict[int, str] = field(init=False, factory=dict[int, str], repr=False)
+    """Those that were read back, by the interview."""
     _excluded: int = field(init=False, default=0)
     """Rows of people who are not to be written to."""
     _not_allowed: bool = field(init=False, default=False)
@@ -131,7 +133,8 @@ class FileRun(Generic[Row, Request]):
                 await self._read_links(hindsight)
         finally:
             for cells, result in self._without_link:
-                self.results.write(cells, result)
+                link = self._links.get(result.interview_request_id or 0)
+                self.results.write(cells, evolve(result, survey_url=link))
             self.results.close()
         return self._sum_up(failure)
 
@@ -195,14 +198,23 @@ class FileRun(Generic[Row, Request]):
 
     async def _read_links(self, hindsight: HindsightSession) -> None:
         """Read the links that no earlier results have back from the API."""
-        waiting = self._without_link
-        ids = [number for _, result in waiting if (number := result.interview_request_id) is not None]
-        if ids:
-            links = await read_links(hindsight, ids, yes=self.yes)
-            waiting[:] = [
-                (cells, evolve(result, survey_url=links.get(result.interview_request_id or 0)))
-                for cells, result in waiting
-            ]
+        ids = [
+            number for _, result in self._without_link if (number := result.interview_request_id) is not None
+        ]
+        if not ids:
+            return
+        reading = asyncio.create_task(read_links(hindsight, ids, self._links, yes=self.yes))
+
+        def stop(_: signal.Signals) -> None:
+            self._interrupted = True
+            reading.cancel()
+
+        with handling(_signals_that_stop(), stop):
+            try:
+                await reading
+            except asyncio.CancelledError:
+                if not self._interrupted:
+                    raise
 
     @asynccontextmanager
     async def _stopped_by_signals(self, run: BulkRun[Request, Any]) -> AsyncGenerator[None]:

@@ -6,8 +6,8 @@ import sys
 import textwrap
 import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from math import ceil, inf
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -191,17 +191,25 @@ async def show_progress(
 ) -> AsyncGenerator[None]:
     """Show the progress on stderr while the block runs."""
     console = open_console(stderr=True)
-    # Python prints warnings that nobody handles: that a request waits for the plan is on the screen already.
-    logger, handler = logging.getLogger("hindsight_async.rate"), logging.NullHandler()
-    logger.addHandler(handler)
     renew = _live(progress, snapshot, console) if console.is_terminal else _plain(progress, snapshot)
     task = asyncio.create_task(renew)
     try:
-        yield
+        with quiet_about_waits():
+            yield
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+@contextmanager
+def quiet_about_waits() -> Generator[None]:
+    """Keep Python from printing that a request waits for the plan: the screen says so, and a log that is asked for."""
+    logger, handler = logging.getLogger("hindsight_async.rate"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
         logger.removeHandler(handler)
 
 

@@ -1,24 +1,27 @@
 """Survey links that are in no results file, as after a crash or on another machine: read back from the API."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from hindsight_async.cli.followed import Followed, Source
+from hindsight_async.cli.progress import quiet_about_waits
 from hindsight_async.cli.terminal import NotConfirmedError, counted, say, wrapped
 from hindsight_async.errors import HindsightError
 from hindsight_async.resources.interviews.models import Interview
 from hindsight_async.session import HindsightSession
 
 
-async def read_links(hindsight: HindsightSession, ids: Sequence[int], *, yes: bool) -> Mapping[int, str]:
-    """Return the links of interviews, read at plan speed; of those that cannot be read there is none.
+async def read_links(
+    hindsight: HindsightSession, ids: Sequence[int], links: dict[int, str], *, yes: bool
+) -> None:
+    """Read the links of interviews at plan speed; of those that cannot be read there is none.
 
     Args:
         hindsight: The session.
         ids: Which interviews.
+        links: Where they go as they come, so that who is interrupted keeps what is there.
         yes: Whether reading may take what is kept of the month for others, without asking.
 
     """
-    links: dict[int, str] = {}
 
     async def keep(interview: Interview) -> None:
         if interview.survey_url:
@@ -30,13 +33,12 @@ async def read_links(hindsight: HindsightSession, ids: Sequence[int], *, yes: bo
         )
     )
     try:
-        await Source("links", [Followed(number) for number in ids]).read(
-            hindsight, ids, yes=yes, on_read=keep
-        )
+        source = Source("links", [Followed(number) for number in ids])
+        with quiet_about_waits():
+            await source.read(hindsight, ids, yes=yes, on_read=keep)
     except HindsightError as error:
         say(wrapped(f"Links could not be read: {error.summary}"))
     except NotConfirmedError:
         pass  # what a run has made is told all the same
     if missing := len(set(ids)) - len(links):
         say(f"{counted(missing, 'link')} still missing: the same command again reads them.")
-    return links
