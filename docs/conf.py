@@ -38,7 +38,7 @@ nitpick_ignore_regex = [("py:.*", ".*")]
 linkcheck_ignore = [r"http://127\.0\.0\.1", r"http://user:", r"https://app\.usehindsight\.com/api"]
 
 html_theme = "furo"
-html_theme_options = {"top_of_page_buttons": []}
+html_theme_options: dict[str, list[str]] = {"top_of_page_buttons": []}
 html_static_path = ["_static"]
 html_css_files = ["wide.css"]
 html_show_copyright = False
