@@ -62,3 +62,10 @@ def test_a_file_full_of_problems_is_cut_short(said):
 def test_control_characters_in_a_value_do_nothing(said):
     """What stands in a cell is spelled out, not obeyed."""
     assert "\x1b" not in said([bad(2, "not an address", value="\x1b[2Jx")])
+
+
+def test_row_numbers_stand_as_a_spreadsheet_writes_them(said):
+    """Without commas inside, since commas stand between them; the count of a group has them."""
+    assert "  1,002  no address\n         rows 1000, 1001," in said(
+        [bad(line, "no address") for line in range(1000, 2002)]
+    )

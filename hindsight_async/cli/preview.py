@@ -114,7 +114,7 @@ def _rows(first: Sequence[Shown], mapping: ColumnMapping) -> Iterable[Sequence[s
     names.sort(key=lambda name: (name == _CONTEXT, name not in _FIRST))
     yield ("row", *names)
     for row in first:
-        yield (f"{row.line:,}", *(_cell(row.fields.get(name)) for name in names))
+        yield (f"{row.line}", *(_cell(row.fields.get(name)) for name in names))
 
 
 def _cell(value: Any) -> str:

@@ -50,7 +50,7 @@ class _Group:
         self.count += 1
         if len(self.rows) < ROWS_NAMED:
             shown = value is not None and len(self.rows) < EXAMPLES
-            self.rows.append(f"{line:,} {_quoted(value)}" if shown else f"{line:,}")
+            self.rows.append(f"{line} {_quoted(value)}" if shown else f"{line}")
 
     def named(self, most: int) -> str:
         """Return the group's first rows in words."""
