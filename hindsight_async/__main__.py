@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 MISSING_EXTRA = 2
@@ -39,14 +39,13 @@ def _run_and_hear() -> int:
 
     # Nothing is to be finished before the command begins; an exception would come up inside an import.
     hear(_leave)
-    try:
-        for needed in ("cyclopts", "rich", "sqlalchemy", "aiosqlite"):
-            import_module(needed)
-    except ModuleNotFoundError as error:
-        sys.stderr.write(
-            f"{error.name} is not installed: the command line needs pip install 'hindsight-async[cli]'\n"
-        )
-        return MISSING_EXTRA
+    for needed in ("cyclopts", "rich", "sqlalchemy", "aiosqlite"):
+        # Looked for and not loaded, since not every command needs all of them.
+        if find_spec(needed) is None:
+            sys.stderr.write(
+                f"{needed} is not installed: the command line needs pip install 'hindsight-async[cli]'\n"
+            )
+            return MISSING_EXTRA
     from hindsight_async.cli import run  # noqa: PLC0415  needs the extra
 
     code = run(lambda: hear(signal.default_int_handler))

@@ -1,5 +1,6 @@
 """`emulate`: what it takes, prints, logs and keeps."""
 
+import http.client
 import inspect
 import json
 import os
@@ -12,6 +13,8 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -155,6 +158,43 @@ def test_a_kill_takes_along_no_more_than_a_second(tmp_path, after):
         status, created = second.create()
     assert 201 == status
     assert max(old, default=0) < created["interview_request_id"] <= max(answered) + 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="the memory of a process is read from /proc"
+)
+def test_ten_thousand_interviews_take_less_than_a_hundred_megabytes(tmp_path):
+    """Of the whole process, with the log of requests and the file of its state."""
+    body = json.dumps(
+        {
+            "contact_email": "jane@acme.example",
+            "sequence_id": "seq_1",
+            "objective": "Why?",
+            "contact_context": {"title": "CTO"},
+        }
+    )
+    with served("--state", str(tmp_path / "state")) as emulator:
+        drain = threading.Thread(target=emulator.process.stderr.read)  # which else would be full
+        drain.start()
+        connection = http.client.HTTPConnection(urlsplit(emulator.address).netloc)
+
+        def ask(method, path, body, **headers):
+            connection.request(method, path, body, {"Content-Type": "application/json", **headers})
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
+
+        assert 200 == ask("PATCH", "/_emulator/v1/settings", '{"requests_per_minute": 1000000}')
+        for _ in range(10_000):
+            assert 201 == ask("POST", "/api/v1/interviews", body, Authorization=f"Bearer {emulator.key}")
+        connection.close()
+        status = Path(f"/proc/{emulator.process.pid}/status").read_text()
+        assert 100_000 > int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+        emulator.process.terminate()
+        drain.join()
+        emulator.process.wait(30)
+    assert 10_000 == (tmp_path / "state").read_bytes().count(b'{"interview":')
 
 
 def test_beyond_this_machine_it_says_so_and_is_reached_by_its_services_name():

@@ -6,7 +6,7 @@ requests are not kept: they are of one run of a program, and a new one begins wi
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
@@ -183,12 +183,14 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     }.items()
 }  # fmt: skip
 
-_ELSEWHERE = {"contact": "contact.email"}
-"""Where the value of a field is, which is an object of its own."""
 
-_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    kind: attrgetter(*(_ELSEWHERE.get(name, name) for name in names)) for kind, names in _NAMES.items()
-}
+def _reader(names: Sequence[str]) -> Callable[[Any], Any]:
+    # A contact is kept by itself, and elsewhere by its address.
+    first, *more = ["contact.email" if name == "contact" else name for name in names]
+    return attrgetter(first, *more)
+
+
+_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {kind: _reader(names) for kind, names in _NAMES.items()}
 
 _RESTORED_BY: Final[Mapping[str, Callable[[Organisation, Document], None]]] = {
     "contact": _contact,
