@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from attrs import frozen
 from rich.cells import cell_len, set_cell_size
@@ -121,9 +121,10 @@ def _cell(value: Any) -> str:
     if value is None:
         return NOTHING
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {_cell(part)}" for key, part in value.items())
+        parts = cast("dict[str, object]", value)
+        return ", ".join(f"{key}: {_cell(part)}" for key, part in parts.items())
     if isinstance(value, list):
-        return ", ".join(map(_cell, value))
+        return ", ".join(map(_cell, cast("list[object]", value)))
     return str(value)
 
 
