@@ -132,7 +132,9 @@ def test_an_interrupt_at_any_moment_is_no_traceback(emulator, tmp_path, words):
     whole, _, seconds = interrupted(words.split(), emulator, tmp_path, None)
     moments = 20
     for moment in range(moments):
-        code, said, _ = interrupted(words.split(), emulator, tmp_path, 1.05 * seconds * moment / moments)
+        code, said, _ = interrupted(
+            words.split(), emulator, tmp_path, 1.05 * seconds * (moment + 0.5) / moments
+        )
         assert code in {130, whole}
         assert "Traceback" not in said
         assert "Exception" not in said
