@@ -55,7 +55,7 @@ EXPECTED = {
     "blank_lines_then_semicolons.csv": [row(4, contact_name="Jane")],
     "bom.csv": [row(2, contact_name="Jane")],
     "bom.jsonl": [row(1)],
-    "bom_and_sep_line.csv": [row(3, contact_name="Jane")],
+    "bom_and_sep_line.csv": [row(2, contact_name="Jane")],
     "bom_in_the_middle.csv": [
         row(2, contact_name="Jane"),
         row(3, SAM, contact_name="Sam"),
@@ -65,7 +65,7 @@ EXPECTED = {
     "cut_off_character.csv": [unusable(NOT_UTF8, 2)],
     "duplicate_columns.csv": [row(2, contact_name="Jane")],
     "empty.csv": [unusable("the file is empty")],
-    "excel_sep_line.csv": [row(3, contact_name="Jane")],
+    "excel_sep_line.csv": [row(2, contact_name="Jane")],
     "first_and_last_name.csv": [row(2, contact_name="Jane Smith"), row(3, SAM, contact_name="Sam")],
     "formulas.csv": [row(2, contact_name="=1+1", objective='=HYPERLINK("http://x.example")')],
     "full_width.csv": [

@@ -235,8 +235,8 @@ def _json_rows(lines: Lines) -> Iterator[TableRow | BadRow]:
 
 def _csv_rows(lines: Lines, file_format: FileFormat, delimiter: str) -> Iterator[Row]:
     if file_format.delimiter:
-        next(lines)
-    number = 1 + bool(file_format.delimiter)
+        next(lines)  # a spreadsheet follows that line and shows it nowhere, so no row counts it
+    number = 1
     limit = min(FIELD_LIMIT, csv.field_size_limit())
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     lines.begin_row()
