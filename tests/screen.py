@@ -17,6 +17,7 @@ LINES = 120
 VOLATILE = [
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"\btok_[0-9a-f]+"), "tok_TOKEN"),
+    (re.compile(r"(?<=/survey/…)[0-9a-f]{4}\b"), "0123"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:\+00:00|Z)"), "2026-01-02T03:04:05+00:00"),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "2026-01-02 03:04"),
     (re.compile(r"\b(today|yesterday) \d\d:\d\d\b"), "today 03:04"),
