@@ -5,12 +5,16 @@ import subprocess
 import sys
 
 
+def without_coverage(environment):
+    """Leave out what has coverage start in a process, and write into files at its end."""
+    return {name: value for name, value in environment.items() if not name.startswith("COVERAGE_")}
+
+
 def run_python(code, *options, seconds=60):
     """Return what `code` prints; coverage, which imports much by itself, stays out of that process."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run(
         [sys.executable, "-W", "error", *options, "-c", code],
-        env=environment, capture_output=True, text=True, timeout=seconds, check=False,
+        env=without_coverage(os.environ), capture_output=True, text=True, timeout=seconds, check=False,
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr
     return done.stdout

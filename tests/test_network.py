@@ -5,7 +5,6 @@ import math
 import re
 import socket
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 
 import aiohttp
 import pytest
@@ -572,38 +571,3 @@ async def test_a_server_that_goes_on_failing_still_ends_the_run(emulator):
             async with hindsight.interviews.create_many(requests(1000)) as run:
                 await all_outcomes(run)
     assert run.counts[OutcomeStatus.UNKNOWN] <= 16 + 19 + 15
-
-
-# At the terminal
-
-
-def say_of(network, done, total):
-    from hindsight_async.cli.progress import RunProgress
-
-    progress = RunProgress(total)
-    progress.follow(network)
-    for _ in range(done):
-        progress.advance(OutcomeStatus.CREATED, attempts=1)
-    return progress
-
-
-async def test_the_terminal_says_that_the_network_is_gone_and_back(capsys):
-    """What is missing, how long it is tried, and that nothing is lost, in 80 columns; and the line in place of the rate."""
-    from test_cli_progress import snapshot
-
-    network = NetworkWait(600)
-    progress = say_of(network, 1204, 4861)
-    gone = "no connection to https://app.usehindsight.com/api/v1: [Errno -3] Temporary failure in name resolution"
-    assert network.failed(NotSentError(gone, no_connection=True))
-    assert (
-        "No connection to https://app.usehindsight.com/api/v1: [Errno -3] Temporary\n"
-        "failure in name resolution. Trying again for up to 10 min; 1,204 of 4,861 done,\n"
-        "nothing is lost.\n"
-    ) == capsys.readouterr().err
-    assert "no connection for 0 s" == progress.describe(snapshot())
-    await asyncio.sleep(300)
-    closed = snapshot(closed_until=datetime(2026, 7, 24, 10, 30, 5, tzinfo=UTC))
-    assert "no connection for 5 min" == progress.describe(closed)
-    network.worked()
-    assert "The connection is back after 5 min.\n" == capsys.readouterr().err
-    assert "no connection" not in progress.describe(snapshot())
