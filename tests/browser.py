@@ -12,6 +12,12 @@ import urllib.request
 from contextlib import contextmanager
 
 from selenium import webdriver
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -90,8 +96,22 @@ class Page:
         return self.driver.execute_script(code, *arguments)
 
     def until(self, condition):
-        """Wait until something is so, and return it."""
-        return WebDriverWait(self.driver, PATIENCE, poll_frequency=0.05).until(lambda _: condition())
+        """Wait until something is so, and return it; what the page has drawn anew meanwhile is looked for again."""
+        drawn_anew = [NoSuchElementException, StaleElementReferenceException]
+        waiting = WebDriverWait(self.driver, PATIENCE, poll_frequency=0.05, ignored_exceptions=drawn_anew)
+        return waiting.until(lambda _: condition())
+
+    def click(self, selector):
+        """Click on the first such element, once it is there to be clicked on."""
+
+        def clicked():
+            try:
+                self.find(selector).click()
+            except (ElementClickInterceptedException, ElementNotInteractableException):
+                return False
+            return True
+
+        self.until(clicked)
 
     def until_it_says(self, selector, text):
         self.until(lambda: text in (self.text(selector) or ""))

@@ -156,11 +156,16 @@ export class List {
     const said = JSON.stringify(parts);
     if (element.said === said) return;
     element.said = said;
-    element.replaceChildren(
-      make("span", { class: `title ${parts.mono ? "mono" : ""}`, dir: "auto" }, parts.title),
-      make("span", { class: `side ${parts.tone === undefined ? "time" : `badge ${parts.tone}`}` }, parts.side),
-      make("span", { class: "under" }, parts.under),
-    );
+    // What is there stays, with another text: a click whose element goes between pressing and letting go is lost.
+    if (element.children.length !== 3) element.replaceChildren(...["", "", ""].map((text) => make("span", {}, text)));
+    const [title, side, under] = element.children;
+    title.className = `title ${parts.mono ? "mono" : ""}`;
+    title.dir = "auto";
+    side.className = `side ${parts.tone === undefined ? "time" : `badge ${parts.tone}`}`;
+    under.className = "under";
+    for (const [span, text] of [[title, parts.title], [side, parts.side], [under, parts.under]]) {
+      if (span.textContent !== text) span.textContent = text;
+    }
   }
 
   #choose(place) {
