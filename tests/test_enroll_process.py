@@ -275,9 +275,8 @@ def test_no_folder_for_temporary_files_is_no_end_of_a_run(finish, emulator, fold
 
 def test_more_duplicates_than_a_page_are_found_without_a_temporary_file(finish, variables):
     """Where none can be made, keys are remembered in memory."""
-    seen = "from hindsight_async.delivery.input import SeenKeys; seen = SeenKeys(); "
     look = "print(sum(seen.first_index(f'key-{n}' * 9, n) == n for n in [*range(50_000), *range(50_000)]))"
-    code = f"{NOTHING_CAN_BE_WRITTEN}{seen}{look}"
+    code = f"{NOTHING_CAN_BE_WRITTEN}from hindsight_async.delivery.input import SeenKeys\nwith SeenKeys() as seen: {look}"
     done = finish(sys.executable, "-W", "error", "-c", code, env=without_coverage(variables))
     assert ("100000\n", "") == (done.stdout, done.stderr)
 
