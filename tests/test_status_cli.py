@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import re
 import sqlite3
 from contextlib import closing
@@ -9,8 +10,8 @@ from contextlib import closing
 import pytest
 
 from full_disk import full_disk
-from hindsight_async import Plan
-from hindsight_async.cli.followed import ask_about_cost
+from hindsight_async import HindsightSession, Plan
+from hindsight_async.cli.followed import Followed, Source, ask_about_cost
 from hindsight_async.emulator import Emulator
 from hindsight_async.testing import serving
 
@@ -325,3 +326,22 @@ def test_what_was_learnt_is_kept_in_a_database_too(command, emulator, postgres, 
     assert ([1, 3], 1) == (reads(emulator), counts(done)["completed"])
     assert "Next: hindsight-async transcripts LEDGER --to interviews/" in done.stderr
     assert "://" not in done.stderr
+
+
+async def test_a_wait_for_the_plan_is_no_warning_between_the_lines():
+    """What Python would print of a log that nobody reads is on the screen already."""
+    log = logging.getLogger("hindsight_async.rate")
+    read_by = []
+
+    async def look(_):
+        read_by.append(len(log.handlers))
+
+    async with (
+        Emulator() as emulator,
+        HindsightSession(emulator.api_key, base_url=emulator.base_url) as session,
+    ):
+        for _ in range(2):
+            await session.interviews.create(contact_email="ann@acme.example", sequence_id="s")
+        await Source("two", [Followed(1), Followed(2)]).read(session, [1, 2], yes=True, on_read=look)
+    assert [1, 1] == read_by
+    assert [] == log.handlers

@@ -7,6 +7,7 @@ from functools import partial
 
 from attrs import define, field
 
+from hindsight_async.cli.progress import quiet_about_waits
 from hindsight_async.cli.steps import Steps, show_steps
 from hindsight_async.cli.terminal import confirm, counted, say
 from hindsight_async.delivery.ledger.ledger import Ledger
@@ -144,10 +145,11 @@ class Source:
         try:
             if not ids:
                 return
-            first = await read_one(ids[0])  # alone, since its answer says what is left of the month
-            ask_about_cost(first, len(ids) - 1, hindsight.budget.limit, yes=yes)
-            async with show_steps(steps):
-                await _each(ids[1:], read_one)
+            with quiet_about_waits():
+                first = await read_one(ids[0])  # alone, since its answer says what is left of the month
+                ask_about_cost(first, len(ids) - 1, hindsight.budget.limit, yes=yes)
+                async with show_steps(steps):
+                    await _each(ids[1:], read_one)
         finally:
             await self.note()
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from hindsight_async.cli.followed import Followed, Source
-from hindsight_async.cli.progress import quiet_about_waits
 from hindsight_async.cli.terminal import NotConfirmedError, counted, say, wrapped
 from hindsight_async.errors import HindsightError
 from hindsight_async.resources.interviews.models import Interview
@@ -34,8 +33,7 @@ async def read_links(
     )
     try:
         source = Source("links", [Followed(number) for number in ids])
-        with quiet_about_waits():
-            await source.read(hindsight, ids, yes=yes, on_read=keep)
+        await source.read(hindsight, ids, yes=yes, on_read=keep)
     except HindsightError as error:
         say(wrapped(f"Links could not be read: {error.summary}"))
     except NotConfirmedError:
