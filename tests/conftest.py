@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -22,6 +23,10 @@ from virtual_time import VirtualTimeLoop
 # A slow machine is no failure.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+# Who runs the tests may have set what the commands that they start would obey.
+for name in ("CI", "NO_COLOR"):
+    os.environ.pop(name, None)
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would the programs that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

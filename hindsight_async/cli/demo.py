@@ -12,7 +12,6 @@ from typing import Annotated, BinaryIO, Final
 
 from attrs import evolve, frozen
 from cyclopts import Parameter
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
@@ -20,7 +19,7 @@ from rich.text import Text
 from hindsight_async.cli.contacts import REST, BadRow, ContactRow, read_contacts
 from hindsight_async.cli.file_arguments import Flag
 from hindsight_async.cli.signals import ENDS, handling
-from hindsight_async.cli.terminal import ExitCode, counted, harmless, refuse, say
+from hindsight_async.cli.terminal import ExitCode, counted, harmless, open_console, refuse, say
 from hindsight_async.emulator import Emulator
 from hindsight_async.emulator.conversation import questions_of, transcript_of
 from hindsight_async.emulator.routes import ROOT
@@ -138,7 +137,7 @@ def _open_browser(url: str) -> None:
 
 
 async def _enroll_with_progress(emulator: Emulator, contacts: Sequence[CreateInterview]) -> DemoResult:
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     if not console.is_terminal:
         say(f"enrolling {counted(len(contacts), 'contact')} ({DEMO_PLAN.value} plan)")
         return await _enroll(emulator, contacts, lambda: None)
@@ -192,7 +191,7 @@ def _print_result(result: DemoResult, *, are_links_open: bool) -> None:
         f"{contact.contact_name or contact.contact_email} answered the interview:\n"
         f"{_turns(result.transcript)}\n"
     )
-    console = Console()
+    console = open_console()
     if console.is_terminal:
         console.print()
         console.print(_table(result.enrollments, are_links_open=are_links_open))

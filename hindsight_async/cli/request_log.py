@@ -3,9 +3,9 @@
 import time
 from contextlib import suppress
 
-from rich.console import Console
 from rich.text import Text
 
+from hindsight_async.cli.terminal import open_console
 from hindsight_async.emulator import ReceivedRequest
 
 ROUTE_WIDTH = 38
@@ -22,7 +22,7 @@ class RequestLog:
     """Writes the lines, coloured on a terminal that has colours."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = open_console(stderr=True)
 
     def note(self, request: ReceivedRequest) -> None:
         """Write one."""
