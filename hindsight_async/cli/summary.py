@@ -1,7 +1,6 @@
 """What a person reads when a run over a file is over: counts, causes, what to do about each, and what comes next."""
 
 import shlex
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -162,7 +161,7 @@ class Ending:
                 else f"{line}\n          {remark}"
             )
         if self.next_step:
-            lines.append(textwrap.indent(f"Next      {self.next_step}", ""))
+            lines.append(f"Next      {self.next_step}")
         return "\n".join(lines)
 
 

@@ -113,9 +113,8 @@ class Organisation:
     ) -> None:
         self.interviews: dict[int, InterviewRecord] = {}
         self.by_token: dict[str, InterviewRecord] = {}
-        self.statuses: Counter[str] = (
-            Counter()
-        )  # counted along: who looks on asks often, and there may be many
+        # Counted along: who looks on asks often, and there may be many.
+        self.statuses: Counter[str] = Counter()
         self.contacts: dict[str, Contact] = {}
         self.outbox: list[Email] = []
         self.deals = Deals()

@@ -4,13 +4,12 @@ from urllib.parse import urlsplit
 from weakref import ref
 
 from hindsight_async.otel.conventions import (
-    METHOD,
     SERVER_ADDRESS,
     SERVER_PORT,
     URL_FULL,
-    URL_TEMPLATE,
     Attributes,
     Value,
+    of_route,
 )
 from hindsight_async.session import HindsightSession
 
@@ -39,8 +38,7 @@ class Origin:
 
     def of_call(self, route: str) -> dict[str, Value]:
         """Return the same of a call on a route such as `GET /interviews/{id}`, which has no ids, and few values."""
-        method, _, template = route.partition(" ")
-        return {**self._given_and_server(), METHOD: method, URL_TEMPLATE: template}
+        return {**self._given_and_server(), **of_route(route)}
 
     def full_url(self, route: str) -> dict[str, str]:
         """Return the address with its ids redacted: the conventions want one, and ids are nobody's business."""
