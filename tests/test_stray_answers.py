@@ -1,6 +1,7 @@
 """What arrives on a connection without having been asked for is the answer to nothing."""
 
 import asyncio
+import json
 import socket
 import uuid
 from contextlib import asynccontextmanager, suppress
@@ -138,6 +139,66 @@ async def test_what_comes_behind_the_last_part_of_an_answer_is_no_answer_either(
     async with raw_server(in_two_packets) as server, session(server) as hindsight:
         assert [1, 2, 3] == [await create(hindsight) for _ in range(3)]
     assert 3 == server.connections
+
+
+class NarrowConnector(Connector):
+    """Reads a little at a time, as much as one packet surely carries."""
+
+    read_buffer = bytearray(16 * 1024)
+
+
+NARROW = len(NarrowConnector.read_buffer)
+
+
+@asynccontextmanager
+async def reading_a_little_at_a_time(server):
+    context = client_context() if server.scheme == "https" else True
+    async with aiohttp.ClientSession(connector=NarrowConnector(ssl=context)) as http:
+        yield HindsightSession(KEY, base_url=server.base_url, http=http)
+
+
+def created_in_bytes(number, size):
+    """Return an answer that is of this size with its head, white space behind its JSON included."""
+    body = b'{"interview_request_id":%d,"contact_id":"c","status":"sent"}' % number
+    while len(whole := answer(b"201 Created", body)) < size:
+        body += b" " * max(1, size - len(whole) - 9)
+    return whole
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize(("missing", "connections"), [(0, 2), (1, 1)], ids=["all of it", "all but a byte"])
+async def test_a_connection_on_which_more_may_lie_unseen_carries_no_other_request(missing, connections, tls):
+    """Where an answer ends with the memory that it is read into, TLS may hold a stray of which the socket shows nothing."""
+
+    async def script(connection):
+        while await connection.request():
+            number = len(connection.server.requests)
+            connection.writer.write(
+                created_in_bytes(number, NARROW - missing) if number == 1 else created(number)
+            )
+
+    async with raw_server(script, tls=tls) as server, reading_a_little_at_a_time(server) as hindsight:
+        assert [1, 2, 3] == [await create(hindsight) for _ in range(3)]
+    assert connections == server.connections
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("record", [1000, NARROW])
+async def test_an_answer_that_is_read_in_many_pieces_is_whole(record, tls):
+    """What does not fit into the memory that it is read into is read in turn, also out of TLS."""
+    said = "".join(f"**Ann:** {number}\n\n" for number in range(NARROW))
+    body = json.dumps({"interview_request_id": 1, "transcript": {"content": said}}).encode()
+
+    async def script(connection):
+        while await connection.request():
+            whole = answer(b"200 OK", body)
+            for begin in range(0, len(whole), record):
+                connection.writer.write(whole[begin : begin + record])
+
+    async with raw_server(script, tls=tls) as server, reading_a_little_at_a_time(server) as hindsight:
+        for _ in range(2):
+            assert said == (await hindsight.interviews.get(1)).transcript.content
+    assert 1 == server.connections
 
 
 async def test_half_a_stray_behind_an_answer_is_no_part_of_the_next():

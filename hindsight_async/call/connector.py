@@ -4,6 +4,7 @@ import asyncio
 import re
 import select
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -20,6 +21,8 @@ TURNS_TO_READ = 2
 """How many turns of the event loop it takes until it has handed over what lay in the kernel: the first finds it, and
 may leave handing it over to the second."""
 
+READ_BYTES = 256 * 1024
+"""How much is read in one turn of the event loop, as asyncio does."""
 
 _INTERIM = (b"HTTP/1.1 1", b"HTTP/1.0 1")
 _STATUS_LINE = 13
@@ -43,6 +46,14 @@ class Connector(aiohttp.TCPConnector):
 
     abandoned = False
     """Whether it belongs to a parent process or an event loop that is gone, and is let go of without being closed."""
+
+    @cached_property
+    def read_buffer(self) -> bytearray:
+        """What all its connections read into, since an event loop reads from one after the other.
+
+        With none, asyncio has as much memory made, and given back, for each answer, which costs more than to read it.
+        """
+        return bytearray(READ_BYTES)
 
     def __del__(self, *args: Any) -> None:
         if not self.abandoned:
@@ -72,7 +83,7 @@ class Connector(aiohttp.TCPConnector):
             transport = connection.transport
             guard = None if transport is None else transport.get_protocol()
             if not isinstance(guard, _IdleGuard):
-                guard = await _guard_new(connection)
+                guard = await _guard_new(connection, self.read_buffer)
                 if guard is None:
                     # Another new one would hardly be better, and trying without end helps nobody.
                     why = OSError("the other end hung up, or sent something, before it was asked anything")
@@ -95,14 +106,20 @@ class Connector(aiohttp.TCPConnector):
             return connection
 
 
-class _IdleGuard(asyncio.Protocol):
+class _IdleGuard(asyncio.BufferedProtocol):
     """Hands what arrives on a connection to aiohttp, and ends the connection where it arrives while that is idle."""
 
-    def __init__(self, transport: asyncio.Transport, answers: "ResponseHandler") -> None:
+    def __init__(
+        self, transport: asyncio.Transport, answers: "ResponseHandler", read_buffer: bytearray
+    ) -> None:
         self._request: Connection | None = None
         """What aiohttp holds for the request under way; without a protocol once it gave the connection back."""
         self._transport = transport
         self._answers = answers
+        # A view, since TLS goes on behind what it has read by a slice, and that of a bytearray is a copy.
+        self._read = memoryview(read_buffer)
+        self._filled_it = False
+        """Whether the last read left no room, so that TLS may hold more of which the socket shows nothing."""
         self.has_unread_bytes = _poller(transport)
         """Asks the socket; None where it cannot be asked, so that the loop must be given turns to read from it first."""
         self._missing: int | None = None
@@ -129,11 +146,17 @@ class _IdleGuard(asyncio.Protocol):
         The loop may not have come round yet to what has arrived, so the socket itself is asked.
         """
         # What aiohttp was handed it knows, but does not ask itself.
-        if self._is_spoilt or self._transport.is_closing() or self._answers.should_close:
+        if self._is_spoilt or self._filled_it or self._transport.is_closing() or self._answers.should_close:
             return True
         return self.has_unread_bytes is not None and bool(self.has_unread_bytes(0))
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        del sizehint
+        return self._read
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._filled_it = nbytes == len(self._read)
+        data = bytes(self._read[:nbytes])
         if self._request is None or self._request.protocol is None:
             # Nothing was asked.
             self._transport.abort()
@@ -200,7 +223,7 @@ def refuse_unasked_bytes(transport: asyncio.BaseTransport | None) -> None:
         raise ConnectionResetError("something arrived on it, or it was closed, before the request left")
 
 
-async def _guard_new(connection: "Connection") -> _IdleGuard | None:
+async def _guard_new(connection: "Connection", read_buffer: bytearray) -> _IdleGuard | None:
     # Not by a look at the socket: the session tickets of a new TLS connection lie there too, and are no answer.
     # What is no ticket the TLS layer hands on to aiohttp in these turns, which then says `should_close`.
     await _read_what_is_there(connection)
@@ -208,7 +231,7 @@ async def _guard_new(connection: "Connection") -> _IdleGuard | None:
     if transport is None or answers is None or transport.is_closing() or answers.should_close:
         connection.close()
         return None
-    guard = _IdleGuard(transport, answers)
+    guard = _IdleGuard(transport, answers, read_buffer)
     transport.set_protocol(guard)
     return guard
 
