@@ -25,3 +25,21 @@ def test_a_token_that_comes_while_its_wait_is_worked_out_is_not_waited_for_in_va
         loop = runner.get_loop()
         assert isinstance(loop, VirtualTimeLoop)
         runner.run(main(loop))
+
+
+def test_what_left_without_a_token_brings_none_back() -> None:
+    """An interactive call that need not keep the pace, and is not sent after all, makes nobody else quicker."""
+
+    async def main(now: float) -> None:
+        limiter, client = (
+            LocalLimiter.begin(60, burst=1, max_rate_wait=90.0, random=lambda: 0.5),
+            RateBudget(60).join(1),
+        )
+        limiter.end(limiter.take(client, ROUTE, now), now)
+        in_a_hurry = limiter.take(client, ROUTE, now)
+        assert "pacing" == limiter.obstacle(now)
+        limiter.put_back(in_a_hurry)
+        assert "pacing" == limiter.obstacle(now)
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(main(runner.get_loop().time()))

@@ -46,7 +46,7 @@ def no_one_queued() -> dict[Lane, int]:
 
 @define(eq=False, repr=False)
 class Permit:
-    """The right to send one request, good until that request is over."""
+    """The right to send one request. It counts as in flight until that is over, and in the window for another minute."""
 
     client: "BudgetClient"
     route: str
@@ -56,6 +56,8 @@ class Permit:
     """Of the cooldown, a new one from each 429 on: a late answer to an earlier one does not open what has closed since."""
     era: int
     """Of the scheduler, a new one with each event loop: a late release of an earlier one has nothing to free."""
+    has_token: bool = False
+    """Whether a token of the bucket that sets the pace was taken for it."""
     answered: bool = False
     """Whether its answer has begun, from when on the minute counts in which it stays in the window."""
     waited: float = 0.0

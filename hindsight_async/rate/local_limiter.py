@@ -1,6 +1,6 @@
 """The limiter that counts by itself: may one more request leave, by windows, cooldown and token bucket together.
 
-Pure but for the token bucket: the time is handed in, and nothing is known of who waits.
+Pure but for the token bucket and the log: the time is handed in, and nothing is known of who waits.
 
 With a share of the plan, a limit that the server names counts times the share. Its Remaining needs no such care:
 what is missing there is first put down to the others' part of the plan, and only what is missing beyond that part
@@ -147,11 +147,12 @@ class LocalLimiter:
 
     def take(self, client: BudgetClient, route: str, now: float) -> Permit:
         """Take a permit; make sure first that there is no obstacle."""
-        if self.token_bucket.spreads and self.token_bucket.ready():
+        has_token = self.token_bucket.spreads and self.token_bucket.ready()
+        if has_token:
             self.token_bucket.take()
         entry, part = self.limits.whole.take(now), self.limits.of_routes.get(route)
         entries = (entry,) if part is None else (entry, part.take(now))
-        return Permit(client, route, entries, self.cooldown.begin(), client.era)
+        return Permit(client, route, entries, self.cooldown.begin(), client.era, has_token)
 
     def lapsed(self, permit: Permit, now: float) -> bool:  # noqa: ARG002  nobody else can take what is counted here
         """Tell whether a permit was taken too long ago to be used: never."""
@@ -159,7 +160,8 @@ class LocalLimiter:
 
     def put_back(self, permit: Permit) -> None:
         """Put a permit back with which nothing was sent."""
-        self.token_bucket.put_back()
+        if permit.has_token:
+            self.token_bucket.put_back()
         for entry in permit.entries:
             entry.policy.put_back(entry)
         self.cooldown.put_back(permit.generation)
