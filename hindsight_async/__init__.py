@@ -30,7 +30,7 @@ nowhere else. Inside, in reading order:
             export_file.py      a file that is there whole or not at all
             export_link.py      what of a link is secret, and when it is too old
         anything.py             what is new in the API
-        on_first_use.py         the resources that are loaded when they are first used
+        on_first_use.py         session.deals and such, loaded when they are first used
         tools/                  the direct tools
             models.py           their answers
             arguments.py        what each of them takes
@@ -88,7 +88,7 @@ nowhere else. Inside, in reading order:
             postgres_url.py     what may stand behind the `?` of its URL
             leases.py           `PostgresRunLock`: one of several runs, which leases its rows
     call/                       the way of one call
-        request.py              a call and a reply, as plain values
+        request.py              what any call and any reply are, as plain values
         options.py              what can be said of calls
         streaming.py            an answer that is read piece by piece
         execute.py              the loop of a call: permit, send, judge, then wait or return
@@ -99,11 +99,11 @@ nowhere else. Inside, in reading order:
         log_output.py           how a script turns the log on, and where it goes
         retry.py                whether to send again, and after how long
         transport.py            sends at most once, and knows whether the bytes left
-        middlewares.py          no request sent again by aiohttp, no key for other origins
+        middlewares.py          keeps aiohttp from sending a GET twice, and the key to its origin
         body.py                 bodies that note when they begin to leave
         failure.py              what the network did to a call, as an error
         deadline_timer.py       one timer for the deadlines of all requests
-        connections.py          the connection pool, for one event loop in one process at a time
+        connections.py          opens and closes the pool, for one event loop at a time
         connector.py            connections that carry no answer that nobody asked for
         proxy.py                a proxy out of its URL
         access.py               where requests go and with which key
@@ -116,8 +116,8 @@ nowhere else. Inside, in reading order:
     rate/                       when a request may leave
         plan.py                 the tiers
         budget.py               the rate budget as users see it
-        client.py               a session's way to a permit
-        scheduler.py            hands permits to those who wait
+        client.py               a session's side of the budget: passes all on to the scheduler
+        scheduler.py            gives a permit at once, or when its turn comes
         wait_queue.py           who waits, whose turn it is, and what keeps one back alone
         wait_reports.py         what is told of waiting
         limiter.py              what both limiters offer the scheduler, and their errors
@@ -207,7 +207,7 @@ Each folder imports only from those below it. On top of them, and imported by no
         spans.py                a span of each call
         measures.py             how long calls, requests and waits took
         gauges.py               how budgets and queues stand
-    cli/                        the command line
+    cli/                        the command line, whose `__init__` has the table of commands
         enroll.py               `enroll`
         update.py               `update`
         queue.py                `queue`
@@ -267,13 +267,13 @@ Each folder imports only from those below it. On top of them, and imported by no
             rows.py             rows to requests
             exclusions.py       people who are not to be written to
         sample_contacts.csv     25 made-up contacts
-    __main__.py                 the `hindsight-async` command
+    __main__.py                 starts it: `hindsight-async`, or `python -m hindsight_async`
 
 The way of one call:
 
     1. `Interviews.create` in resources/interviews/calls.py checks what it is given.
     2. `Executor.run` in call/execute.py takes it through the next four as often as that is safe.
-    3. `BudgetClient.acquire` in rate/client.py waits for a permit.
+    3. `BudgetClient.acquire` in rate/client.py waits for a permit, which rate/scheduler.py gives.
     4. `Transport.send` in call/transport.py sends it once.
     5. `judge` in call/answer.py turns the reply into a model or an error.
     6. `BudgetClient.release` in rate/client.py lets go of the permit and learns from the headers.
@@ -293,19 +293,20 @@ The way of one row of a bulk run:
 Five questions, and where each is answered:
 
     When may a create be repeated?
-        call/retry.py (in this call), delivery/outcomes.py (which errors end a row as what),
-        delivery/ledger/entries.py (in a later run)
+        In its call where nothing of it left, or after a 429: call/retry.py, by what call/failure.py
+        made of the failure. In a later run by what its row says: delivery/ledger/entries.py.
     When does a request leave, once its call was checked?
-        rate/wait_queue.py (whose turn it is), rate/policy.py (the count, with the proof),
-        rate/local_limiter.py (what else is in the way: cooldown, pace, a route's own window)
+        When its session has a place in flight and it is its turn: rate/wait_queue.py. When nothing
+        is in the way of all or of its route (a cooldown, a pace, a window): rate/local_limiter.py.
+        When the count allows it: rate/policy.py, with the proof. A row's mark must be on disk then.
     What is on disk before it leaves?
-        delivery/row.py (when), delivery/ledger/tables.py (what),
-        delivery/ledger/sqlite.py (how it is made durable)
+        Its row, in a run with a ledger, marked `sending`: delivery/ledger/run.py says what is
+        written when, delivery/ledger/sqlite.py and delivery/ledger/postgres.py how that is durable.
     What happens after a 429?
-        rate/cooldown.py (until when all wait; then one goes, and the rest behind its answer),
-        rate/wait_queue.py (who goes first)
+        All wait, then one goes, and the rest behind its answer: rate/cooldown.py. Who goes first:
+        rate/wait_queue.py.
     What does a new endpoint change?
-        resources/__init__.py (how a resource is laid out), emulator/routes.py (the other side)
+        What resources/__init__.py lists, and nothing else.
 """
 
 from typing import TYPE_CHECKING, Any

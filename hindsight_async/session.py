@@ -50,7 +50,7 @@ class HindsightSession(LoadedOnFirstUse):
 
     Args:
         api_key: From the dashboard; else the variable HINDSIGHT_API_KEY.
-        plan: The organisation's tier, or its name (essentials, growth or enterprise); else HINDSIGHT_PLAN, else `DEFAULT_PLAN`.
+        plan: The organisation's tier, or its name (essentials, growth or enterprise); else HINDSIGHT_PLAN, else `plan.DEFAULT_PLAN`.
         base_url: Else HINDSIGHT_BASE_URL, else `access.DEFAULT_BASE_URL`. Plain http is taken for this machine only.
         allow_plain_http: Take plain http for other machines too, where everybody on the way can read the key: for an
             emulator in a test network of containers. Never taken for the API itself.

@@ -66,6 +66,7 @@ NOT_OF_AIOHTTP = {"_replace", "_http"}
 NEVER_FOR_THE_EMULATOR = {"resources", "delivery", "call"}
 """A wrong field name must fail against the emulator, so it may not read ours."""
 
+RESOURCES = PACKAGE / "resources" / "__init__.py"
 MAP = hindsight_async.__doc__
 MAP_COLUMNS = 100
 MOST_FILES_FOR_AN_ANSWER = 3
@@ -188,6 +189,17 @@ def test_each_question_is_answered_within_three_files():
         files = re.findall(r"[\w/]+\.py", answer)
         assert 1 <= len(files) <= MOST_FILES_FOR_AN_ANSWER
         assert all((PACKAGE / file).exists() for file in files)
+
+
+def test_what_a_new_endpoint_changes_is_there_for_deals():
+    """The list that the docstring of `resources` gives names files that are there, `deals` in the resource's place."""
+    named = re.findall(
+        r"[\w/<>]+\.(?:py|js)", ast.get_docstring(ast.parse(RESOURCES.read_text(encoding="utf-8")))
+    )
+    files = [file.replace("<resource>", "deals") for file in named]
+    assert 5 <= len(files)
+    folders = ("", "emulator/")
+    assert [] == [file for file in files if not any((PACKAGE / folder / file).exists() for folder in folders)]
 
 
 def test_each_library_has_its_room():

@@ -49,7 +49,7 @@ _NO_PERMIT = (
 
 
 class SendHooks(Protocol):
-    """Is told, and may write down, when a request is about to leave, and that it will again since nothing came of it."""
+    """Is told when a request is about to leave, and when one came to nothing and is to be sent again."""
 
     async def about_to_send(self) -> None:
         """Be told each time just before the request leaves; what this raises keeps it from leaving."""
@@ -208,7 +208,7 @@ class Executor:
         """Open an answer that is read as it comes, and close it behind the block.
 
         It is sent again, as by `run`, only until the head of an answer is here, and `deadline` ends then. Where as many
-        streams are open as may be (`STREAM_SHARE`), it waits for one to close.
+        streams are open as may be (`streaming.STREAM_SHARE`), it waits for one to close.
 
         Args:
             call: What to send; its endpoint's `reply_type` is `ReplyStream`.
@@ -262,9 +262,10 @@ class Executor:
 
 
 def _release(client: BudgetClient, permit: Permit, reply: Reply | None) -> None:
-    """Give the permit back. That of a stream counts from here on, but stays in flight until it is closed."""
+    """Give the permit back. That of a stream begins its minute in the window now, and stays in flight until it is closed."""
     answer = None if reply is None or reply.elsewhere else reply
-    if reply is None and not may_have_left(sys.exception()):  # without a reply, one is on its way up
+    # Without a reply an exception is passing through the `finally` that calls this; it knows whether the request left.
+    if reply is None and not may_have_left(sys.exception()):
         client.put_back(permit)
     elif reply is None or reply.stream is None:
         client.release(permit, answer)

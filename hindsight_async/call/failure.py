@@ -214,7 +214,10 @@ def too_late_for_another(last: HindsightError, pause: float) -> DeadlineExceeded
 
 
 def after(last: HindsightError | None, error: HindsightError) -> HindsightError:
-    """Say in an attempt's error what those before it may have done, which it cannot undo."""
+    """Carry over to an attempt's error that an earlier one may have taken effect, or was refused.
+
+    What may have been done once, a later attempt that comes to nothing does not undo: the call ends as UNKNOWN then.
+    """
     if last is not None:
         error.was_refused = last.was_refused or last.delivery is Delivery.REJECTED
         if last.delivery is Delivery.UNKNOWN:
@@ -225,7 +228,10 @@ def after(last: HindsightError | None, error: HindsightError) -> HindsightError:
 def on_behalf_of(
     call: Call[Any], refusal: HindsightError, sent: int, last: HindsightError | None
 ) -> HindsightError:
-    """Say on which call and after how many attempts the refusal came, and what the last attempt may have done."""
+    """Make the error of the call out of what kept its next attempt from leaving: its name, its attempts, its delivery.
+
+    Such a refusal says nothing of the attempts before it, so the call's delivery is theirs.
+    """
     refusal.method, refusal.path = call.endpoint.method, call.path
     refusal.attempts = sent
     refusal.delivery = Delivery.NOT_SENT if last is None else last.delivery

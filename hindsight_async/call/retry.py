@@ -45,7 +45,7 @@ class RetryPolicy:
     longest_pause: float = field(default=8.0, validator=validators.ge(0))
 
 
-_SENT_ELSEWHERE = frozenset({301, 307, 308})
+_ASKED_FOR_ELSEWHERE = frozenset({301, 307, 308})
 """Redirects that ask for the same request at another address, so it was not processed here.
 
 A 302 or 303 may be the answer to a request that was processed, as after a form in a browser.
@@ -62,7 +62,7 @@ def delivery_of(status: int) -> Delivery:
     servers send when they close an idle connection: where it crosses with a request, nothing tells whether that was
     read.
     """
-    if status in _SENT_ELSEWHERE:
+    if status in _ASKED_FOR_ELSEWHERE:
         return Delivery.REJECTED
     is_refusal = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     return Delivery.REJECTED if is_refusal and status != HTTPStatus.REQUEST_TIMEOUT else Delivery.UNKNOWN

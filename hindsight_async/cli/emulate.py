@@ -74,7 +74,7 @@ def emulate(
         none for any; a status, disconnect, reset, slow, truncated, html, redirect or empty; and at=, times= (forever),
         seconds=, status=, to=, retry_after=.
     state
-        A file in which interviews are kept between two starts, and the key.
+        A file in which all that it has stored is kept between two starts, and the key.
     variables
         Print the two variables in this syntax alone; without it in each on a terminal, and elsewhere for sh.
 

@@ -216,7 +216,7 @@ async def claim(rows: Sequence[Row[Request, Response]]) -> None:
 async def deliver(
     row: Row[Request, Response], send: Send[Request, Response], network: "NetworkWait | None" = None
 ) -> Outcome[Request, Response]:
-    """Send a claimed row, record what became of it, and return that; raises nothing but a cancellation.
+    """Send a claimed row, record what became of it, and return that; raises no Exception, only what cancels or ends a program.
 
     One that has an outcome is not sent. Where there is a `network`, one that finds it gone is sent again once it is back.
     """

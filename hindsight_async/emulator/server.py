@@ -58,7 +58,7 @@ class Emulator(Scriptable):
         port: A TCP port; 0 takes any free one.
         sequences: The sequence ids that exist; None takes any.
         interview_types: The interview type ids that exist; None takes any.
-        deals: The deal ids that exist; None takes any.
+        deals: The deal ids that creates and uploads may name; None takes any.
         reset_unit: The unit of X-RateLimit-Reset, "milliseconds" or "seconds".
         rate_headers: Whether answers carry X-RateLimit-*.
         monthly_limit: Requests per calendar month (UTC), told in X-Usage-*, 0 for a month that is used up; None counts none.

@@ -64,8 +64,8 @@ class Cooldown:
         self._max_rate_wait = max_rate_wait
         # How many may be under way: 1 for the probe, more with each answer, inf when fully open.
         self._at_once: float = 1
-        # Whether no request was ever over. The end of the first opens fully even if it never left: a server that
-        # cannot be reached has refused nobody.
+        # True until the first request of all ends, which opens fully even if it never left: a server that cannot be
+        # reached has refused nobody.
         self._cold = True
         # Seconds for the next 429 that names no wait.
         self._pause = FIRST_PAUSE
@@ -124,13 +124,16 @@ class Cooldown:
 
     def end(self, generation: int, now: float) -> None:
         """Note that a request is over, answered or not."""
-        self.put_back(generation)
+        self._leave(generation)
         if generation == self.generation and now < self._asked_until:
             # A probe that was not answered tells no more than one that was refused.
             self.opens_at = self._next_probe_at(now)
 
     def put_back(self, generation: int) -> None:
         """Note that nothing of a request left after all; if it was a probe, the next one may go."""
+        self._leave(generation)
+
+    def _leave(self, generation: int) -> None:
         if generation != self.generation:
             return
         self._under_way -= 1
@@ -154,7 +157,10 @@ class Cooldown:
             self._at_once = inf
 
     def close(self, generation: int, headers: RateHeaders, now: float) -> None:
-        """Close after a 429. One to a request of an earlier generation only tells of a later reset."""
+        """Close after a 429.
+
+        One that answers a request of an earlier generation, sent before it last closed, can only make that closing longer.
+        """
         quota = headers.usage_remaining == 0
         wait = named_wait(headers, quota=quota)
         reset_at = _reset_named(headers, quota=quota) if wait else None

@@ -1,6 +1,7 @@
 """When may a request leave, so that all of one limit is used and others keep what is theirs.
 
-Of the ways in which the server may count, some are believed (`belief`), and the strictest of them decides. Then
+A server may count by the last 60 s, by the clock's minute, by a level that sinks, and in other ways (`counting`). Each of
+them that its answers have not ruled out is believed (`belief`), and the one that allows least decides. Then
 
 - alone, requests leave at once, up to what those ways leave free;
 - in company they leave evenly (`pace`), at what the most that others used of late leaves, and some headroom. Until that is

@@ -63,7 +63,7 @@ MAY_BE_RESENT: Final = (
 """What a person may make `not_sent` again."""
 
 MAY_FINISH: Final = (*MAY_BE_SENT, LedgerStatus.SENDING)
-"""From where a row ends; a row that was never sent ends as `not_sent`."""
+"""The statuses that a row may have before it ends."""
 
 FINISHED: Final = (
     LedgerStatus.CREATED,
@@ -73,7 +73,7 @@ FINISHED: Final = (
     LedgerStatus.DUPLICATE,
     LedgerStatus.EXPIRED,
 )
-"""As what a row ends."""
+"""The statuses with which a row ends."""
 
 
 @frozen(kw_only=True)

@@ -32,10 +32,11 @@ class LedgerRun:
     """The ledger while a run has it; made by `Ledger.run()`.
 
     What concurrent calls ask for shares one transaction, and so one write to the disk. Each method
-    is durable when it returns, and raises LedgerError where it is not; a database that is away is waited for before. An outcome that could not be written is tried
-    again when the run renews its lease and when it ends, unless its own value was what could not be stored.
+    is durable when it returns, and raises LedgerError where it is not. Where the database is away, it first waits for it.
+    That a row was sent, or what became of it then, is written again, where it could not be, when the run renews its lease
+    and when it ends, unless the value itself cannot be stored.
 
-    What stands in a row is said in `tables`.
+    What the fields of a row mean is said by `entries.LedgerEntry`.
 
     The life of a row in it: `claim` plans it, `sending` marks it before the first byte leaves, `not_processed` takes that
     mark back where nothing came of it, `finished` says what became of it.
@@ -184,7 +185,7 @@ class LedgerRun:
 
         Raises:
             LedgerInUseError: Another run took it while this one was taken for dead.
-            LedgerError: It cannot be written; it is tried again when the run ends.
+            LedgerError: It cannot be written; it is tried again as the class says.
 
         """
         await self._group_commit.write(
@@ -215,7 +216,7 @@ class LedgerRun:
 
         Args:
             key: That of the row.
-            status: `created`, `rejected`, `not_sent` or `unknown`.
+            status: One of `entries.FINISHED`.
             attempts: How many times it was tried; added to those of earlier runs.
             interview_request_id: As in LedgerEntry, like all that follow.
             contact_id: Of a created interview.
@@ -230,8 +231,8 @@ class LedgerRun:
 
         Raises:
             ValueError: No row ends with this status.
-            LedgerError: It cannot be written; `delivery` is UNKNOWN but for `not_sent`, and it is tried again when the
-                run ends.
+            LedgerError: It cannot be written. Of `not_sent` nothing is lost by that; of all else `delivery` is UNKNOWN, and
+                it is tried again as the class says.
 
         """
         if status not in FINISHED:

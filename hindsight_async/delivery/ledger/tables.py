@@ -62,8 +62,9 @@ class Tables:
         self.release_values: Mapping[str, Any] = {}
         """What is stored in a row that a run lets go."""
         self.is_held: sa.ColumnElement[bool] = sa.false()
+        """Whether a living run has claimed a row and not let it go, as far as the row says so."""
         self.is_forsaken: sa.ColumnElement[bool] = sa.false()
-        """Whether a living run, or a dead one, has claimed a row and not let it go, as far as the row says so."""
+        """The same of a run that is dead."""
         if shared:
             self.interviews.append_column(sa.Column("holder", sa.Text))
 
