@@ -12,13 +12,13 @@ from hindsight_async.redaction import Secret
 
 
 @asynccontextmanager
-async def executor_to(base_url, *, max_in_flight=4, timeouts=None, retry=None, told=None, drain=0):
+async def executor_to(base_url, *, max_in_flight=4, timeouts=None, retry=None, told=None, drain=0, http=None):
     """Open one, and close it."""
     transport = Transport(
         read_access=partial(read_access, Secret("k3y"), base_url),
         timeouts=timeouts or Timeouts(),
         max_in_flight=max_in_flight,
-        http=None,
+        http=http,
         proxy=None,
         ssl=None,
         on_outcome_unknown=told,

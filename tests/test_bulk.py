@@ -860,7 +860,7 @@ async def test_stopping_keeps_back_what_is_refused_for_now_meanwhile(emulator, h
     ledger = Ledger(tmp_path / "autumn.db") if kept else None
     emulator.fail("POST /interviews", how=429, headers={"Retry-After": "60"}, times=None)
     async with hindsight.interviews.create_many(requests(20), ledger=ledger) as run:
-        while not any(row.in_flight for row in run._at_work.values()):
+        while not emulator.requests:
             await asyncio.sleep(0)
         began = asyncio.get_running_loop().time()
         await run.stop()

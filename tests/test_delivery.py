@@ -11,8 +11,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
+from calling import executor_to
 from hindsight_async import (
     BadRequestError,
+    CreatedInterview,
     CreateInterview,
     DeadlineExceededError,
     Delivery,
@@ -26,7 +28,9 @@ from hindsight_async import (
     Timeouts,
     UpdateInterview,
 )
+from hindsight_async.call.codec import encode
 from hindsight_async.call.connections import IDLE_SECONDS
+from hindsight_async.call.request import Call, Endpoint
 from raw_server import CREATED, OK, raw_server
 
 KEY = uuid.uuid4().hex
@@ -306,6 +310,25 @@ async def session_over(server, *, lent, **options):
         yield await opened.enter_async_context(session(server.base_url, **options))
 
 
+@asynccontextmanager
+async def executor_over(server, *, lent, **options):
+    """Open an executor over connections of its own, or over a lent pool that has one."""
+    async with AsyncExitStack() as opened:
+        if lent:
+            pool = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
+            options["http"] = await opened.enter_async_context(pool)
+        yield await opened.enter_async_context(executor_to(server.base_url, **options))
+
+
+def create(executor, deadline=None, hooks=None):
+    """Have it make a create, which may be told just before its request leaves."""
+    endpoint = Endpoint(
+        method="POST", route="POST /interviews", reply_type=CreatedInterview, repeatable=False
+    )
+    call = Call(endpoint, "/interviews", encode(REQUEST), REQUEST)
+    return executor.run(call, lane="interactive", deadline=deadline, hooks=hooks)
+
+
 @pytest.mark.parametrize("lent", [False, True])
 async def test_a_create_that_left_is_waited_for_beyond_its_deadline(lent):
     """The deadline takes nothing back that has left: its answer may come later, and is returned."""
@@ -338,11 +361,11 @@ async def test_the_wait_for_a_created_interview_begins_when_its_request_leaves(l
             connection.writer.write(b"x")
 
     clock = asyncio.get_running_loop().time
-    options = {"deadline": deadline, "timeouts": Timeouts(read=7.0)}
-    async with raw_server(dribble) as server, session_over(server, lent=lent, **options) as hindsight:
+    timeouts = Timeouts(read=7.0)
+    async with raw_server(dribble) as server, executor_over(server, lent=lent, timeouts=timeouts) as executor:
         started = clock()
         with pytest.raises(OutcomeUnknownError, match="the answer took too long"):
-            await hindsight.interviews._create(REQUEST, "interactive", deadline, Told(stand_in_line))
+            await create(executor, deadline, Told(stand_in_line))
     assert 2 + 7 == pytest.approx(clock() - started, abs=0.5)
     assert 1 == len(server.requests)
 
@@ -365,15 +388,15 @@ async def test_a_create_does_not_leave_after_its_deadline(lent, warm):
     async def take_too_long():
         await asyncio.sleep(3)
 
-    async with raw_server(answer_created) as server, session_over(server, lent=lent) as hindsight:
+    async with raw_server(answer_created) as server, executor_over(server, lent=lent) as executor:
         if warm:
-            await hindsight.interviews.create(REQUEST)
+            await create(executor)
         with pytest.raises(DeadlineExceededError) as raised:
-            await hindsight.interviews._create(REQUEST, "interactive", 2.0, Told(take_too_long))
+            await create(executor, 2.0, Told(take_too_long))
         assert Delivery.NOT_SENT is raised.value.delivery
         await asyncio.sleep(1)
         assert warm == len(server.requests)
-        assert 7 == (await hindsight.interviews.create(REQUEST)).interview_request_id
+        assert 7 == (await create(executor)).interview_request_id
 
 
 async def test_a_create_that_waits_for_tls_at_its_deadline_is_not_sent():

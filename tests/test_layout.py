@@ -330,3 +330,32 @@ def test_the_top_level_is_what_it_should_be():
         "LICENSE",
     }
     assert allowed >= {top for top in tops if not top.startswith(".")}
+
+
+REACHED_INTO = {
+    # aiohttp names it nowhere else, and counts by a clock that no test can move.
+    ("test_delivery.py", "_keepalive_timeout"),
+    # Thousands of people, each by a request, would take a minute.
+    ("test_emulator_page_browser.py", "_organisation"),
+    # A real pause until then would end at a moment that no test can choose.
+    ("test_ledger_server.py", "_let_one_look"),
+    ("test_ledger_server.py", "_pause"),
+}
+"""Where a test uses what is private to what it tests, since there is no other way."""
+
+PUBLIC_ALL_THE_SAME = {"_asdict", "_exit", "_replace", "_set_running_loop"}
+"""Names of the standard library that are documented, or meant for event loops."""
+
+
+def test_no_test_reaches_into_what_it_tests():
+    """Tests see what users and other rooms see, so that what is inside can change."""
+    reached = {
+        (path.name, node.attr)
+        for path in Path(__file__).parent.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and re.match("_[a-z]", node.attr)
+        and node.attr not in PUBLIC_ALL_THE_SAME
+        and not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls", "sys"})
+    }
+    assert REACHED_INTO == reached

@@ -13,6 +13,16 @@ from hindsight_async.emulator import Emulator
 
 RUNS = 4
 
+NOTE_SETTINGS = (
+    "CREATE TABLE noted (durable text, may_stand_still text)",
+    """CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO noted SELECT current_setting('synchronous_commit'), current_setting('idle_in_transaction_session_timeout');
+        RETURN NEW;
+    END $$""",
+    "CREATE TRIGGER noting AFTER INSERT ON hindsight_interviews FOR EACH ROW EXECUTE FUNCTION note()",
+)
+"""Has the database itself note under which settings a row is written."""
+
 pytestmark = pytest.mark.servers
 
 
@@ -76,17 +86,13 @@ def test_a_person_reads_and_decides_behind_a_pooler(pooled):
 def test_every_commit_is_durable_and_no_transaction_stands_still(pooled, postgres, database):
     """Whatever the database's own defaults are, and though a session's settings are not the run's to make."""
     postgres.execute(database, f"ALTER DATABASE {database} SET synchronous_commit = off")
-    seen = []
 
-    async def look():
+    async def write(key):
         async with Ledger(pooled).run() as run:
+            await run.claim([LedgerRow(key=key, row_index=0, contact_email="a@b.test")])
 
-            async def show(connection):
-                for name in ("synchronous_commit", "idle_in_transaction_session_timeout"):
-                    result = await connection.exec_driver_sql(f"SHOW {name}")
-                    seen.append(result.scalar_one())
-
-            await run._group_commit.write(show)
-
-    asyncio.run(look())
-    assert ["on", "5s"] == seen
+    asyncio.run(write("makes the tables"))
+    for statement in NOTE_SETTINGS:
+        postgres.execute(database, statement)
+    asyncio.run(write("is noted"))
+    assert [("on", "5s")] == postgres.execute(database, "SELECT DISTINCT durable, may_stand_still FROM noted")

@@ -25,10 +25,11 @@ ENROLL = [*COMMAND, "enroll", "contacts.csv", "--sequence", "seq_1", "--yes", "-
 def away(tmp_path):
     """Give a test an emulator that is not there yet, a folder with contacts, and a command that looks for it."""
     write_contacts(tmp_path, ROWS)
-    emulator = Emulator(requests_per_minute=100_000, port=unused_port())
+    port = unused_port()
+    emulator = Emulator(requests_per_minute=100_000, port=port)
     address = {
         "HINDSIGHT_API_KEY": emulator.api_key,
-        "HINDSIGHT_BASE_URL": f"http://127.0.0.1:{emulator._port}/api/v1",
+        "HINDSIGHT_BASE_URL": f"http://127.0.0.1:{port}/api/v1",
         "HINDSIGHT_PLAN": "enterprise",
     }
 

@@ -55,7 +55,7 @@ class Collector:
 
     tracer_provider: TracerProvider
     meter_provider: MeterProvider
-    _spans: InMemorySpanExporter
+    exporter: InMemorySpanExporter
     _reader: InMemoryMetricReader
 
     @property
@@ -63,7 +63,7 @@ class Collector:
         return {"tracer_provider": self.tracer_provider, "meter_provider": self.meter_provider}
 
     def spans(self, name=None):
-        spans = sorted(self._spans.get_finished_spans(), key=lambda span: span.start_time)
+        spans = sorted(self.exporter.get_finished_spans(), key=lambda span: span.start_time)
         return [span for span in spans if name in {None, span.name}]
 
     def points(self, name):
@@ -357,7 +357,7 @@ async def test_what_the_log_says_of_a_call_is_within_its_span(collector, caplog)
 async def test_a_trace_that_is_not_sampled_stays_so(collector):
     """With sampling off nothing is exported, and what is below a call is off as well; metrics go on."""
     off = TracerProvider(ALWAYS_OFF, shutdown_on_exit=False)
-    off.add_span_processor(SimpleSpanProcessor(collector._spans))
+    off.add_span_processor(SimpleSpanProcessor(collector.exporter))
     flags = []
 
     def note(_event):

@@ -12,7 +12,8 @@ import pytest
 import doc_pages
 import hindsight_async
 from fresh_process import run_python
-from hindsight_async import HindsightSession, emulator
+from hindsight_async import HindsightError, HindsightSession, emulator
+from hindsight_async.emulator import Emulator
 from hindsight_async.extras import NEEDS_AN_EXTRA, ON_FIRST_USE
 
 ROOT = Path(__file__).parent.parent
@@ -110,13 +111,15 @@ def test_a_first_call_loads_little_more():
 
 async def test_a_view_has_resources_of_its_own():
     """One that the session has used already does not come along with it, and the options of the session neither."""
-    async with HindsightSession("key", base_url="http://127.0.0.1:1") as hindsight:
-        for name in ("deals", "documents", "responses", "tools"):
-            of_session = getattr(hindsight, name)
-            assert of_session is getattr(hindsight, name)
-            view = hindsight.with_options(deadline=1.0)
-            assert of_session is not getattr(view, name)
-            assert 1.0 == getattr(view, name)._executor.deadline
+    async with Emulator(latency=2.0) as emulator:
+        async with HindsightSession(emulator.api_key, base_url=emulator.base_url) as hindsight:
+            for name in ("deals", "documents", "responses", "tools"):
+                of_session = getattr(hindsight, name)
+                assert of_session is getattr(hindsight, name)
+                assert of_session is not getattr(hindsight.with_options(deadline=1.0), name)
+            assert 0 == await hindsight.deals.count()
+            with pytest.raises(HindsightError, match="deadline"):
+                await hindsight.with_options(deadline=1.0).deals.count()
 
 
 BARE = """

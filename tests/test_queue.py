@@ -28,9 +28,11 @@ from hindsight_async import (
     WaitTimeoutError,
 )
 from hindsight_async.delivery.ledger import queue_from_outside
+from hindsight_async.delivery.ledger.entries import LedgerRow
 from hindsight_async.delivery.queue.queue import DurableQueue
 from hindsight_async.delivery.queue.sender import LOOK_EVERY
 from hindsight_async.emulator import Emulator
+from hindsight_async.resources.interviews.recipients import interview_key
 from hindsight_async.resources.interviews.rows import CREATES
 from simulated_server import Job, SimulatedServer, heavy_tail, local_clock
 
@@ -457,8 +459,9 @@ async def test_what_a_bulk_run_gave_up_a_queue_may_take(tmp_path):
     """A row without a body could not be sent by the queue, so a put of it is a new one."""
     async with serving() as (emulator, interviews):
         async with ledger_in(tmp_path).run() as run:
-            row = interviews.queue(ledger_in(tmp_path))._row_of(request(), None)
-            await run.claim([type(row)(key=row.key, row_index=0, contact_email=row.contact_email)])
+            await run.claim(
+                [LedgerRow(key=interview_key(request()), row_index=0, contact_email=request().contact_email)]
+            )
         async with interviews.queue(ledger_in(tmp_path)) as queue:
             assert (await queue.put(request())).is_new
             await queue.drain(60)

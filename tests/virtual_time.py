@@ -74,6 +74,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Let time pass in which nothing runs, as code that blocks the event loop does."""
         self._jumping.now += seconds
 
+    @property
+    def timers(self) -> int:
+        """How many timers are set, and not cancelled."""
+        return sum(not handle.cancelled() for handle in self._scheduled)
+
     def create_future(self) -> asyncio.Future[Any]:
         future = super().create_future()
         if sys._getframe(1).f_globals.get("__name__") == SQLITE:
