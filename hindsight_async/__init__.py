@@ -285,8 +285,8 @@ The way of one row of a bulk run:
     2. `IncomingRows` in delivery/input.py reads it with others: those with a place, and some ahead.
     3. `SeenKeys` in delivery/input.py says whether it stood in the input before.
     4. `LedgerRun.claim` in delivery/ledger/run.py writes it down, or says what it became.
-    5. `deliver` in delivery/row.py has it sent, in the way of one call.
-    6. `LedgerRun.sending` in delivery/ledger/run.py is on disk before its first byte leaves.
+    5. `deliver` in delivery/row.py has it sent, in the way of one call. Between 3 and 4 of that
+    6. `LedgerRun.sending` in delivery/ledger/run.py marks it on disk, before its first byte leaves.
     7. `LedgerRun.finished` in delivery/ledger/run.py writes down what became of it.
     8. `BulkRun.__anext__` in delivery/bulk.py tells the caller.
 
@@ -298,7 +298,7 @@ Five questions, and where each is answered:
     When does a request leave, once its call was checked?
         When its session has a place in flight and it is its turn: rate/wait_queue.py. When nothing
         is in the way of all or of its route (a cooldown, a pace, a window): rate/local_limiter.py.
-        When the count allows it: rate/policy.py, with the proof. A row's mark must be on disk then.
+        When the count allows it: rate/policy.py, with the proof. Then a row's mark gets on disk.
     What is on disk before it leaves?
         Its row, in a run with a ledger, marked `sending`: delivery/ledger/run.py says what is
         written when, delivery/ledger/sqlite.py and delivery/ledger/postgres.py how that is durable.
@@ -306,7 +306,7 @@ Five questions, and where each is answered:
         All wait, then one goes, and the rest behind its answer: rate/cooldown.py. Who goes first:
         rate/wait_queue.py.
     What does a new endpoint change?
-        What resources/__init__.py lists, and nothing else.
+        What resources/__init__.py lists; nothing in call/ and rate/.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -80,7 +80,9 @@ def without_whole_answer(
     left: bool,
     lent: bool,
 ) -> Reply | NotSentError | OutcomeUnknownError:
-    """Return what there is of an answer that did not come whole, since its status decides; else the error of the call.
+    """Return the part that came of an answer, as a reply with a flaw, or the error of a call that has none.
+
+    Where the status came, it alone says what became of the request.
 
     Args:
         what: What happened, in words.

@@ -1,6 +1,6 @@
 """When a call may be sent again, and after how long: plain functions of plain values.
 
-A create is sent again only where it provably was not processed, which is one of two: no byte of it left (NotSentError,
+A create is sent again by its call in two cases, in which it provably was not processed: no byte of it left (NotSentError,
 as `body` notes it and `failure` says it), or the server said 429. After all else it may have emailed somebody, or would
 be refused again. What a create that is not sent again counts as, `delivery.outcomes` says.
 """

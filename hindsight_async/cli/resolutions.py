@@ -12,7 +12,7 @@ from hindsight_async.cli.results import ID_COLUMN, KEY_COLUMN, STATUS_COLUMN, co
 from hindsight_async.cli.terminal import ExitCode, counted, refuse, say
 from hindsight_async.delivery.addresses import hash_of, normalised
 from hindsight_async.delivery.keys import caller_key_hash
-from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, LedgerEntry, LedgerStatus
+from hindsight_async.delivery.ledger.entries import MAY_BE_RESOLVED, LedgerEntry, LedgerStatus
 from hindsight_async.delivery.ledger.ledger import Ledger
 from hindsight_async.delivery.ledger.resolving import resolve_rows
 
@@ -25,7 +25,7 @@ PROBLEMS_SHOWN = 10
 NOT_CREATED = ("not created", "not_created", "no", "none")
 """What may stand in the column of ids where no interview was created."""
 
-_RESOLVABLE = f"{', '.join(MAY_BE_RESENT[:-1])} or {MAY_BE_RESENT[-1]}"
+_RESOLVABLE = f"{', '.join(MAY_BE_RESOLVED[:-1])} or {MAY_BE_RESOLVED[-1]}"
 """What is looked through, in words."""
 
 
@@ -100,7 +100,7 @@ def _created(said: str, line: int) -> int | None:
 
 async def resolve_all(ledger: Ledger, facts: Sequence[Fact]) -> int:
     """Resolve every row, or none where one of them cannot be; say which, and return the exit code."""
-    entries = [entry for status in MAY_BE_RESENT async for entry in ledger.entries(status=status)]
+    entries = [entry for status in MAY_BE_RESOLVED async for entry in ledger.entries(status=status)]
     by_name = _Named(entries)
     found: dict[str, int | None] = {}
     problems: list[str] = []

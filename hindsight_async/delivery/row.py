@@ -172,8 +172,8 @@ class Row(Generic[Request, Response]):
     def known_as(self, entry: LedgerEntry) -> Outcome[Request, Response] | None:
         """Return what others made of the row or are at, or None where it may be sent.
 
-        Asked of an entry that a claim told. One that says `duplicate` was held back by this very claim: what an
-        earlier one had held back, it would have freed where `once_within` of the kind does not hold it back any more.
+        Asked of an entry that a claim told. Each claim decides anew which rows are duplicates, so one that says so was held
+        back by this very claim.
         """
         if entry.may_be_sent:
             return None

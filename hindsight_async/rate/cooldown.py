@@ -159,7 +159,8 @@ class Cooldown:
     def close(self, generation: int, headers: RateHeaders, now: float) -> None:
         """Close after a 429.
 
-        One that answers a request of an earlier generation, sent before it last closed, can only make that closing longer.
+        One that answers a request of an earlier generation, sent before it last closed, counts only where it names a later
+        end: that of the same closing, which was found too short.
         """
         quota = headers.usage_remaining == 0
         wait = named_wait(headers, quota=quota)

@@ -2,9 +2,9 @@
 
 Pure but for the token bucket and the log: the time is handed in, and nothing is known of who waits.
 
-With a share of the plan, a limit that the server names counts times the share. Its Remaining needs no such care:
-what is missing there is first put down to the others' part of the plan, and only what is missing beyond that part
-eats into ours. So processes that keep to their shares are never taken for other programs.
+With a share of the plan, a limit that the server names counts times the share. What it says is left of it (Remaining) is
+of all programs together. Of a limit of 100 and a share of half, the first 50 that others used are taken for those of the
+other half, and only what they used beyond takes from ours. So processes that keep to their shares are no other programs.
 """
 
 from collections.abc import Callable
@@ -105,7 +105,7 @@ class LocalLimiter:
         return self.cooldown.opens_at
 
     def room(self, now: float) -> int:
-        """Count the permits that may be taken now."""
+        """Count the permits that the window has left; none while the server refuses. The pace may hold some of them back."""
         if self.cooldown.closed(now) or self.cooldown.probing:
             return 0
         return self.limits.whole.room(now)

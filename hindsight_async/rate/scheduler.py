@@ -130,8 +130,8 @@ class Scheduler:
         self, client: BudgetClient, route: str, lane: Lane, deadline: float | None, now: float
     ) -> Permit:
         limiter, queue = self.limiter, self.queue
-        # Only those of its own session: others may be kept back by bounds that are not this caller's, and nobody is
-        # turned away who might have gone in time.
+        # Those of other sessions may be kept back by bounds that are not this caller's. To count them could turn away
+        # somebody who would have gone in time, so those of its own session alone say how long it will take at least.
         earliest = limiter.earliest(client.own_ahead_of(lane), now)
         in_vain = limiter.why_in_vain(deadline, earliest, now)
         if in_vain is not None:

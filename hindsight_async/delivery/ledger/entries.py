@@ -8,7 +8,7 @@ created    the API made the interview                             no
 rejected   the API said no                                        once a person says so (`Ledger.resolve`)
 not_sent   nothing left, or provably nothing came of what did     by whoever has claimed it
 unknown    it left, and no answer said what became of it          once a person says so (`Ledger.resolve`)
-duplicate  the person has another interview (`claims`)            by whoever claims it anew, who decides that anew
+duplicate  the person has another interview (`claims`)            where the next claim finds none any more
 expired    it was queued too long, or its person was forgotten    once a person says so (`Ledger.resolve`)
 
 With which of them a call that failed ends its row, `delivery.outcomes.status_of` says. In a database a run that was
@@ -54,13 +54,13 @@ class LedgerStatus(enum.StrEnum):
 
 
 MAY_BE_SENT: Final = tuple(status for status in LedgerStatus if status.may_be_sent)
-MAY_BE_RESENT: Final = (
+MAY_BE_RESOLVED: Final = (
     LedgerStatus.UNKNOWN,
     LedgerStatus.REJECTED,
     LedgerStatus.DUPLICATE,
     LedgerStatus.EXPIRED,
 )
-"""What a person may make `not_sent` again."""
+"""What a person alone may make `not_sent`, and so have sent again: nothing of it was to be by itself."""
 
 MAY_FINISH: Final = (*MAY_BE_SENT, LedgerStatus.SENDING)
 """The statuses that a row may have before it ends."""

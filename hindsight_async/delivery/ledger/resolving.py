@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hindsight_async.delivery.keys import caller_key_hash, stored_key
-from hindsight_async.delivery.ledger.entries import MAY_BE_RESENT, LedgerStatus
+from hindsight_async.delivery.ledger.entries import MAY_BE_RESOLVED, LedgerStatus
 from hindsight_async.delivery.ledger.tables import NOTHING_SAID, Tables
 
 
@@ -28,7 +28,7 @@ async def resolve_rows(
     """
     for key, created in facts.items():
         is_made = created is not None
-        from_statuses = (LedgerStatus.UNKNOWN,) if is_made else MAY_BE_RESENT
+        from_statuses = (LedgerStatus.UNKNOWN,) if is_made else MAY_BE_RESOLVED
         values = {
             **NOTHING_SAID,
             "interview_request_id": created,
