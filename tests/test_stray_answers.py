@@ -157,31 +157,6 @@ async def reading_a_little_at_a_time(server):
         yield HindsightSession(KEY, base_url=server.base_url, http=http)
 
 
-def created_in_bytes(number, size):
-    """Return an answer that is of this size with its head, white space behind its JSON included."""
-    body = b'{"interview_request_id":%d,"contact_id":"c","status":"sent"}' % number
-    while len(whole := answer(b"201 Created", body)) < size:
-        body += b" " * max(1, size - len(whole) - 9)
-    return whole
-
-
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-@pytest.mark.parametrize(("missing", "connections"), [(0, 2), (1, 1)], ids=["all of it", "all but a byte"])
-async def test_a_connection_on_which_more_may_lie_unseen_carries_no_other_request(missing, connections, tls):
-    """Where an answer ends with the memory that it is read into, TLS may hold a stray of which the socket shows nothing."""
-
-    async def script(connection):
-        while await connection.request():
-            number = len(connection.server.requests)
-            connection.writer.write(
-                created_in_bytes(number, NARROW - missing) if number == 1 else created(number)
-            )
-
-    async with raw_server(script, tls=tls) as server, reading_a_little_at_a_time(server) as hindsight:
-        assert [1, 2, 3] == [await create(hindsight) for _ in range(3)]
-    assert connections == server.connections
-
-
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("record", [1000, NARROW])
 async def test_an_answer_that_is_read_in_many_pieces_is_whole(record, tls):
@@ -199,6 +174,115 @@ async def test_an_answer_that_is_read_in_many_pieces_is_whole(record, tls):
         for _ in range(2):
             assert said == (await hindsight.interviews.get(1)).transcript.content
     assert 1 == server.connections
+
+
+@pytest.mark.parametrize("size", [NARROW, 2 * NARROW, 3 * NARROW, 5 * NARROW])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_an_answer_that_its_connection_ends_is_whole(tls, size):
+    """What came before the other end hung up is read to its end, also where it is more than is read at a time."""
+    body = bytes(range(256)) * (size // 256)
+
+    async def script(connection):
+        await connection.request()
+        connection.writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        for begin in range(0, len(body), 1500):
+            connection.writer.write(body[begin : begin + 1500])
+        await connection.writer.drain()
+        connection.writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+        await asyncio.sleep(1)
+
+    async with raw_server(script, tls=tls) as server:
+        context = client_context() if tls else True
+        async with aiohttp.ClientSession(connector=NarrowConnector(ssl=context)) as http:
+            for _ in range(20):
+                async with http.get(server.base_url) as response:
+                    assert body == await response.read()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_what_comes_while_an_answer_is_read_slowly_is_no_answer_to_the_next_create(loop, tls):
+    """Reading stops for a while then, and what TLS has read meanwhile no look at the socket shows."""
+    high_water = 512 * 1024
+    sizes = (high_water - 124_000, 124_000 - 500, 1_000)
+
+    async def main():
+        has_come = asyncio.Event()
+
+        async def script(connection):
+            number = connection.number
+            while await connection.request():
+                if number > 1:
+                    connection.writer.write(created(2))
+                    continue
+                connection.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % sum(sizes))
+                for stretch in (*(bytes(size) for size in sizes), created(STRAY_ID)):
+                    connection.writer.write(stretch)
+                    await connection.writer.drain()
+                    await asyncio.sleep(0.05)
+                has_come.set()
+
+        context = client_context() if tls else True
+        async with (
+            raw_server(script, tls=tls) as server,
+            aiohttp.ClientSession(connector=Connector(ssl=context)) as http,
+        ):
+            hindsight = HindsightSession(KEY, base_url=server.base_url, http=http)
+            response = await http.get(server.base_url)
+            await has_come.wait()
+            read = 0
+            while piece := await response.content.readany():
+                read += len(piece)
+            assert sum(sizes) == read
+            assert 2 == await create(hindsight)
+            assert 2 == server.connections
+
+    run_on(loop, main())
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_what_comes_before_the_body_leaves_is_not_returned_for_it(loop, tls):
+    """A program that looks on for a while lets a stray in; the body stays here, and the call says that nothing was sent."""
+
+    async def main():
+        looked_on, came = asyncio.Event(), asyncio.Event()
+
+        async def script(connection):
+            while await connection.request():
+                connection.writer.write(created(len(connection.server.requests)))
+                if len(connection.server.requests) == 1:
+                    await looked_on.wait()
+                    connection.writer.write(created(STRAY_ID))
+                    came.set()
+
+        async def look_on(_session, _context, _params):
+            if len(server.requests) == 1:
+                looked_on.set()
+                await came.wait()
+                await asyncio.sleep(0.05)
+
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_headers_sent.append(look_on)
+        async with raw_server(script, tls=tls) as server:
+            connector = Connector(ssl=client_context() if tls else True)
+            async with aiohttp.ClientSession(connector=connector, trace_configs=[tracing]) as http:
+                hindsight = HindsightSession(
+                    KEY, base_url=server.base_url, http=http, retry=RetryPolicy(attempts=1)
+                )
+                assert 1 == await create(hindsight)
+                with pytest.raises(NotSentError):
+                    await create(hindsight)
+            assert 1 == len(server.requests)
+
+    run_on(loop, main())
+
+
+def run_on(loop, main):
+    """Run it by the real clock, which alone other event loops know."""
+    factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
 
 
 async def test_half_a_stray_behind_an_answer_is_no_part_of_the_next():

@@ -49,7 +49,7 @@ class Connector(aiohttp.TCPConnector):
 
     @cached_property
     def read_buffer(self) -> bytearray:
-        """What all its connections read into, since an event loop reads from one after the other.
+        """What its connections without TLS read into, since an event loop reads from one after the other.
 
         With none, asyncio has as much memory made, and given back, for each answer, which costs more than to read it.
         """
@@ -89,7 +89,7 @@ class Connector(aiohttp.TCPConnector):
                     why = OSError("the other end hung up, or sent something, before it was asked anything")
                     raise aiohttp.ClientConnectorError(req.connection_key, why)
             else:
-                if guard.has_unread_bytes is None:
+                if guard.has_unread_bytes is None or guard.was_paused:
                     await _read_what_is_there(connection)
                 if guard.has_unasked_bytes():
                     connection.close()
@@ -106,20 +106,14 @@ class Connector(aiohttp.TCPConnector):
             return connection
 
 
-class _IdleGuard(asyncio.BufferedProtocol):
+class _IdleGuard(asyncio.Protocol):
     """Hands what arrives on a connection to aiohttp, and ends the connection where it arrives while that is idle."""
 
-    def __init__(
-        self, transport: asyncio.Transport, answers: "ResponseHandler", read_buffer: bytearray
-    ) -> None:
+    def __init__(self, transport: asyncio.Transport, answers: "ResponseHandler") -> None:
         self._request: Connection | None = None
         """What aiohttp holds for the request under way; without a protocol once it gave the connection back."""
         self._transport = transport
         self._answers = answers
-        # A view, since TLS goes on behind what it has read by a slice, and that of a bytearray is a copy.
-        self._read = memoryview(read_buffer)
-        self._filled_it = False
-        """Whether the last read left no room, so that TLS may hold more of which the socket shows nothing."""
         self.has_unread_bytes = _poller(transport)
         """Asks the socket; None where it cannot be asked, so that the loop must be given turns to read from it first."""
         self._missing: int | None = None
@@ -129,6 +123,8 @@ class _IdleGuard(asyncio.BufferedProtocol):
         """How the answer under way begins, with its status."""
         self._is_spoilt = False
         """Whether something came behind the end of an answer."""
+        self.was_paused = False
+        """Whether aiohttp wanted no more when the last bytes came, so that TLS may hold some of which the socket shows nothing."""
 
     def expect_answer(self, connection: "Connection") -> None:
         """Note that a request is about to leave."""
@@ -146,17 +142,11 @@ class _IdleGuard(asyncio.BufferedProtocol):
         The loop may not have come round yet to what has arrived, so the socket itself is asked.
         """
         # What aiohttp was handed it knows, but does not ask itself.
-        if self._is_spoilt or self._filled_it or self._transport.is_closing() or self._answers.should_close:
+        if self._is_spoilt or self._transport.is_closing() or self._answers.should_close:
             return True
         return self.has_unread_bytes is not None and bool(self.has_unread_bytes(0))
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        del sizehint
-        return self._read
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._filled_it = nbytes == len(self._read)
-        data = bytes(self._read[:nbytes])
+    def data_received(self, data: bytes) -> None:
         if self._request is None or self._request.protocol is None:
             # Nothing was asked.
             self._transport.abort()
@@ -174,6 +164,7 @@ class _IdleGuard(asyncio.BufferedProtocol):
                 self._missing = 0
         if data:
             self._answers.data_received(data)
+            self.was_paused = not self._transport.is_reading()
             failure = self._answers.exception()
             if isinstance(failure, HttpProcessingError):
                 # aiohttp says 400 for every head that it cannot read, and for one with a broken body in the same packet.
@@ -192,6 +183,26 @@ class _IdleGuard(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._answers.resume_writing()
+
+
+class _PlainIdleGuard(_IdleGuard, asyncio.BufferedProtocol):
+    """That of a connection without TLS, read into memory which it shares with others.
+
+    With TLS, asyncio keeps what does not fit into that memory to itself, and drops it where the other end has hung up.
+    """
+
+    def __init__(
+        self, transport: asyncio.Transport, answers: "ResponseHandler", read_buffer: bytearray
+    ) -> None:
+        super().__init__(transport, answers)
+        self._read = memoryview(read_buffer)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        del sizehint
+        return self._read
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._read[:nbytes]))
 
 
 def _length_of_answer(packet: bytes) -> int | None:
@@ -218,7 +229,9 @@ def refuse_unasked_bytes(transport: asyncio.BaseTransport | None) -> None:
         ConnectionResetError: Something arrived that would be taken for the answer.
 
     """
-    guard = transport.get_protocol() if isinstance(transport, asyncio.Transport) else None
+    # Those of uvloop are of a class of their own.
+    get_protocol: Callable[[], object] | None = getattr(transport, "get_protocol", None)
+    guard = None if get_protocol is None else get_protocol()
     if isinstance(guard, _IdleGuard) and not guard.may_carry_a_request():
         raise ConnectionResetError("something arrived on it, or it was closed, before the request left")
 
@@ -231,7 +244,8 @@ async def _guard_new(connection: "Connection", read_buffer: bytearray) -> _IdleG
     if transport is None or answers is None or transport.is_closing() or answers.should_close:
         connection.close()
         return None
-    guard = _IdleGuard(transport, answers, read_buffer)
+    is_plain = transport.get_extra_info("sslcontext") is None
+    guard = _PlainIdleGuard(transport, answers, read_buffer) if is_plain else _IdleGuard(transport, answers)
     transport.set_protocol(guard)
     return guard
 

@@ -170,7 +170,7 @@ class Transport:
             body.on_connected, body.on_leaving = timer.check, partial(timer.postpone, self._read_seconds)
         try:
             with timer:
-                response = await request
+                response = _to_what_left(await request, body)
                 if call.endpoint.reply_type is ReplyStream and response.status < HTTPStatus.MULTIPLE_CHOICES:
                     reply = self._stream(call, response, attempt)
                 else:
@@ -280,6 +280,14 @@ class Transport:
         except Exception:
             # The cancellation has to go on, whatever becomes of the message.
             logger.exception("on_outcome_unknown failed on: %s", error)
+
+
+def _to_what_left(response: aiohttp.ClientResponse, body: WatchedBody | None) -> aiohttp.ClientResponse:
+    """Return the answer; ConnectionResetError where it was there before the request left, and so is to nothing of ours."""
+    if body is not None and not body.left:
+        response.close()
+        raise ConnectionResetError("what was there before the request left was taken for its answer")
+    return response
 
 
 def _delivery_of_cut_off(body: WatchedBody | None, response: aiohttp.ClientResponse | None) -> Delivery:
