@@ -12,15 +12,13 @@ from hypothesis import strategies as st
 from hindsight_async.emulator.limits import RateLimit, Window, rate_limit
 from hindsight_async.rate.belief import (
     FIRST_PATIENCE,
-    HEADROOM,
     LEAST_OWN_PART,
-    OTHERS_REMEMBERED,
     OUT_FOR,
-    TOLERANCE,
     UNKNOWN_OTHERS,
 )
 from hindsight_async.rate.counting import KEPT_AFTER_ANSWER, RESIDUE
 from hindsight_async.rate.limits import NamedLimit
+from hindsight_async.rate.others_use import HEADROOM, OTHERS_REMEMBERED, TOLERANCE
 from hindsight_async.rate.own_requests import FORGOTTEN_TOGETHER, REMEMBERED
 from hindsight_async.rate.policy import RatePolicy
 from hindsight_async.rate.server_clock import ServerClock

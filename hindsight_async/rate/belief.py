@@ -12,8 +12,7 @@ patience later more is tried.
 Pure: the caller hands in the time, in seconds of one clock that never goes back.
 """
 
-from collections import deque
-from math import ceil, floor, inf, sqrt
+from math import ceil, floor, inf
 
 from hindsight_async.rate.counting import (
     LONGEST_JUDGED,
@@ -24,26 +23,18 @@ from hindsight_async.rate.counting import (
     WayOfCounting,
     Weighted,
 )
+from hindsight_async.rate.others_use import FEWEST_OTHERS, TOLERANCE, OthersUse
 from hindsight_async.rate.own_requests import OwnRequests
 from hindsight_async.rate.server_clock import ServerClock
-
-TOLERANCE = 1.5
-"""Requests by which a way of counting may be off and still be right: servers round."""
 
 OUT_FOR = 600.0
 """Seconds for which a way that was wrong is not believed, nor a Remaining, nor a server that refused without numbers."""
 
-OTHERS_REMEMBERED = 100.0
-"""Seconds for which others' largest use counts: long enough for a burst of theirs that comes once a minute."""
-
-FEWEST_OTHERS = 3
-"""Requests of others from which on we are in company."""
-
-HEADROOM = 0.2
-"""How many times its square root is kept free above others' largest use, since a random use varies by so much."""
-
 UNKNOWN_OTHERS = 1 / 3
 """Part of the limit that is left to others at least, while they are new to us."""
+
+COUNTED_TWICE = 2
+"""How many times a weighted window counts at most what comes at once each minute: beside itself of the minute before."""
 
 NEW_FOR = 1.5 * WINDOW_SECONDS
 """Seconds for which they are, from when they were first seen or one of ours was refused."""
@@ -59,41 +50,6 @@ SMALLEST_LIMIT = 10
 
 FIRST_PATIENCE = 2 * WINDOW_SECONDS
 """Seconds before more is tried than a server let through that refused without naming numbers; then doubled."""
-
-
-class OthersUse:
-    """What others use, as far as one way of counting tells."""
-
-    __slots__ = ("_falling", "_least_upper", "rises")
-
-    def __init__(self) -> None:
-        # Each use, and when it was seen, that is larger than all later ones.
-        self._falling: deque[tuple[float, float]] = deque()
-        # What it was at most when that was least.
-        self._least_upper = inf
-        # Whether it was surely more at some later time: what only falls is what others, now gone, have left behind.
-        self.rises = False
-
-    def learn(self, lower: float, upper: float, now: float) -> None:
-        """Take in between which bounds one answer puts it."""
-        falling = self._falling
-        while falling and falling[-1][1] <= lower:
-            falling.pop()
-        falling.append((now, lower))
-        self.rises = self.rises or lower > self._least_upper + TOLERANCE
-        self._least_upper = min(self._least_upper, upper)
-
-    def largest(self, now: float) -> float:
-        """Return the largest of late."""
-        falling = self._falling
-        while falling and falling[0][0] < now - OTHERS_REMEMBERED:
-            falling.popleft()
-        return falling[0][1] if falling else 0.0
-
-    def expected(self, now: float) -> float:
-        """Return what to expect of them: the largest of late, or what is left where they send no more."""
-        largest = self.largest(now)
-        return largest if self.rises else min(largest, self._least_upper)
 
 
 class Belief:
@@ -122,6 +78,8 @@ class Belief:
         self._bucket = Bucket(own, limit)
         ways: list[WayOfCounting] = [self._sliding, self._fixed, self._weighted, self._bucket]
         self._others = {way: OthersUse() for way in ways}
+        # What `believed` said last.
+        self._told: tuple[list[WayOfCounting], int] | None = None
         # When a way was last found wrong, and by how many requests at most.
         self._wrong: dict[WayOfCounting, tuple[float, float]] = {}
         self._in_company_since = inf
@@ -146,21 +104,28 @@ class Belief:
     def believed(self, now: float) -> tuple[list[WayOfCounting], int]:
         """Return the ways that are believed, and how many requests in any 60 s are left to others."""
         ways = self._right_ways(now)
-        use = {way: self._others[way].largest(now) for way in ways}
-        fewest = min(use.values())
-        believed = [way for way in ways if use[way] <= fewest + TOLERANCE]
-        # A way under which nobody sends any more explains as much with less than one under which somebody does.
-        calm = [way for way in believed if not self._others[way].rises]
-        others = max(self._others[way].expected(now) for way in calm or believed)
+        if len(ways) > 1:
+            use = [self._others[way].largest(now) for way in ways]
+            most = min(use) + TOLERANCE
+            ways = [way for way, used in zip(ways, use, strict=True) if used <= most]
+        self._told = ways, self._left(ways, now)
+        return self._told
+
+    def _left(self, ways: list[WayOfCounting], now: float) -> int:
+        """Tell how many requests in any 60 s to leave to others, by these ways."""
+        others = [self._others[way] for way in ways]
         met = now <= self._met_at + NEW_FOR
-        if others < FEWEST_OTHERS and not met:
+        # A way under which nobody sends any more explains as much with less than one under which somebody does.
+        others = [use for use in others if not use.rises] or others
+        if not met and not any(use.are_there(now) for use in others):
             self._in_company_since = inf
-            return believed, 0
+            return 0
         self._in_company_since = min(self._in_company_since, now)
-        left = others + HEADROOM * sqrt(others) + 1
+        may_come = COUNTED_TWICE * UNKNOWN_OTHERS * self.limit
+        left = max(use.to_leave(now, may_come) for use in others)
         if met or now < self._in_company_since + NEW_FOR:
             left = max(left, UNKNOWN_OTHERS * self.limit)
-        return believed, min(ceil(left), self.limit - max(1, floor(LEAST_OWN_PART * self.limit)))
+        return min(ceil(left), self.limit - max(1, floor(LEAST_OWN_PART * self.limit)))
 
     def ceiling(self, now: float) -> int:
         """Return the limit as far as is known: the named one, or what was let through of it."""
@@ -193,7 +158,7 @@ class Belief:
         now: float,
     ) -> bool:
         """Take in what an answer names, and tell whether that changes anything: see `RatePolicy.learn`."""
-        before = self.believed(now)
+        told = self._told
         if not self.names_remaining:
             # What a server lets through that refuses without numbers is a guess; this one names them.
             self.names_remaining, self._ceiling = True, None
@@ -201,7 +166,7 @@ class Belief:
         if refused and self._own.counted.at_least(now - WINDOW_SECONDS, now):
             self._met_at = now
         if self._is_a_constant(remaining, now, refused=refused):
-            return self.believed(now) != before
+            return self.believed(now) != told
         if reset is not None:
             if not self._fixed.learn(reset):
                 self._wrong[self._fixed] = now, limit
@@ -211,18 +176,24 @@ class Belief:
             # Our part of a limit that is shared out, or that is not believed yet, begins where that of the others ends.
             beyond = max(0, limit - self.limit)
             self._judge(sent_at, limit - remaining - (not refused), beyond, reset, refused=refused, now=now)
-        return self.believed(now) != before
+        return self.believed(now) != told
 
     def _judge(
         self, sent_at: float, used: int, beyond: int, reset: float | None, *, refused: bool, now: float
     ) -> None:
+        total = used - beyond
         for way, others in self._others.items():
             if way is self._fixed and reset is None:
                 continue
             least, most = way.use_when_counted(sent_at, now, reset)
             if not refused and used - least < -TOLERANCE:
                 self._wrong[way] = now, max(least - used, self._wrong.get(way, (0, 0.0))[1])
-            others.learn(max(0.0, used - beyond - most), max(0.0, used - beyond - least), now)
+            lower, upper = max(0.0, total - most), max(0.0, total - least)
+            if way is self._weighted and reset is not None:
+                left = self._weighted.left_of_minute(reset, now)
+                others.learn_of_minute(lower, upper, now, reset=reset, left=left)
+            else:
+                others.learn(lower, upper, now)
 
     def _is_a_constant(self, remaining: int, now: float, *, refused: bool) -> bool:
         """Tell whether Remaining stays the same whatever we use, although it speaks of others and refuses nothing."""

@@ -164,6 +164,10 @@ class Weighted:
         most = current.sent.until(answered_at) + unsure + left_at_most * (len(last.sent) + earlier) - 1
         return least, max(0.0, most)
 
+    def left_of_minute(self, reset: float, now: float) -> float:
+        """Return the part that is left of the minute that ends at `reset`, on the server's clock."""
+        return min(1.0, max(0.0, self._clock.moment_of(reset) - now) / WINDOW_SECONDS)
+
     def _counts(self, moment: float) -> tuple[float, int, int]:
         """Return when the minute of a moment ends, and what is in the last one's count and in its own.
 
