@@ -91,11 +91,11 @@ def test_a_use_that_is_the_same_each_minute_needs_hardly_any_headroom():
         use.learn(100.0, 100.0, minute * WINDOW_SECONDS)
         left.append(use.to_leave(minute * WINDOW_SECONDS, MAY_COME))
     assert [101 + chance] * (ALIKE_WHEN_STEADY + 1) == left[:-1]
-    assert 101 + TOLERANCE == left[-1]
+    assert 100 + TOLERANCE == left[-1]
     now = len(left) * WINDOW_SECONDS
     use.learn(80.0, 80.0, now)
     use.learn(80.0, 80.0, now + WINDOW_SECONDS)
-    assert 101 + chance > use.to_leave(now + WINDOW_SECONDS, MAY_COME) > 81 + TOLERANCE
+    assert 81 + HEADROOM * sqrt(80) == use.to_leave(now + WINDOW_SECONDS, MAY_COME)
 
 
 def test_little_use_is_nobody():

@@ -158,5 +158,4 @@ class OthersUse:
     def to_leave(self, now: float, may_come: float) -> float:
         """Return how much to leave to them: what to expect, and some headroom, hardly any where it is nothing but regular."""
         expected = self.expected(now, may_come)
-        headroom = HEADROOM * sqrt(expected)
-        return expected + 1 + (min(headroom, TOLERANCE) if self._minutes.is_steady else headroom)
+        return expected + (TOLERANCE if self._minutes.is_steady else 1 + HEADROOM * sqrt(expected))
