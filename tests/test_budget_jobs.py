@@ -22,6 +22,8 @@ from simulated_server import (
 )
 
 IN_FLIGHT = 50
+MEAN_LATENCY = 0.12
+"""Seconds; of `heavy_tail`."""
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +139,42 @@ def test_the_weighted_window_is_used_from_any_second_of_the_minute_on(
     assert [] == server.refused
     assert limit >= most_in_any_minute(server.arrivals)
     assert (60 - phase + 60 * (plans - 1)) / took >= 0.97
+
+
+LAST_SECONDS = [
+    (300, 3, 59.0),
+    *[
+        pytest.param(limit, plans, phase, marks=pytest.mark.slow)
+        for limit, plans, phase in [
+            (60, 10, 58.0),
+            (300, 10, 58.0),
+            (60, 10, 59.0),
+            (300, 10, 59.0),
+            (1000, 10, 59.0),
+            (300, 10, 59.5),
+        ]
+    ],
+]
+
+
+@pytest.mark.parametrize(("limit", "plans", "phase"), LAST_SECONDS)
+def test_the_last_second_of_a_weighted_minute_is_used_as_well_as_can_be(
+    limit: int, plans: int, phase: float
+) -> None:
+    """97 % of the best possible for a client that keeps any 60 s to the limit, and knows an arrival by its answer alone.
+
+    Between two plans lie 60 s and a latency for it, and so between the first and the last one. Where that is more than from
+    the second at which the job begins until as many minutes have turned, all of the last plan falls into one minute more, and
+    a weighted window lets in a whole plan behind another only until that minute's end.
+    """
+    server = SimulatedServer(limit, "weighted")
+    took, job = run_job(server, plans * limit, phase=phase)
+    left = 60 - phase
+    best = left + 60 * (plans if (plans - 1) * MEAN_LATENCY >= left else plans - 1)
+    assert plans * limit == job.done
+    assert [] == server.refused
+    assert limit >= most_in_any_minute(server.arrivals)
+    assert best / took >= 0.97
 
 
 HABITS: list[tuple[Habit, float, float]] = [
