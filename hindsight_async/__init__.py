@@ -123,7 +123,8 @@ nowhere else. Inside, in reading order:
         limiter.py              what both limiters offer the scheduler, and their errors
         local_limiter.py        what is in a request's way, by this process's own count
         policy.py               how many may leave under one limit: the rules, with the proof
-        belief.py               how the server counts, and how much others use
+        belief.py               how the server counts, and how much is left to others
+        others_use.py           how much others use, and what of that is expected again
         counting.py             the ways in which servers count
         own_requests.py         our own requests of the last minutes
         server_clock.py         what the server's clock shows

@@ -541,10 +541,7 @@ async def test_an_unnamed_wait_longer_than_anybody_takes_is_not_said_to_be_asked
 
 
 async def test_a_429_closes_the_cooldown_until_the_named_reset():
-    """Nobody passes before the reset; then one probes alone, and the rest follow evenly, at what others leave.
-
-    That is 17 in a minute: who had used up all of the limit may well come again for two thirds of it.
-    """
+    """Nobody passes before the reset; then one probes alone, and the rest follow evenly, at what others leave."""
     budget = make()
     client = budget.join(10)
     await send(client, 0.0, status=429, said=headers(limit=60, remaining=0, reset=20))
@@ -552,6 +549,7 @@ async def test_a_429_closes_the_cooldown_until_the_named_reset():
     assert (0, NOON + timedelta(seconds=20)) == (shut.free_now, shut.closed_until)
     assert 20 == round(shut.seconds_until_next_permit, 3)
     left = await asyncio.gather(*(send(client, 1.0, said=headers(limit=60, remaining=50)) for _ in range(4)))
+    # 17 in a minute: who had used up all of the limit may well come again for two thirds of it.
     assert [20.0, 24.529, 28.059, 31.588] == [round(moment, 3) for moment in left]
 
 

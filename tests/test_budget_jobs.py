@@ -161,12 +161,10 @@ LAST_SECONDS = [
 def test_the_last_second_of_a_weighted_minute_is_used_as_well_as_can_be(
     limit: int, plans: int, phase: float
 ) -> None:
-    """97 % of the best possible for a client that keeps any 60 s to the limit, and knows an arrival by its answer alone.
-
-    Between two plans lie 60 s and a latency for it, and so between the first and the last one. Where that is more than from
-    the second at which the job begins until as many minutes have turned, all of the last plan falls into one minute more, and
-    a weighted window lets in a whole plan behind another only until that minute's end.
-    """
+    """97 % of the best possible for a client that keeps any 60 s to the limit, and knows an arrival by its answer alone."""
+    # Between two plans lie 60 s and a latency for it, and so between the first and the last one. Where that is more than from
+    # the second at which the job begins until as many minutes have turned, all of the last plan falls into one minute more,
+    # and a weighted window lets in a whole plan behind another only until that minute's end.
     server = SimulatedServer(limit, "weighted")
     took, job = run_job(server, plans * limit, phase=phase)
     left = 60 - phase

@@ -6,9 +6,9 @@ side by side (`counting`), each of which says how much of the limit our own requ
 server shows of all is wrong, and out for a while. Of the rest, those that need the fewest others are believed. What others
 use by them, and how much of it comes again, is in `others_use`.
 
-Nobody shows whose requests were all refused: in a window that forgets at once, and that is full a second after it began, others
-who come later in each are seen by no answer. To look for them would take requests kept back for later in the window, and
-those of each next plan would then be as late.
+Nobody shows whose requests were all refused: of others who come while a window is full that was empty a second before, no
+answer tells. To look for them would take requests kept back for later in the window, and those of each next plan would then
+be as late.
 
 Where answers name no `Remaining`, only a 429 tells anything: then all of the limit is used. Where a way explains that by our
 own requests alone, it is believed. Where none does, the limit is taken to be what the server has let through, until some
