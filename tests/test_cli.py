@@ -10,46 +10,37 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from contextlib import suppress
 
 import pytest
 
 from hindsight_async.cli.demo import contacts_in, sample_contacts
+from loaded_python import COMMAND, Program
 
-COMMAND = [sys.executable, "-W", "error", "-m", "hindsight_async"]
 PLAIN = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
-
-
-def run(*arguments, **options):
-    return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, env=PLAIN, **options
-    )
 
 
 def run_in_terminal(*arguments, columns=120, **variables):
     """Run in a pseudo-terminal; return the exit code and all that a person would see."""
-    pid, terminal = pty.fork()
-    if pid == 0:  # pragma: no cover  the child becomes the command
-        os.execve(
-            COMMAND[0],
-            [*COMMAND, *arguments],
-            {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", **variables},
-        )
+    terminal, theirs = pty.openpty()
+    variables = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", **variables}
+    ends = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
     seen = b""
-    while True:
-        try:
-            chunk = os.read(terminal, 65536)
-        except OSError:
-            break
-        if not chunk:
-            break
-        seen += chunk
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
+    with Program([*COMMAND, *arguments], env=variables, has_terminal=True, **ends) as process:
+        os.close(theirs)
+        with suppress(OSError):  # the last one who had it open has closed it
+            while chunk := os.read(terminal, 65536):
+                seen += chunk
+        os.close(terminal)
+    return process.returncode, seen.decode()
 
 
 def test_the_demo_in_a_pipe_prints_plain_lines():
     """One line per contact with id, status and link; what a person reads goes to stderr."""
-    done = run("demo")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *COMMAND, "demo"],
+        capture_output=True, text=True, timeout=60, check=False, env=PLAIN,
+    )  # fmt: skip
     assert 0 == done.returncode
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert 25 == len(rows)
@@ -103,7 +94,7 @@ def test_the_demo_stays_up_where_it_is_asked_to(tmp_path, option, opened, end):
     )
     browser.chmod(0o700)
     environment = {**PLAIN, "BROWSER": f"{browser} %s"}
-    with subprocess.Popen(
+    with Program(
         [*COMMAND, "demo", option],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -173,7 +164,7 @@ def test_an_interrupted_demo_leaves_without_a_traceback(tmp_path):
     rows = "".join(f"c{number}@x.example\n" for number in range(1000))
     contacts.write_text(f"contact_email\n{rows}")
     command = [*COMMAND, "demo", "--csv", str(contacts)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    with Program(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         running.stderr.readline()
         said = running.stderr.readline()
         running.send_signal(signal.SIGINT)
@@ -202,7 +193,7 @@ def test_help_is_no_error(command_line):
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_the_emulator_serves_until_it_is_told_to_stop(end):
     """The two printed variables lead another program to it, and a signal ends it cleanly."""
-    with subprocess.Popen(
+    with Program(
         [*COMMAND, "emulate", "--plan", "growth"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as served:
         try:

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from hindsight_async.cli.signals import handling
+from loaded_python import Program
 
 AS_ON_WINDOWS = """
 import asyncio, sys
@@ -28,7 +29,7 @@ asyncio.set_event_loop_policy(Policy())
 from hindsight_async.__main__ import main
 sys.exit(main())
 """
-COMMAND = [sys.executable, "-W", "error", "-c", AS_ON_WINDOWS]
+COMMAND = ["-c", AS_ON_WINDOWS]
 
 
 async def test_a_signal_is_handled_by_the_loop_and_the_old_handler_comes_back():
@@ -44,9 +45,7 @@ async def test_a_signal_is_handled_by_the_loop_and_the_old_handler_comes_back():
 
 def test_an_idle_loop_wakes_up_for_a_signal():
     """Nothing else has to happen for it to be heard."""
-    with subprocess.Popen(
-        [*COMMAND, "emulate"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as served:
+    with Program([*COMMAND, "emulate"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as served:
         served.stdout.readline()
         served.stdout.readline()
         served.send_signal(signal.SIGINT)
@@ -68,9 +67,8 @@ def test_files_are_enrolled_and_a_signal_lets_those_in_flight_finish(emulator, t
         "HINDSIGHT_PLAN": "enterprise",
     }
     options = ["contacts.csv", "--sequence", "s", "--yes", "--output", "results.csv"]
-    with subprocess.Popen(
-        [*COMMAND, "enroll", *options], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
-    ) as enrolling:
+    words = [*COMMAND, "enroll", *options]
+    with Program(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as enrolling:
         while rows > 1 and not emulator.outbox:
             assert enrolling.poll() is None
             time.sleep(0.01)

@@ -3,13 +3,13 @@
 import os
 import re
 import shlex
-import subprocess
 
 import pytest
 
+import loaded_python
 from hindsight_async.cli import COMMANDS, app
 from hindsight_async.cli.shared_options import parse_share
-from test_cli import COMMAND
+from loaded_python import COMMAND
 
 PARTS = [("ledger", "show"), ("ledger", "resolve"), ("ledger", "forget"), ("queue", "show"), ("queue", "drain"),
          ("queue", "pause"), ("queue", "resume"), ("deals", "list"), ("deals", "count"), ("deals", "export"),
@@ -142,14 +142,8 @@ def test_processes_share_the_plan_through_redis(emulated_command, emulator, redi
 def test_the_log_is_said_as_far_as_is_asked(emulator, flag, level):
     """What went wrong by -v, each step by -vv; never the key."""
     variables = {"HINDSIGHT_API_KEY": emulator.api_key, "HINDSIGHT_BASE_URL": emulator.base_url}
-    done = subprocess.run(
-        [*COMMAND, "get", "77", flag],
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    words = [*COMMAND, "get", "77", flag]
+    done = loaded_python.run(words, env={**os.environ, **variables}, capture_output=True, text=True)
     levels = set(re.findall(r"^[-0-9: ,]+ ([A-Z]+) hindsight_async", done.stderr, re.MULTILINE))
     assert level in levels
     assert (flag == "-vv") is ("DEBUG" in levels)

@@ -3,11 +3,12 @@
 import json
 import os
 import pty
-import subprocess
 
 import pytest
 
-from test_cli import COMMAND, run_in_terminal
+import loaded_python
+from loaded_python import COMMAND
+from test_cli import run_in_terminal
 
 
 @pytest.fixture
@@ -145,14 +146,8 @@ def test_what_is_printed_goes_into_the_file_beside_a_live_line(deals, emulator, 
         "TERM": "xterm",
     }
     with (tmp_path / "deals.tsv").open("wb") as file:
-        done = subprocess.run(
-            [*COMMAND, "deals", "list"],
-            stdin=theirs,
-            stdout=file,
-            stderr=theirs,
-            env=environment,
-            timeout=60,
-            check=False,
+        done = loaded_python.run(
+            [*COMMAND, "deals", "list"], stdin=theirs, stdout=file, stderr=theirs, env=environment
         )
     os.close(theirs)
     seen = os.read(ours, 65536).decode()

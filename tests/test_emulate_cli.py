@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -26,8 +25,8 @@ from hindsight_async.cli.fault_words import parse_fault
 from hindsight_async.cli.request_log import line_of
 from hindsight_async.cli.shells import SYNTAXES, assigned
 from hindsight_async.emulator import Emulator, ReceivedRequest
+from loaded_python import COMMAND, Program
 
-COMMAND = [sys.executable, "-W", "error", "-m", "hindsight_async", "emulate"]
 LOST_SECONDS = 1.0
 """How old the youngest thing may be that a kill takes along."""
 
@@ -66,9 +65,8 @@ class Served:
 
 @contextmanager
 def served(*options):
-    with subprocess.Popen(
-        [*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    words = [*COMMAND, "emulate", *options]
+    with Program(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield Served(process)
         finally:

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
-from command_process import COMMAND, environment, write_contacts
+import loaded_python
+from command_process import environment, write_contacts
 from fresh_process import without_coverage
+from loaded_python import CLOSED, COMMAND, Program
 
 ENROLL = ["enroll", "contacts.csv", "--sequence", "seq_1"]
 TO_A_FILE = [*ENROLL, "--yes", "--output", "results.csv"]
@@ -37,16 +39,27 @@ def variables(emulator):
 def finish(folder, variables):
     """Give a test a process that runs to its end."""
 
-    def finish(*command, **options):
-        options = {"env": variables, "capture_output": True, "text": True, **options}
-        return subprocess.run(command, cwd=folder, timeout=60, check=False, **options)
+    def finish(*words, **options):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        options = {"env": variables, "text": True, **pipes, **options}
+        return loaded_python.run(words, cwd=folder, **options)
 
     return finish
 
 
 @pytest.fixture
-def in_shell(finish):
-    return lambda line: finish("bash", "-o", "pipefail", "-c", f"{' '.join(COMMAND)} {line}")
+def leave_early(folder, variables):
+    """Give a test a process whose output is read up to so many characters, as by `| head -c`; with what it says."""
+
+    def leave_early(*words, characters):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with Program(words, cwd=folder, env=variables, text=True, **pipes) as process:
+            process.stdout.read(characters)
+            process.stdout.close()
+            said = process.stderr.read()
+        return process.returncode, said
+
+    return leave_early
 
 
 @pytest.fixture
@@ -54,10 +67,10 @@ def running(emulator, folder, variables):
     """Give a test a process that is yielded once its first request is here, whose answer takes so many seconds."""
 
     @contextmanager
-    def running(*command, answers_after, sees_requests=1, **options):
+    def running(*words, answers_after, sees_requests=1, start=Program, **options):
         emulator.fail("POST /interviews", how="slow", seconds=answers_after, at="after_commit", times=None)
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **options}
-        with subprocess.Popen(command, cwd=folder, env=variables, text=True, **pipes) as process:
+        with start(words, cwd=folder, env=variables, text=True, **pipes) as process:
             while len(emulator.outbox) < sees_requests:
                 assert process.poll() is None
                 time.sleep(0.01)
@@ -70,48 +83,35 @@ def running(emulator, folder, variables):
 def on_terminal(folder, variables):
     """Give a test a process on a terminal of its own, and the terminal."""
 
-    def on_terminal(*command):
-        pid, terminal = pty.fork()
-        if pid == 0:  # pragma: no cover  the child becomes the command
-            os.chdir(folder)
-            os.execve(command[0], command, variables)
-        return pid, terminal
+    def on_terminal(*words):
+        terminal, theirs = pty.openpty()
+        ends = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+        process = Program(words, cwd=folder, env=variables, has_terminal=True, **ends)
+        os.close(theirs)
+        return process, terminal
 
     return on_terminal
-
-
-@pytest.fixture(autouse=True)
-def hangups_end_programs():
-    """Children inherit what is ignored, also where the tests themselves run under nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 def statuses(folder):
     return {row["status"] for row in csv.DictReader((folder / "results.csv").read_text().splitlines())}
 
 
-def exit_code_of(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 @pytest.mark.parametrize(("answer", "code", "sent"), [("yes\n", 0, 26), ("n\n", 4, 0)])
 def test_a_person_is_asked_and_sees_the_progress(on_terminal, emulator, folder, *, answer, code, sent):
     """On a terminal the question waits for its answer, and a live line follows."""
     write_contacts(folder, 26)
-    pid, terminal = on_terminal(*COMMAND, *ENROLL, "--output", "results.csv")
+    process, terminal = on_terminal(*COMMAND, *ENROLL, "--output", "results.csv")
     seen = b""
-    while b"Type yes to go on:" not in seen:
-        seen += os.read(terminal, 65536)
-    os.write(terminal, answer.encode())
-    try:
-        while chunk := os.read(terminal, 65536):
-            seen += chunk
-    except OSError:
-        pass
-    os.close(terminal)
-    assert code == exit_code_of(pid)
+    with process:
+        while b"Type yes to go on:" not in seen:
+            seen += os.read(terminal, 65536)
+        os.write(terminal, answer.encode())
+        with suppress(OSError):
+            while chunk := os.read(terminal, 65536):
+                seen += chunk
+        os.close(terminal)
+    assert code == process.returncode
     assert "Paige will email 26 people (" in seen.decode()
     assert (b"26/26" in seen) is (sent > 0)
     assert sent == len(emulator.outbox)
@@ -120,22 +120,26 @@ def test_a_person_is_asked_and_sees_the_progress(on_terminal, emulator, folder, 
 def test_a_closed_terminal_leaves_nothing_unknown(on_terminal, emulator, folder):
     """What is in flight is finished and written down, though nobody can be told any more."""
     write_contacts(folder, ROWS)
-    emulator.fail("POST /interviews", how="slow", seconds=1.0, at="after_commit", times=None)
-    pid, terminal = on_terminal(*COMMAND, *TO_A_FILE)
-    while not emulator.outbox:
-        assert (0, 0) == os.waitpid(pid, os.WNOHANG)
-        time.sleep(0.01)
-    os.close(terminal)  # the kernel hangs up
-    os.kill(pid, signal.SIGHUP)  # and so does a shell
-    assert 130 == exit_code_of(pid)
+    emulator.fail("POST /interviews", how="slow", seconds=0.3, at="after_commit", times=None)
+    process, terminal = on_terminal(*COMMAND, *TO_A_FILE)
+    with process:
+        while not emulator.outbox:
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.close(terminal)  # the kernel hangs up
+        process.send_signal(signal.SIGHUP)  # and so does a shell
+    assert 130 == process.returncode
     assert {"created", "not_sent"} == statuses(folder)
 
 
-@pytest.mark.parametrize(("prefix", "code"), [([], 130), pytest.param(["nohup"], 0, marks=pytest.mark.slow)])
-def test_a_hangup_stops_a_run_unless_it_was_ignored_before(running, emulator, folder, prefix, code):
+@pytest.mark.parametrize(("words", "start", "code"), [
+    (COMMAND, Program, 130),
+    pytest.param(["nohup", sys.executable, *COMMAND], subprocess.Popen, 0, marks=pytest.mark.slow),
+])  # fmt: skip
+def test_a_hangup_stops_a_run_unless_it_was_ignored_before(running, emulator, folder, *, words, start, code):
     """It finishes what is in flight, however often it comes; under nohup the run goes on to its end."""
     write_contacts(folder, ROWS)
-    with running(*prefix, *COMMAND, *TO_A_FILE, answers_after=1.0) as process:
+    with running(*words, *TO_A_FILE, answers_after=0.3, start=start) as process:
         process.send_signal(signal.SIGHUP)
         said = process.stderr.readline()
         while code == 130 and "stopping" not in said:
@@ -171,76 +175,86 @@ def test_interrupts_finish_what_is_in_flight_or_leave_at_once(running, signals, 
 
 def test_an_interrupt_keeps_the_links_that_were_read_back(finish, emulator, folder, variables):
     """The results have every row, with the links so far; the run is summed up, and the same command reads the rest."""
-    write_contacts(folder, ROWS)
+    rows_there = 20
+    write_contacts(folder, rows_there)
     finish(*COMMAND, *ENROLL, "--yes")
     results = folder / "contacts.results.csv"
     results.unlink()
     sent = len(emulator.requests)
     emulator.fail("GET /interviews/{id}", how="slow", seconds=0.2, at="after_commit", times=None)
-    with subprocess.Popen(
-        [*COMMAND, *ENROLL, "--yes"], cwd=folder, env=variables, text=True, stderr=subprocess.PIPE
-    ) as process:
-        while len(emulator.requests) < sent + 25:
+    words = [*COMMAND, *ENROLL, "--yes"]
+    with Program(words, cwd=folder, env=variables, text=True, stderr=subprocess.PIPE) as process:
+        while len(emulator.requests) < sent + 9:
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert 130 == process.returncode, said
-    assert f"\n{ROWS} done before" in said
+    assert f"\n{rows_there} done before" in said
     assert "Traceback" not in said
     rows = list(csv.DictReader(results.read_text().splitlines()))
     links = sum(bool(row["survey_url"]) for row in rows)
-    assert (ROWS, True) == (len(rows), 5 <= links < ROWS)
+    assert (rows_there, True) == (len(rows), 0 < links < rows_there)
     emulator.heal()
     sent = len(emulator.requests)
     assert 0 == finish(*COMMAND, *ENROLL, "--yes").returncode
-    assert ROWS - links == len(emulator.requests) - sent
+    assert rows_there - links == len(emulator.requests) - sent
     assert all(row["survey_url"] for row in csv.DictReader(results.read_text().splitlines()))
 
 
 def test_an_interrupt_without_a_ledger_warns(running):
     """Nobody is told to run the same command again where nothing remembers who was sent."""
-    with running(*COMMAND, *ENROLL, "--no-ledger", answers_after=1.0) as process:
+    with running(*COMMAND, *ENROLL, "--no-ledger", answers_after=0.3) as process:
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
     assert 130 == process.returncode
     assert "Next      not the whole file again: without a ledger nothing remembers who" in said
 
 
-def test_results_that_cannot_be_written_stop_the_run_and_are_said(in_shell, folder):
-    """A full disk or a reader that has left is no traceback, and what was sent is summed up."""
+TO_STDOUT = [*COMMAND, *ENROLL, "--ledger", "a.db", "--yes", "--output", "-"]
+
+
+def test_a_full_disk_stops_the_run_and_is_said(finish, folder):
+    """It is no traceback; where stdout takes nothing at all, nothing is sent."""
     write_contacts(folder, 300)
-    for target, code, complaint in (
-        ("> /dev/full", 2, "stdout cannot be written: No space left on device"),
-        ("| head -c 1", 1, "the results cannot be written any more"),
-    ):
-        done = in_shell(f"{' '.join(ENROLL)} --ledger '{target[0]}.db' --yes --output - {target}")
-        assert code == done.returncode, done.stderr
-        assert complaint in done.stderr
-        assert (" created" in done.stderr) is (code == 1)
-        assert "Traceback" not in done.stderr
+    with open("/dev/full", "w") as full:
+        done = finish(*TO_STDOUT, stdout=full)
+    assert 2 == done.returncode, done.stderr
+    assert "stdout cannot be written: No space left on device" in done.stderr
+    assert " created" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
-def test_closed_ends_are_no_traceback(in_shell):
+def test_a_reader_that_has_left_stops_the_run_and_is_said(leave_early, folder):
+    """It is no traceback, and what was sent is summed up."""
+    write_contacts(folder, 300)
+    code, said = leave_early(*TO_STDOUT, characters=1)
+    assert 1 == code, said
+    assert "the results cannot be written any more" in said
+    assert " created" in said
+    assert "Traceback" not in said
+
+
+def test_closed_ends_are_no_traceback(finish, leave_early):
     """A reader that leaves early, and an input that is not there, end a command quietly."""
-    in_shell(f"{' '.join(ENROLL)} --ledger a.db")
-    for line, code in (("ledger show a.db | head -c 0", 1), ("enroll - --sequence s <&-", 2)):
-        done = in_shell(line)
-        assert code == done.returncode, done.stderr
-        assert "Traceback" not in done.stderr
-        assert "BrokenPipe" not in done.stderr
+    finish(*COMMAND, *ENROLL, "--ledger", "a.db")
+    code, said = leave_early(*COMMAND, "ledger", "show", "a.db", characters=0)
+    done = finish(*COMMAND, "enroll", "-", "--sequence", "s", stdin=CLOSED)
+    assert (1, 2) == (code, done.returncode), said + done.stderr
+    for each in (said, done.stderr):
+        assert "Traceback" not in each
+        assert "BrokenPipe" not in each
 
 
-def test_a_closed_stdout_is_no_end_of_a_run(in_shell, emulator):
+def test_a_closed_stdout_is_no_end_of_a_run(finish, emulator):
     """What prints nothing needed is done; a run whose results would be nowhere sends nothing."""
-    enroll = " ".join(ENROLL)
     for words, code in (
-        (f"{enroll} --output -", 2),
-        (enroll, 0),
-        ("get 1", 0),
-        (f"{enroll} --dry-run", 0),
+        ([*ENROLL, "--output", "-"], 2),
+        (ENROLL, 0),
+        (["get", "1"], 0),
+        ([*ENROLL, "--dry-run"], 0),
     ):
-        done = in_shell(f"{words} >&-")
+        done = finish(*COMMAND, *words, stdout=CLOSED)
         assert code == done.returncode, done.stderr
         assert ("stdout is closed" in done.stderr) is (code == 2)
     assert 2 == len(emulator.outbox)
@@ -256,19 +270,8 @@ def test_no_folder_for_temporary_files_is_no_end_of_a_run(finish, emulator, fold
     """In a container that is read-only memory has to do."""
     start = f"{NOTHING_CAN_BE_WRITTEN}import sys; from hindsight_async.__main__ import main; sys.exit(main())"
     with (folder / "contacts.csv").open() as contacts:
-        done = finish(
-            sys.executable,
-            "-W",
-            "error",
-            "-c",
-            start,
-            "enroll",
-            *words.split(),
-            "--sequence",
-            "seq_1",
-            stdin=contacts,
-            env=without_coverage(variables),
-        )
+        command = ["-c", start, "enroll", *words.split(), "--sequence", "seq_1"]
+        done = finish(*command, stdin=contacts, env=without_coverage(variables))
     assert (0, 0 if "--dry-run" in words else 2) == (done.returncode, len(emulator.outbox))
     assert "Traceback" not in done.stderr
 
@@ -277,7 +280,7 @@ def test_more_duplicates_than_a_page_are_found_without_a_temporary_file(finish, 
     """Where none can be made, keys are remembered in memory."""
     look = "print(sum(seen.first_index(f'key-{n}' * 9, n) == n for n in [*range(50_000), *range(50_000)]))"
     code = f"{NOTHING_CAN_BE_WRITTEN}from hindsight_async.delivery.input import SeenKeys\nwith SeenKeys() as seen: {look}"
-    done = finish(sys.executable, "-W", "error", "-c", code, env=without_coverage(variables))
+    done = finish("-c", code, env=without_coverage(variables))
     assert ("100000\n", "") == (done.stdout, done.stderr)
 
 
@@ -318,7 +321,7 @@ def test_what_was_made_on_a_disk_that_is_full_makes_exit_code_3(running, emulato
     """The results have the ids of what the ledger could not take, and the last line counts them."""
     write_contacts(folder, 40)
     command = [*COMMAND, *ENROLL, "--ledger", "l.db", "--yes", "--output", "-"]
-    with running(*command, answers_after=1.0, sees_requests=2, stdout=subprocess.PIPE) as process:
+    with running(*command, answers_after=0.5, sees_requests=2, stdout=subprocess.PIPE) as process:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         out, err = process.communicate(timeout=60)
     made = [row for row in csv.DictReader(out.splitlines()) if row["status"] == "created"]

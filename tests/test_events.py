@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-import subprocess
-import sys
 
 import attrs
 import pytest
 
+import loaded_python
 from hindsight_async import (
     AttemptEnded,
     AttemptSent,
@@ -312,12 +311,8 @@ asyncio.run(main())
 @pytest.mark.parametrize(("level", "lines"), [("", 0), ("info", 2), ("DEBUG", 8)])
 def test_a_variable_turns_the_log_on_for_a_script(level, lines):
     """`HINDSIGHT_LOG` writes each line once to standard error, however many sessions there are; without it nothing does."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        env={"HINDSIGHT_LOG": level, "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=True,
+    done = loaded_python.run(
+        ["-c", SCRIPT], env={"HINDSIGHT_LOG": level, "PATH": ""}, capture_output=True, text=True, check=True
     )
     assert lines == len(done.stderr.splitlines()), done.stderr
     assert lines == done.stderr.count("hindsight_async.call")

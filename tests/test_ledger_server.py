@@ -1,8 +1,6 @@
 """Several runs share a ledger in PostgreSQL: they divide the rows, and a dead one's are taken over."""
 
 import asyncio
-import subprocess
-import sys
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -10,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from attrs import evolve
 
+import loaded_python
 from hindsight_async import (
     CreatedInterview,
     CreateInterview,
@@ -489,7 +488,7 @@ def test_a_missing_driver_is_named():
     """It says what to install before anything is opened."""
     program = "import sys; sys.modules['asyncpg'] = None\nfrom hindsight_async import Ledger\n"
     program += "Ledger('postgresql://user:secret@host/db')"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = loaded_python.run(["-c", program], capture_output=True, text=True)
     assert "pip install 'hindsight-async[postgres]'" in done.stderr.splitlines()[-1]
 
 

@@ -4,8 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import subprocess
-import sys
 import threading
 import warnings
 from contextlib import suppress
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import loaded_python
 from hindsight_async import (
     CreateInterview,
     Delivery,
@@ -245,14 +244,9 @@ def test_a_fork_drops_the_parents_pool_and_budget_in_silence(where, tmp_path):
     script.write_text(FORKING)
     with EmulatorThread() as emulator:
         emulator_variables = {"HINDSIGHT_API_KEY": emulator.api_key, "HINDSIGHT_BASE_URL": emulator.base_url}
-        ended = subprocess.run(
-            [sys.executable, script, where],
-            env={**os.environ, **emulator_variables},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=Path(__file__).parent,
+        variables = {**os.environ, **emulator_variables}
+        ended = loaded_python.run(
+            [script, where], env=variables, capture_output=True, text=True, cwd=Path(__file__).parent
         )
         assert (0, "") == (ended.returncode, ended.stderr)
         assert 5 == len(emulator.requests)

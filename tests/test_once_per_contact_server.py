@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-import sys
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -21,6 +20,7 @@ from hindsight_async import (
 )
 from hindsight_async.emulator import Emulator
 from hindsight_async.testing import serving
+from loaded_python import Program
 
 DAYS_90 = timedelta(days=90)
 END_LEASES = "UPDATE hindsight_runs SET lease_until = now() - interval '1 second'"
@@ -164,8 +164,8 @@ def test_two_processes_with_other_deals_of_the_same_people_email_each_once(url):
     """Whichever comes first; the other tells each row as a duplicate."""
     with serving(Emulator(plan=Plan.ENTERPRISE, latency=0.01)) as emulator:
         started = [
-            subprocess.Popen(
-                [sys.executable, "-c", PROCESS, url, emulator.base_url, emulator.api_key, process],
+            Program(
+                ["-c", PROCESS, url, emulator.base_url, emulator.api_key, process],
                 stdout=subprocess.PIPE,
                 text=True,
             )

@@ -3,17 +3,17 @@
 import asyncio
 import os
 import re
-import sys
+from functools import partial
 
 import pytest
 
+import loaded_python
 from doc_pages import named_blocks
 from hindsight_async import Plan
 from hindsight_async.emulator import Emulator
 
 PEOPLE = 60
 WORKERS = 2
-SECONDS = 60.0
 
 
 @pytest.mark.servers
@@ -31,21 +31,14 @@ def test_two_workers_email_each_person_once(redis, postgres, database, tmp_path)
                 "REDIS_URL": redis.url,
                 "LEDGER": postgres.url(database),
             }
-            workers = [
-                await asyncio.create_subprocess_exec(
-                    sys.executable, "-W", "error", script, env=environment,
-                    stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-                )
-                for _ in range(WORKERS)
-            ]  # fmt: skip
-            said = await asyncio.wait_for(asyncio.gather(*(each.communicate() for each in workers)), SECONDS)
-            return said, [each.returncode for each in workers], [email.address for email in emulator.outbox]
+            started = partial(loaded_python.run, [script], env=environment, capture_output=True, text=True)
+            done = await asyncio.gather(*(asyncio.to_thread(started) for _ in range(WORKERS)))
+            return done, [email.address for email in emulator.outbox]
 
-    said, codes, emailed = asyncio.run(work())
-    assert [0] * WORKERS == codes, b"".join(errors for _, errors in said).decode()
-    assert [b""] * WORKERS == [errors for _, errors in said]
-    outcomes = [dict(re.findall(rb"(\d+) (\w+)", output)) for output, _ in said]
+    done, emailed = asyncio.run(work())
+    assert [(0, "")] * WORKERS == [(each.returncode, each.stderr) for each in done]
+    outcomes = [dict(re.findall(r"(\d+) (\w+)", each.stdout)) for each in done]
     assert [PEOPLE] * WORKERS == [len(each) for each in outcomes]
-    assert {b"CREATED", b"ALREADY_DONE"} >= {status for each in outcomes for status in each.values()}
-    assert PEOPLE == sum(status == b"CREATED" for each in outcomes for status in each.values())
+    assert {"CREATED", "ALREADY_DONE"} >= {status for each in outcomes for status in each.values()}
+    assert PEOPLE == sum(status == "CREATED" for each in outcomes for status in each.values())
     assert PEOPLE == len(emailed) == len(set(emailed))

@@ -4,8 +4,6 @@ import asyncio
 import inspect
 import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 import doc_pages
 import hindsight_async
+import loaded_python
 import web_server
 from hindsight_async import HindsightSession, Plan, errors
 from hindsight_async.cli.terminal import ExitCode
@@ -105,10 +104,9 @@ def test_a_program_runs_as_it_stands(program, tmp_path):
     """Copied out and run against the emulator, a program ends well and warns of nothing."""
 
     def run(environment):
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-c", program],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        return loaded_python.run(
+            ["-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
 
     done, emulator = emulated(run)
     assert "" == done.stderr

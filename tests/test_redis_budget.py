@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+import loaded_python
 from hindsight_async import (
     DeadlineExceededError,
     Plan,
@@ -22,6 +23,7 @@ from hindsight_async import (
     WrongEventLoopError,
 )
 from hindsight_async.rate import Budget
+from loaded_python import Program
 from permits import PermitBlock
 from redis_fleet import (
     LIMIT,
@@ -98,7 +100,7 @@ def test_several_budgets_never_hold_more_than_the_limit_in_any_window(redis):
 
 def test_a_killed_process_costs_its_permits_for_one_window(redis):
     """What it had is free again after its lease and a window, and not before the window is over."""
-    killed = subprocess.Popen([sys.executable, "-c", TAKES_ALL, redis.url], stdout=subprocess.PIPE)
+    killed = Program(["-c", TAKES_ALL, redis.url], stdout=subprocess.PIPE)
     with killed:
         killed.stdout.readline()
         assert LIMIT == permits_in(redis)
@@ -562,9 +564,7 @@ def test_two_loops_at_once_are_refused(redis):
 def test_a_child_process_makes_its_own_connection(redis):
     """After a fork amid requests the child sends under its own name, and the parent goes on undisturbed."""
     code = FORK.format(folder=FOLDER, url=redis.url)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=30, check=False
-    )
+    done = loaded_python.run(["-c", code], capture_output=True, text=True)
     assert ("", "child 1\nparent 3\n") == (done.stderr, done.stdout)
     assert 2 == redis.command("KEYS", "*:call:*").count(b"hindsight")
 

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+import loaded_python
 from hindsight_async import Plan, RedisBudget, RedisRefusedError
 from hindsight_async.rate.redis.connection import keys_of
 from raw_server import CERTIFICATE
@@ -197,9 +197,7 @@ def test_a_client_of_an_event_loop_that_is_gone_is_refused(redis):
 def test_a_client_of_the_parent_process_is_refused_in_a_child(redis):
     """The child reads no answer that is its parent's, and the parent goes on."""
     code = FORK.format(folder=FOLDER, url=redis.url)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=30, check=False
-    )
+    done = loaded_python.run(["-c", code], capture_output=True, text=True)
     assert ("", "child RedisRefusedError\nparent 2\n") == (done.stderr, done.stdout)
 
 

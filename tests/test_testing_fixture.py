@@ -1,14 +1,13 @@
 """The pytest fixture, used by pytest in a process of its own, as a user's test suite would."""
 
 import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import loaded_python
 from hindsight_async import Plan, testing
 from hindsight_async.emulator import Emulator
 
@@ -38,27 +37,9 @@ def run_pytest(folder, source, *options, conftest=CONFTEST, shell=SHELL):
     (folder / "test_user.py").write_text(textwrap.dedent(CREATE) + textwrap.dedent(source))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     environment |= {**shell, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    return subprocess.run(
-        [
-            sys.executable,
-            "-X",
-            "dev",
-            "-W",
-            "error",
-            "-m",
-            "pytest",
-            "-W",
-            "error",
-            "-q",
-            *options,
-            str(folder),
-        ],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    words = ["-m", "pytest", "-W", "error", "-q", *options, folder]
+    return loaded_python.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, purpose="pytest"
     )
 
 
