@@ -33,11 +33,10 @@ PROCESS = Path(__file__).with_name("loaded_python_process.py")
 
 
 @cache
-def _loaded(purpose):
+def _loaded():
     """Start the process that programs are forked from; it ends with this one, whose socket it reads."""
     ours, theirs = socket.socketpair()
-    options = ["-X", "dev"] if purpose == "pytest" else []
-    command = [sys.executable, *options, "-W", "error", PROCESS, str(theirs.fileno()), purpose]
+    command = [sys.executable, "-W", "error", PROCESS, str(theirs.fileno())]
     process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=without_coverage(os.environ))
     theirs.close()
 
@@ -54,14 +53,14 @@ class Program:
 
     def __init__(
         self, words, *, cwd=None, env=None, stdin=None, stdout=None, stderr=None, text=False,
-        has_terminal=False, purpose="programs",
+        has_terminal=False,
     ):  # fmt: skip
         self.words, self.returncode, self._said = list(map(str, words)), None, b""
         given = [(0, stdin), (1, stdout), (2, stderr)]
         ends = {number: _end(number, end, text=text) for number, end in given if end is not CLOSED}
         self.stdin, self.stdout, self.stderr = (ends.get(number, (None, None))[1] for number in range(3))
         self._status, status = socket.socketpair()
-        socket.send_fds(_loaded(purpose), [b"."], [status.fileno(), *(theirs for theirs, _ in ends.values())])
+        socket.send_fds(_loaded(), [b"."], [status.fileno(), *(theirs for theirs, _ in ends.values())])
         status.close()
         for theirs, _ in ends.values():
             os.close(theirs)

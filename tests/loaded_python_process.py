@@ -1,4 +1,4 @@
-"""The process behind `loaded_python`: `python loaded_python_process.py SOCKET PURPOSE` imports much, then forks programs."""
+"""The process behind `loaded_python`: `python loaded_python_process.py SOCKET` imports much, then forks programs."""
 
 import contextlib
 import gc
@@ -19,16 +19,14 @@ LEFT_TO_THE_PROGRAM = ("hindsight_async.__main__", "hindsight_async.otel", "hind
 ENDS = ("stdin", "stdout", "stderr")
 
 
-def load(purpose):
-    """Import all that programs may need."""
+def load():
+    """Import all that programs may need, pytest among it."""
     package = importlib.import_module("hindsight_async")
     for module in pkgutil.walk_packages(package.__path__, "hindsight_async."):
         if not module.name.startswith(LEFT_TO_THE_PROGRAM):
             importlib.import_module(module.name)
-    if purpose == "pytest":
-        config = importlib.import_module("_pytest.config")
-        for name in config.default_plugins:
-            importlib.import_module(f"_pytest.{name}")
+    for name in importlib.import_module("_pytest.config").default_plugins:
+        importlib.import_module(f"_pytest.{name}")
 
 
 def wait_for_programs(requests):
@@ -111,9 +109,9 @@ def run(words):
         runpy.run_path(word, run_name="__main__")
 
 
-def main(number, purpose):
+def main(number):
     """Load, wait, and run one program, from which this function returns as the program ends."""
-    load(purpose)
+    load()
     gc.collect()
     gc.freeze()
     status, *ends = wait_for_programs(socket.socket(fileno=int(number)))

@@ -1,6 +1,8 @@
 """The pytest fixture, used by pytest in a process of its own, as a user's test suite would."""
 
 import os
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 CONFTEST = 'pytest_plugins = ["hindsight_async.testing"]\n'
 
 LOOP_SCOPE = "asyncio_default_fixture_loop_scope=function"
+WORKERS = ("-p", "xdist.plugin", "-n", "2")
 
 CREATE = """
     import json, os, urllib.request
@@ -32,15 +35,13 @@ CREATE = """
 SHELL = {"HINDSIGHT_API_KEY": "key_real", "HINDSIGHT_BASE_URL": "https://hindsight.invalid/api/v1"}
 
 
-def run_pytest(folder, source, *options, conftest=CONFTEST, shell=SHELL):
+def run_pytest(folder, source, *options, conftest=CONFTEST, shell=SHELL, start=loaded_python.run):
     (folder / "conftest.py").write_text(conftest)
     (folder / "test_user.py").write_text(textwrap.dedent(CREATE) + textwrap.dedent(source))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     environment |= {**shell, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     words = ["-m", "pytest", "-W", "error", "-q", *options, folder]
-    return loaded_python.run(
-        words, cwd=folder, env=environment, capture_output=True, text=True, purpose="pytest"
-    )
+    return start(words, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 PLAIN = """
@@ -205,7 +206,7 @@ QUIET = """
 
 def test_the_fixture_puts_nothing_into_the_log_of_a_test(tmp_path):
     """Nor a warning, also where a session's plan is a smaller one than the emulator's."""
-    result = run_pytest(tmp_path, QUIET, "-p", "no:asyncio")
+    result = run_pytest(tmp_path, QUIET, "-p", "no:asyncio", shell=SHELL | {"PYTHONASYNCIODEBUG": "1"})
     assert 0 == result.returncode, result.stdout + result.stderr
 
 
@@ -299,15 +300,36 @@ WITH_LEDGER = """
     [
         ("@pytest.mark.asyncio", ("-p", "pytest_asyncio.plugin", "-o", LOOP_SCOPE)),
         ("", ("-p", "pytest_asyncio.plugin", "-o", LOOP_SCOPE, "-o", "asyncio_mode=auto")),
-        (ON_ANYIO, ("-p", "anyio.pytest_plugin", "-p", "xdist.plugin", "-n", "2")),
+        (ON_ANYIO, ("-p", "anyio.pytest_plugin")),
+        pytest.param(ON_ANYIO, ("-p", "anyio.pytest_plugin", *WORKERS), marks=pytest.mark.slow),
     ],
-    ids=["pytest-asyncio strict", "pytest-asyncio auto", "anyio and workers"],
+    ids=["pytest-asyncio strict", "pytest-asyncio auto", "anyio", "anyio and workers"],
 )
 def test_a_ledger_and_a_queue_are_there_whichever_async_plugin_there_is(tmp_path, mark, options):
     """Each test has its own, and nothing is left open."""
     result = run_pytest(tmp_path, WITH_LEDGER.format(mark=mark), *options)
     assert 0 == result.returncode, result.stdout + result.stderr
     assert "4 passed" in result.stdout
+
+
+def in_development_mode(words, **options):
+    started = [sys.executable, "-X", "dev", "-W", "error", *words]
+    return subprocess.run(started, timeout=loaded_python.PATIENCE, check=False, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "source",
+    [PLAIN + ON_A_LOOP_OF_ITS_OWN, QUIET, PORTS, WITH_LEDGER.format(mark="@pytest.mark.asyncio")],
+    ids=["plain", "quiet", "ports", "ledger"],
+)
+def test_the_same_holds_in_pythons_development_mode(tmp_path, source):
+    """Which warns of what is left open, and in which asyncio looks more closely."""
+    options = (
+        ("-p", "pytest_asyncio.plugin", "-o", LOOP_SCOPE) if "asyncio" in source else ("-p", "no:asyncio")
+    )
+    result = run_pytest(tmp_path, source, *options, start=in_development_mode)
+    assert 0 == result.returncode, result.stdout + result.stderr
 
 
 BUILT_AT_IMPORT = """
@@ -340,7 +362,7 @@ BUILT_AT_IMPORT = """
     [
         ((), CONFTEST),
         (("-p", "hindsight_async.testing"), ""),
-        (("-p", "xdist.plugin", "-n", "2"), CONFTEST),
+        pytest.param(WORKERS, CONFTEST, marks=pytest.mark.slow),
     ],
     ids=["conftest", "option", "workers"],
 )
