@@ -20,9 +20,10 @@ from hindsight_async.emulator import Emulator
 from hindsight_async.testing import serving
 from virtual_time import VirtualTimeLoop
 
-# A slow machine is no failure.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+# A slow machine is no failure. What `.ci/run` runs the suite with looks at four times as many examples.
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=100)
+settings.load_profile("quick")
 
 # Who runs the tests may have set what the commands that they start would obey.
 for name in ("CI", "NO_COLOR"):
@@ -59,9 +60,11 @@ def postgres() -> Iterator[postgres_server.Server]:
 
 
 @pytest.fixture
-def database(postgres: postgres_server.Server) -> str:
-    """Give a test a database of its own."""
-    return postgres.database()
+def database(postgres: postgres_server.Server) -> Iterator[str]:
+    """Give a test an empty database of its own."""
+    name = postgres.database()
+    yield name
+    postgres.take_back(name)
 
 
 @pytest.fixture

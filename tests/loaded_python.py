@@ -83,7 +83,6 @@ class Program:
             if end is not None:
                 end.close()
         self.wait()
-        self._status.close()
 
     def _number(self):
         """Read one of the two lines that are said of a program: its process id, and how it ended."""
@@ -100,6 +99,7 @@ class Program:
                 self.returncode = self._number()
             except (TimeoutError, BlockingIOError):
                 raise TimeoutExpired(self.words, timeout) from None
+            self._status.close()
         return self.returncode
 
     def poll(self):
@@ -121,21 +121,23 @@ class Program:
         """End it at once."""
         self.send_signal(signal.SIGKILL)
 
-    def communicate(self, timeout=None):
+    def communicate(self, timeout=PATIENCE):
         """Return all that it writes until it ends."""
-        ends = time.monotonic() + (PATIENCE if timeout is None else timeout)
+        until = time.monotonic() + timeout
         read = {}
-        readers = {
-            end: threading.Thread(target=lambda end=end: read.update({end: end.read()}), daemon=True)
-            for end in (self.stdout, self.stderr)
-            if end is not None
-        }
-        for reader in readers.values():
+        ends = [end for end in (self.stdout, self.stderr) if end is not None]
+        readers = [threading.Thread(target=_read_all, args=(end, read), daemon=True) for end in ends]
+        for reader in readers:
             reader.start()
-        for reader in readers.values():
-            reader.join(max(0.0, ends - time.monotonic()))
-        self.wait(max(0.0, ends - time.monotonic()))
+        for reader in readers:
+            reader.join(max(0.0, until - time.monotonic()))
+        self.wait(max(0.0, until - time.monotonic()))
         return read.get(self.stdout), read.get(self.stderr)
+
+
+def _read_all(end, read):
+    with end:
+        read[end] = end.read()
 
 
 def _end(number, given, *, text):

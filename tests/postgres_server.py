@@ -19,6 +19,13 @@ PASSWORD = "the-owner-s-secret"
 PROGRAMS = ("initdb", "postgres", "pg_isready")
 USERS = ("postgres", "nobody")
 READY_SECONDS = 60.0
+EMPTY_IT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND pid <> pg_backend_pid()",
+    "DROP SCHEMA public CASCADE",  # which waits for those
+    "CREATE SCHEMA public",
+    "GRANT USAGE ON SCHEMA public TO public",
+    "ALTER DATABASE {} RESET ALL",
+)
 
 
 def programs():
@@ -78,8 +85,7 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.start()
-        ((version,),) = self.execute("postgres", "SHOW server_version_num")
-        self._how_to_copy = "STRATEGY file_copy" if int(version) >= 150_000 else ""
+        self._free = []
 
     def give(self, path):
         """Let the server's user have a file or directory."""
@@ -128,13 +134,20 @@ class Server:
         return f"postgresql+asyncpg://{user}:{password}@127.0.0.1:{port or self.port}/{database}{query}"
 
     def database(self):
-        """Make a database and return its name."""
+        """Return the name of an empty database."""
+        if self._free:
+            return self._free.pop()
         name = f"d{uuid.uuid4().hex}"
-        self.execute("postgres", f"CREATE DATABASE {name} {self._how_to_copy}")
+        self.execute("postgres", f"CREATE DATABASE {name}")
         return name
 
-    def execute(self, database, statement):
-        """Run one statement as the owner; return its rows."""
+    def take_back(self, database):
+        """Empty a database that nobody needs any more, which takes a fraction of the time of making one."""
+        self.execute(database, *(line.format(database) for line in EMPTY_IT))
+        self._free.append(database)
+
+    def execute(self, database, *statements):
+        """Run statements as the owner; return the rows of the last one."""
         import asyncpg
 
         async def run():
@@ -142,7 +155,9 @@ class Server:
                 host="127.0.0.1", port=self.port, user="owner", password=PASSWORD, database=database
             )
             try:
-                return [tuple(row) for row in await connection.fetch(statement)]
+                for statement in statements:
+                    rows = await connection.fetch(statement)
+                return [tuple(row) for row in rows]
             finally:
                 await connection.close()
 

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,7 +52,7 @@ class SqliteBackend:
         if os.fspath(path) in {"", ":memory:"}:
             raise ValueError("a ledger outlives its process: give the path of a file")
         self.path = Path(os.path.realpath(path))  # every spelling of one path meets the same lock
-        self.tables = Tables()
+        self.tables = _tables()
         self._engine = _engine_at(self.path, journal_mode="WAL")
 
     outage_seconds = 0.0
@@ -212,10 +213,16 @@ class SqliteBackend:
 
     async def _lay_out(self, engine: AsyncEngine) -> None:
         async with engine.begin() as connection:
-            await connection.run_sync(self.tables.schema.create_all)
+            await connection.run_sync(self.tables.schema.create_all, checkfirst=False)
             await self.tables.note_version(connection)
             await connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
             await connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+@cache
+def _tables() -> Tables:
+    """Return those of all files, which have the same: what SQLAlchemy makes of them takes milliseconds."""
+    return Tables()
 
 
 _BESIDE = ("-lock", "-wal", "-shm")
