@@ -74,7 +74,7 @@ def answered_in_time(number, draw):
     return float("inf") if draw.random() < 0.4 else 50_000 * draw.lognormvariate(0, 1)
 
 
-@pytest.mark.parametrize("many", [500, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("many", [200, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_many_are_waited_for_at_half_the_plan_and_at_the_cost_that_was_told(many):
     """Each is given once and soon, read no more than told and never again, by as many tasks as for a few."""
     draw = random.Random(11)
@@ -108,6 +108,7 @@ def test_many_are_waited_for_at_half_the_plan_and_at_the_cost_that_was_told(many
     assert 1 + MAX_IN_FLIGHT // 2 >= server.most_tasks
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_ids_alone():
     """Ten thousand more take less than twice two machine words each, once all have been read."""
 

@@ -1,7 +1,9 @@
 """The checks that run elsewhere: they are the parts of `.ci/run`, with pinned programs and the least permissions."""
 
+import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -155,9 +157,12 @@ def test_dependabot_looks_after_packages_and_actions():
 
 def test_a_release_without_an_address_is_refused():
     """Whoever tags before the repository's address is filled in, or under another version, is told all that is missing."""
+    # It looks for a Python of its own, and takes the first that runs.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
-        ["bash", ROOT / ".ci" / "run", "ready", "v0.0.0"], capture_output=True, text=True, check=False
-    )
+        ["bash", ROOT / ".ci" / "run", "ready", "v0.0.0"],
+        env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert 1 == done.returncode
     version = PYPROJECT["project"]["version"]
     assert f"the tag v0.0.0 is not v{version}, the version in pyproject.toml" in done.stderr.splitlines()
