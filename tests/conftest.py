@@ -40,6 +40,20 @@ def pytest_asyncio_loop_factories(
     return {"virtual": VirtualTimeLoop}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the event loops that run in real time look as closely as the others."""
+    if config.getini("asyncio_debug"):
+        import redis_fleet
+
+        redis_fleet.DEBUG = True
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Let `-n auto` mean one worker more than there are cores: some tests wait, for a Redis or for a process."""
+    del config
+    return 1 + len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1 + (os.cpu_count() or 1)
+
+
 @pytest.fixture(scope="session")
 def _redis() -> Iterator[redis_server.RedisServer]:
     yield from redis_server.running()

@@ -30,6 +30,9 @@ LONG = Timing(heartbeat=0.05, impatience=0.05, call=0.3, retry=0.02, recovery=0.
 
 LIMIT = Plan.ESSENTIALS.requests_per_minute
 
+DEBUG = False
+"""Whether event loops look more closely, at twice the cost: conftest sets it as pytest's option asyncio_debug is."""
+
 PATIENCE = 30.0
 """Real seconds after which a test counts as hung."""
 
@@ -41,7 +44,7 @@ def run(coroutine):
         async with asyncio.timeout(PATIENCE):
             return await coroutine
 
-    return asyncio.run(bounded(), debug=True)
+    return asyncio.run(bounded(), debug=DEBUG)
 
 
 def budget_of(server, **options):
