@@ -733,7 +733,7 @@ def test_what_was_made_and_not_recorded_outranks_what_was_not_sent(tmp_path, roo
     ledger = Ledger(tmp_path / "autumn.db")
 
     async def enroll():
-        latencies = chain([0.0, 1.0, 1.0, 1.0, 3.0], repeat(0.0))
+        latencies = chain([0.0, 0.3, 0.3, 0.3, 1.0], repeat(0.0))
         async with (
             Emulator(plan=Plan.ENTERPRISE, latency=lambda: next(latencies)) as emulator,
             session(emulator) as hindsight,

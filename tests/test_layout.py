@@ -6,6 +6,7 @@ import re
 import subprocess
 import textwrap
 import tomllib
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -92,9 +93,14 @@ def name_of(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
+def tree(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path):
     """Yield each module that is imported anywhere in a file."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -103,7 +109,7 @@ def imports(path):
 
 def imports_at_once(path, names):
     """Yield each of the modules `names` that is imported when this one is."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in tree(path).body:
         if isinstance(node, ast.ImportFrom):
             below = {f"{node.module}.{name.name}" for name in node.names}
             yield from below & names or {node.module} & names
@@ -174,7 +180,7 @@ def test_the_ways_on_the_map_pass_what_is_there():
     steps = re.findall(r"`([\w.]+)` in ([\w/]+\.py)", MAP)
     assert len(steps) == len(re.findall(r"^ {4}\d\. ", MAP, re.MULTILINE))
     for name, path in steps:
-        body = ast.parse((PACKAGE / path).read_text(encoding="utf-8")).body
+        body = tree(PACKAGE / path).body
         for part in name.split("."):
             found = [node for node in body if getattr(node, "name", None) == part]
             assert found, f"no {name} in {path}"
@@ -284,7 +290,7 @@ def test_rooms_are_small(path):
     # The map grows with the package, and has rules of its own.
     drawn = MAP.count("\n") if place(path) == "__init__.py" else 0
     assert len(text.splitlines()) - drawn <= CODE_LINES
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
             assert node.end_lineno - first.lineno < FUNCTION_LINES, f"{path.name}: {node.name}"
@@ -293,7 +299,7 @@ def test_rooms_are_small(path):
 def test_every_test_states_its_promise_in_one_line():
     """A test without a sentence promises nothing."""
     for path in Path(__file__).parent.glob("test_*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree(path)):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_"):
                 promise = ast.get_docstring(node)
                 assert promise, f"{path.name}: {node.name}"
