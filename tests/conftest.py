@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from virtual_time import VirtualTimeLoop
 settings.register_profile("quick", deadline=None, max_examples=25)
 settings.register_profile("thorough", deadline=None, max_examples=100)
 settings.load_profile("quick")
+
+MEMORY = Path("/dev/shm")
+"""Where Linux has a file system in memory."""
 
 # Who runs the tests may have set what the commands that they start would obey.
 for name in ("CI", "NO_COLOR"):
@@ -52,6 +56,24 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Let `-n auto` mean one worker more than there are cores: some tests wait, for a Redis or for a process."""
     del config
     return 1 + len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1 + (os.cpu_count() or 1)
+
+
+@pytest.fixture
+def in_memory() -> None:
+    """Have `tmp_path` be in memory, for tests that commit so often that they would wait for the disk."""
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Give a test a folder of its own, on disk unless it asks for `in_memory`.
+
+    The command line keeps no ledger beside an input that is under /dev, so what it does is tested on disk.
+    """
+    if "in_memory" in request.fixturenames and MEMORY.is_dir():
+        with tempfile.TemporaryDirectory(prefix="hindsight", dir=MEMORY) as folder:
+            yield Path(folder)
+    else:
+        yield request.getfixturevalue("tmp_path")
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,8 @@ from hindsight_async.errors.endings import Ending
 from hindsight_async.resources.interviews.recipients import interview_key
 from hindsight_async.resources.interviews.rows import CREATES
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 
 def request(name, **fields):
     return CreateInterview(contact_email=f"{name}@acme.example", **{"sequence_id": "seq_abc123", **fields})

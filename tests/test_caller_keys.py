@@ -27,6 +27,8 @@ from hindsight_async.delivery.ledger.arguments import ledger_at, open_run
 from hindsight_async.emulator import Emulator
 from hindsight_async.resources.interviews.recipients import interview_key
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 DEAL = "hubspot:62515:151088:27136"
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 ANY_TEXT = st.text(max_size=40) | st.just("x" * (LONGEST_CALLER_KEY + 1))

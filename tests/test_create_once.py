@@ -33,6 +33,8 @@ from hindsight_async.redaction import LONGEST_TEXT
 from hindsight_async.resources.interviews.rows import CREATES
 from raw_server import raw_server
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 FAULTS = [
     ("disconnect", "before_commit"),
     ("disconnect", "after_commit"),

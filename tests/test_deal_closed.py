@@ -18,6 +18,8 @@ from hindsight_async import HindsightSession, LedgerError, Plan
 from hindsight_async.emulator import Emulator
 from hubspot_double import TOKEN, hubspot_double
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 SECRET = "the-app's-client-secret"
 PUBLIC_URL = "https://crm-hooks.acme.example/deal-closed"
 PORTAL = 62515

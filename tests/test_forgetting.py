@@ -27,6 +27,8 @@ from hindsight_async.delivery.ledger.entries import FINISHED
 from hindsight_async.emulator import Emulator
 from hindsight_async.resources.interviews.recipients import interview_key
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 WHO = "quist.zander@acme.example"
 SECRETS = (b"quist", b"zander", b"Quist", b"hobbyhorse", b"dealkey77")
 NOTHING = Forgotten(rows=0, addresses=0, requests=0, caller_keys=0, contexts=0, expired=0)

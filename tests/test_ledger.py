@@ -14,6 +14,8 @@ from hindsight_async.delivery.ledger.ledger import PAGE_ROWS
 from hindsight_async.delivery.ledger.tables import LOOKUP_KEYS
 from hindsight_async.errors import Delivery, LedgerError
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 MOMENT = datetime(2026, 9, 1, 12, 30, 0, 250, tzinfo=UTC)
 WAL_FRAME = 4096 + 24
 

@@ -19,6 +19,8 @@ from hindsight_async.delivery.ledger.sqlite import OWNER_ONLY, SqliteBackend
 from hindsight_async.delivery.ledger.tables import SCHEMA_VERSION
 from hindsight_async.errors import Delivery, HindsightError, LedgerError, LedgerInUseError
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 NOBODY = 65534
 ROWS = [LedgerRow(key=f"key-{n:06}", row_index=n, contact_email=f"person{n}@ours.test") for n in range(3000)]
 

@@ -46,6 +46,8 @@ from hindsight_async.resources.interviews.rows import CREATES
 from raw_server import raw_server
 from virtual_time import PAST_THE_TIMER
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 NOWHERE = NotSentError("no connection", no_connection=True)
 ONCE = RetryPolicy(attempts=1)
 

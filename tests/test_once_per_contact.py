@@ -19,6 +19,8 @@ from hindsight_async import (
 from hindsight_async.delivery.ledger.entries import FINISHED
 from hindsight_async.emulator import Emulator
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 NOW = datetime(2026, 9, 1, 12, 30, tzinfo=UTC)
 DAYS_90 = timedelta(days=90)
 COUNT = {LedgerStatus.QUEUED, LedgerStatus.SENDING, LedgerStatus.CREATED, LedgerStatus.UNKNOWN}

@@ -36,6 +36,8 @@ from hindsight_async.resources.interviews.recipients import interview_key
 from hindsight_async.resources.interviews.rows import CREATES
 from simulated_server import Job, SimulatedServer, heavy_tail, local_clock
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 START = datetime(2026, 9, 1, tzinfo=UTC)
 CREATE = "POST /interviews"
 ONCE = RetryPolicy(attempts=1)

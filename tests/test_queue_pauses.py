@@ -39,6 +39,8 @@ from hindsight_async.delivery.queue.queue import DurableQueue
 from hindsight_async.resources.interviews.rows import CREATES
 from virtual_time import VirtualTimeLoop
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 
 def outcome_of(error):
     status = OutcomeStatus.CREATED if error is None else status_of(error, creating=True)

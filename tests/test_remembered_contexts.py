@@ -25,6 +25,8 @@ from hindsight_async import (
 )
 from hindsight_async.emulator import Emulator
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 JANE = "jane@acme.example"
 CONTEXT = {"title": "VP", "deal": {"stage": "lost"}}
 
