@@ -2,8 +2,11 @@
 
 import asyncio
 import email
+import gc
 import io
 import json
+import os
+import threading
 
 import attrs
 import pytest
@@ -273,6 +276,26 @@ async def test_a_form_cancelled_at_any_moment_leaves_no_file_open(turns, tmp_pat
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         assert b"done" == await run(executor, Call(UPLOAD, "/documents", form_of(path)))
+
+
+def test_a_file_that_opens_when_its_loop_is_gone_is_closed_all_the_same(tmp_path):
+    """The thread that opens it cannot be stopped, and nobody is left to be given it."""
+    path = tmp_path / "x.pdf"
+    os.mkfifo(path)  # which opens for reading once it is open for writing
+
+    def open_for_writing():
+        os.close(os.open(path, os.O_RDWR))
+
+    async def main():
+        async with executor_to("http://127.0.0.1:1/api/v1") as executor:
+            call = asyncio.create_task(run(executor, Call(UPLOAD, "/documents", form_of(path))))
+            while not call.done():
+                await asyncio.sleep(0.01)
+                call.cancel()
+            threading.Timer(0.05, open_for_writing).start()
+
+    asyncio.run(main())
+    gc.collect()
 
 
 @pytest.mark.parametrize(

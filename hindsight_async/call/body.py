@@ -7,6 +7,7 @@ import asyncio
 import io
 import logging
 import os
+import threading
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -206,22 +207,39 @@ async def _open(content: bytes | os.PathLike[str] | BinaryIO) -> BinaryIO:
         return io.BytesIO(content)
     if not isinstance(content, os.PathLike):
         return content
-    opening = asyncio.ensure_future(asyncio.to_thread(_open_path, content))
+    opening = _Opening(content)
     try:
-        return await asyncio.shield(opening)
+        return await asyncio.to_thread(opening.open)
     except asyncio.CancelledError:
-        # The thread cannot be stopped, and what it opens would be nobody's to close.
-        opening.add_done_callback(_close_opened)
+        opening.give_up()
         raise
 
 
-def _open_path(path: "os.PathLike[str]") -> BinaryIO:
-    return open(path, "rb")  # noqa: PTH123  closed by whoever asked for it
+class _Opening:
+    """A file that a thread opens, which cannot be stopped: it closes what nobody waits for any more.
 
+    Whoever was cancelled could not: by the time the file is open, its event loop may be gone.
+    """
 
-def _close_opened(opening: "asyncio.Task[BinaryIO]") -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
+    def __init__(self, path: "os.PathLike[str]") -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._is_given_up = False
+        self._lock = threading.Lock()
+
+    def open(self) -> BinaryIO:
+        file = open(self._path, "rb")  # noqa: PTH123, SIM115  closed by whoever asked for it
+        with self._lock:
+            self._file = file
+            if self._is_given_up:
+                file.close()
+        return file
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._is_given_up = True
+            if self._file is not None:
+                self._file.close()
 
 
 def _size_behind(file: BinaryIO, start: int) -> int:
