@@ -76,7 +76,7 @@ def best_of_any(limit: int, *, first_window: float = 60.0) -> float:
 
 
 WHOLE_JOBS = [
-    (limit, model, headers)
+    pytest.param(limit, model, headers, marks=pytest.mark.slow if limit == 1000 else ())
     for limit in (60, 300, 1000)
     for number, model in enumerate(PLAIN)
     for headers in ((True, False) if limit < 300 else (number % 2 == 0,))

@@ -88,9 +88,14 @@ def test_files_are_enrolled_and_a_signal_lets_those_in_flight_finish(emulator, t
 BEGUN = """
 import sys
 from hindsight_async.__main__ import main
-sys.stderr.write("begun\\n")
-sys.stderr.flush()
-sys.exit(main())
+try:
+    sys.stderr.write("begun\\n")
+    sys.stderr.flush()
+    sys.exit(main())
+except KeyboardInterrupt as interrupt:
+    if interrupt.__traceback__.tb_next is not None:
+        raise
+    sys.exit(130)  # it came before the first line of what is looked at
 """
 
 

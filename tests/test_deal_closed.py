@@ -227,6 +227,7 @@ async def test_a_composed_body_that_cannot_be_written_down_comes_again(page):
     assert (429, "60000") == (status, headers["Retry-After"])
 
 
+@pytest.mark.slow
 async def test_a_hundred_events_are_a_hundred_interviews(service):
     """A whole array delivered twice asks each deal's contact once."""
     async with service() as (emulator, hubspot, serving), serving() as receiver:
@@ -351,6 +352,7 @@ async def test_two_deals_of_one_contact_are_two_interviews(service):
         assert ["contact7@acme.example"] * 2 == await asked(emulator)
 
 
+@pytest.mark.slow
 def test_two_receivers_share_a_database(service, postgres, database, monkeypatch):
     """Each deal is read from the one inbox, and asked once, whichever of two receivers is told, also of both."""
     url = postgres.url(database)

@@ -173,6 +173,7 @@ def test_interrupts_finish_what_is_in_flight_or_leave_at_once(running, signals, 
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_the_links_that_were_read_back(finish, emulator, folder, variables):
     """The results have every row, with the links so far; the run is summed up, and the same command reads the rest."""
     rows_there = 20

@@ -130,6 +130,7 @@ def test_each_row_is_one_runs_own(url):
     assert {0: "not_sent", 1: "created", 2: "planned"} == asyncio.run(statuses(url))
 
 
+@pytest.mark.slow
 def test_claims_that_cross_divide_the_rows(url):
     """Eight runs that claim the same rows in every order get each row exactly once, and none fails."""
 
@@ -492,6 +493,7 @@ def test_a_missing_driver_is_named():
     assert "pip install 'hindsight-async[postgres]'" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_database_that_stays_away_stops_what_has_not_left(postgres, database):
     """A mark that is not on disk keeps its request back, a lost record is in doubt; back again, the run goes on."""
     url = postgres.url(database, outage_seconds=0.1)
@@ -605,6 +607,7 @@ def created(number):
     return CreatedInterview(interview_request_id=number, contact_id="c", status="sent")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("others", "status"),
     [

@@ -69,6 +69,7 @@ def test_what_a_dead_process_had_in_hand_is_taken_over(url, postgres, database):
     assert (11, 9, 9) == (counts[LedgerStatus.UNKNOWN], counts[LedgerStatus.CREATED], sent)
 
 
+@pytest.mark.slow
 def test_what_a_process_was_sending_when_it_died_is_not_waited_for(url, postgres, database):
     """With nothing else to send, those who live call it in doubt once its lease is over, and are done."""
 

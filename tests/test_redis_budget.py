@@ -98,6 +98,7 @@ def test_several_budgets_never_hold_more_than_the_limit_in_any_window(redis):
     assert len(log) > LIMIT * windows / 2
 
 
+@pytest.mark.slow
 def test_a_killed_process_costs_its_permits_for_one_window(redis):
     """What it had is free again after its lease and a window, and not before the window is over."""
     killed = Program(["-c", TAKES_ALL, redis.url], stdout=subprocess.PIPE)
@@ -436,6 +437,7 @@ def test_a_caller_that_is_cancelled_anywhere_takes_no_permit_along(redis, steps)
     run(main())
 
 
+@pytest.mark.slow
 def test_a_permit_that_grew_too_old_is_not_used(redis):
     """A process that stood still for longer than the lease asks again before it sends."""
 

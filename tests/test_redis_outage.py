@@ -663,6 +663,7 @@ def test_what_was_issued_in_a_reply_that_got_lost_goes_back(redis):
     run(main())
 
 
+@pytest.mark.slow
 def test_what_was_under_way_on_a_loop_that_is_gone_is_over(redis):
     """Its permit is renewed no more, and comes free a window later."""
     budget = budget_of(redis)
@@ -825,6 +826,7 @@ def test_a_clock_that_was_set_back_is_made_up_for(redis):
     run(main())
 
 
+@pytest.mark.slow
 def test_a_process_that_stood_still_does_not_take_its_late_look_for_a_set_clock(redis):
     """What Redis's clock showed when it answered is old by the time that the answer is read: nothing begins anew."""
 
@@ -891,6 +893,7 @@ def test_a_forgotten_script_is_sent_again(redis):
     run(main())
 
 
+@pytest.mark.slow
 def test_leaving_while_redis_is_away_takes_no_longer_than_it_should(redis):
     """The last word is tried and given up, and nothing is left running."""
 
@@ -908,6 +911,7 @@ def test_leaving_while_redis_is_away_takes_no_longer_than_it_should(redis):
     run(main())
 
 
+@pytest.mark.slow
 def test_a_loop_that_ends_without_a_word_leaves_nothing_behind(redis):
     """asyncio.run ends although nobody closed anything, and the connection with it."""
     for _ in range(3):

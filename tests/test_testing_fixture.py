@@ -299,7 +299,11 @@ WITH_LEDGER = """
     ("mark", "options"),
     [
         ("@pytest.mark.asyncio", ("-p", "pytest_asyncio.plugin", "-o", LOOP_SCOPE)),
-        ("", ("-p", "pytest_asyncio.plugin", "-o", LOOP_SCOPE, "-o", "asyncio_mode=auto")),
+        pytest.param(
+            "",
+            ("-p", "pytest_asyncio.plugin", "-o", LOOP_SCOPE, "-o", "asyncio_mode=auto"),
+            marks=pytest.mark.slow,
+        ),
         (ON_ANYIO, ("-p", "anyio.pytest_plugin")),
         pytest.param(ON_ANYIO, ("-p", "anyio.pytest_plugin", *WORKERS), marks=pytest.mark.slow),
     ],
