@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import yaml
 
 from doc_pages import PAGES, named_blocks
@@ -39,6 +40,7 @@ def test_the_two_services_name_the_same_key_port_and_volume():
         assert re.fullmatch(r"python:3\.\d+-slim", service["image"])
 
 
+@pytest.mark.slow
 def test_its_commands_do_what_the_page_says(tmp_path):
     """The emulator gets healthy, the program enrolls somebody over the network's http, and the state is kept."""
     port = free_port()

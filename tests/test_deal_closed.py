@@ -251,6 +251,7 @@ async def test_what_is_not_for_us_is_left_alone(service):
         assert [] == hubspot.requests
 
 
+@pytest.mark.slow
 async def test_who_cannot_be_asked_is_not(service, caplog):
     """Open deals, several contacts without the label and contacts without an address are logged by ids."""
     async with service() as (emulator, hubspot, serving), serving() as receiver:
@@ -271,6 +272,7 @@ async def test_who_cannot_be_asked_is_not(service, caplog):
     assert "@" not in "".join(said)
 
 
+@pytest.mark.slow
 async def test_one_who_may_not_be_emailed_holds_nobody_back(service, monkeypatch, caplog):
     """The rails stand for one person, and two contacts of one address are one: the others of the batch are asked."""
     monkeypatch.setenv("HINDSIGHT_ALLOWED_RECIPIENTS", "contact21@acme.example")
@@ -283,6 +285,7 @@ async def test_one_who_may_not_be_emailed_holds_nobody_back(service, monkeypatch
     assert f"hubspot:{PORTAL}:1:11 is one who may not be emailed" in caplog.text
 
 
+@pytest.mark.slow
 async def test_an_event_that_comes_while_its_deal_is_read_is_not_lost(service):
     """What was read before the event is no answer to it: the deal is read once more, and is closed by then."""
     async with service() as (emulator, hubspot, serving), serving() as receiver:
@@ -307,6 +310,7 @@ async def test_a_deal_closed_again_is_asked_once(service):
         assert ["contact11@acme.example"] == await asked(emulator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", [(429, {"Retry-After": "50"}), (500, {}), (401, {}), None])
 async def test_a_failing_hubspot_is_asked_again(service, failure):
     """A 429, a 5xx, a refused token and no answer at all leave the deal for later, and it is asked once."""
@@ -318,6 +322,7 @@ async def test_a_failing_hubspot_is_asked_again(service, failure):
         assert ([], ["contact11@acme.example"]) == (early, await asked(emulator))
 
 
+@pytest.mark.slow
 async def test_what_is_left_is_read_by_the_next_process(service):
     """The inbox is on disk: what a receiver could not read, the next one does."""
     async with service() as (emulator, hubspot, serving):
@@ -331,6 +336,7 @@ async def test_what_is_left_is_read_by_the_next_process(service):
             assert ["contact11@acme.example"] == await asked(emulator)
 
 
+@pytest.mark.slow
 async def test_a_429_is_given_the_time_that_it_asks_for(service):
     """Nothing is read from HubSpot before the seconds of its Retry-After are over."""
     async with service() as (emulator, hubspot, serving), serving() as receiver:
@@ -342,6 +348,7 @@ async def test_a_429_is_given_the_time_that_it_asks_for(service):
         assert ["contact11@acme.example"] == await asked(emulator)
 
 
+@pytest.mark.slow
 async def test_two_deals_of_one_contact_are_two_interviews(service):
     """Equal requests of two deals keep a key each."""
     async with service() as (emulator, hubspot, serving), serving() as receiver:

@@ -318,6 +318,7 @@ def test_a_missing_key_or_a_wrong_address_is_said_before_anything_is_read(
     assert ["contacts.csv"] == [file.name for file in folder.iterdir()]
 
 
+@pytest.mark.slow
 def test_what_was_made_on_a_disk_that_is_full_makes_exit_code_3(running, emulator, folder):
     """The results have the ids of what the ledger could not take, and the last line counts them."""
     write_contacts(folder, 40)

@@ -218,6 +218,7 @@ def test_a_run_that_was_taken_for_dead_sends_nothing_that_it_lost(url, end_lease
     assert {0: "created", 1: "created", 2: "planned"} == asyncio.run(statuses(url))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", FINISHED)
 def test_what_was_sent_while_taken_for_dead_may_still_be_recorded(url, end_leases, end):
     """The run knows what became of its own request better than those who took it for dead."""
@@ -268,6 +269,7 @@ def test_one_that_is_written_down_too_late_is_not_sent(postgres, database):
     assert {0: "not_sent"} == asyncio.run(statuses(postgres.url(database)))
 
 
+@pytest.mark.slow
 def test_a_run_renews_its_lease_by_itself(postgres, database):
     """Nothing has to be written for a run to live on."""
     leases = "SELECT lease_until, clock_timestamp() > lease_until FROM hindsight_runs"
@@ -660,6 +662,7 @@ def test_a_bulk_run_that_lost_a_row_asks_what_became_of_it(postgres, database, e
     assert ([lost, kept] if status is OutcomeStatus.CREATED else [kept]) == sent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dead", [False, True], ids=["it lives", "it is taken for dead"])
 def test_rows_that_wait_for_the_network_are_sent_once(url, end_leases, dead):
     """They stay in the hand of their run while that lives; where another took and made one meanwhile, it is not made again."""

@@ -122,6 +122,7 @@ def test_a_mark_that_is_cancelled_while_it_waits_has_sent_nothing(through_proxy,
     assert LedgerStatus.NOT_SENT == asyncio.run(cancel())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_what_others_may_have_taken_meanwhile_is_not_sent(through_proxy, direct, loss):
     """The lease ended while the database was away for one run alone: neither its mark nor its claim counts any more."""

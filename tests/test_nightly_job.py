@@ -189,6 +189,7 @@ async def test_one_address_of_two_contacts_of_a_deal_is_one_person(nights):
         assert 0 == (await run())[0]
 
 
+@pytest.mark.slow
 async def test_more_deals_and_contacts_than_fit_one_read(nights):
     """250 deals are three batch reads of each kind, and a deal with many contacts is read to its end."""
     async with nights(associations_at_once=3) as (emulator, crm, run):

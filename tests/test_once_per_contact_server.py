@@ -61,6 +61,7 @@ async def claim(run, *rows):
     return going, held_back
 
 
+@pytest.mark.slow
 def test_of_many_that_are_claimed_at_the_same_time_one_goes(url):
     """Six runs, each with a row of its own for each of twenty people, in every order."""
 

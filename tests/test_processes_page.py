@@ -16,6 +16,7 @@ PEOPLE = 60
 WORKERS = 2
 
 
+@pytest.mark.slow
 @pytest.mark.servers
 def test_two_workers_email_each_person_once(redis, postgres, database, tmp_path):
     """Started at the same time with the same input, both tell of every row, and the emulator has each person once."""

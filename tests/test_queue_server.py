@@ -35,6 +35,7 @@ async def queues(url, count, **options):
         yield emulator, made
 
 
+@pytest.mark.slow
 def test_of_many_who_put_the_same_one_makes_it(url):
     """Each event is new to exactly one of three who got it, and sent once by whichever."""
 
@@ -49,6 +50,7 @@ def test_of_many_who_put_the_same_one_makes_it(url):
     assert 60 == len(outbox) == len({email.address for email in outbox})
 
 
+@pytest.mark.slow
 def test_what_a_dead_process_had_in_hand_is_taken_over(url, postgres, database):
     """Rows that it had claimed go to the living after its lease; what it was sending is in doubt."""
 

@@ -133,6 +133,7 @@ def test_a_full_window_is_not_sent_on_top_of(redis):
     run(main())
 
 
+@pytest.mark.slow
 def test_what_is_under_way_when_redis_goes_counts(redis):
     """Requests that left before the outage are part of the share, and what their answers say is obeyed."""
 
@@ -614,6 +615,7 @@ def test_who_would_rather_wait_waits_within_the_deadline(redis):
     run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_outage", ["share", "wait"])
 def test_a_redis_that_answers_nothing_hangs_nobody(redis, on_outage):
     """Connections that are taken and never answered count as away, and calls either go on or keep their deadline."""
