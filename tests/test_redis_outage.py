@@ -120,8 +120,8 @@ def test_a_full_window_is_not_sent_on_top_of(redis):
         clients = [greedy.join(LIMIT), modest.join(LIMIT)]
         await send(clients[1])
         await send_many(clients[0], LIMIT - 7)
-        # Six are left, of which each may count on three.
-        await asyncio.sleep(2 * LONG.heartbeat)
+        # Six are left, of which each may count on three once it knows.
+        await until(lambda: {6} == {budget.snapshot().free_now for budget in (greedy, modest)})
         redis.kill()
         await until(lambda: away(greedy)() and away(modest)())
         tasks = [await start_many(client, 20) for client in clients]
