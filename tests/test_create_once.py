@@ -412,8 +412,10 @@ async def test_wrong_arguments_are_named(tmp_path):
     assert 0 == await known_to(tmp_path)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
-def test_two_hundred_events_delivered_twice_with_faults_email_each_once(tmp_path, seed):
+@pytest.mark.parametrize(
+    ("events", "seed"), [(60, 0), *(pytest.param(200, seed, marks=pytest.mark.slow) for seed in (0, 1, 2))]
+)
+def test_events_delivered_twice_with_faults_email_each_once(tmp_path, events, seed):
     """Whatever fails and whoever gives up in between, nobody gets two emails, and the ledger knows of all."""
     chance = random.Random(seed)
 
@@ -426,10 +428,10 @@ def test_two_hundred_events_delivered_twice_with_faults_email_each_once(tmp_path
     async def deliver_all():
         latency = {"latency": lambda: chance.uniform(0.001, 0.03)}
         async with at_work(tmp_path, emulator=latency) as (emulator, interviews, run):
-            for _ in range(30):
+            for _ in range(events * 3 // 20):
                 how, at = chance.choice(FAULTS)
                 emulator.fail("POST /interviews", how=how, at=at, times=1)
-            names = [f"c{number}" for number in range(200)] * 2
+            names = [f"c{number}" for number in range(events)] * 2
             chance.shuffle(names)
             await asyncio.gather(*(deliver(interviews, run, name) for name in names), return_exceptions=True)
             emulator.heal()  # of what nobody met, where a slow machine had few of them leave in time
@@ -442,6 +444,6 @@ def test_two_hundred_events_delivered_twice_with_faults_email_each_once(tmp_path
     counts = asyncio.run(Ledger(tmp_path / "webhooks.db").counts())
     assert {1} == set(sent.values())
     certain = counts[LedgerStatus.CREATED] + counts[LedgerStatus.UNKNOWN] + counts[LedgerStatus.REJECTED]
-    assert 200 == certain == sum(counts.values())
+    assert events == certain == sum(counts.values())
     assert counts[LedgerStatus.CREATED] <= len(sent)
-    assert counts[LedgerStatus.CREATED] >= 100
+    assert counts[LedgerStatus.CREATED] >= events // 2
