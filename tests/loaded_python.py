@@ -111,7 +111,8 @@ class Program:
     def send_signal(self, number):
         """Send it a signal, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has, and that is not yet said
+                os.kill(self.pid, number)
 
     def terminate(self):
         """Ask it to end."""
