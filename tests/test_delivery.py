@@ -7,6 +7,7 @@ import socket
 import traceback
 import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import aiohttp
 import pytest
@@ -301,23 +302,17 @@ async def test_redirects_are_not_followed(status):
 
 
 @asynccontextmanager
-async def session_over(server, *, lent, **options):
-    """Open a session over connections of its own, or over a lent pool that has one."""
+async def opened_over(to, server, *, lent, **options):
+    """Open what goes to a server, over connections of its own, or over a lent pool that has one."""
     async with AsyncExitStack() as opened:
         if lent:
             pool = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
             options["http"] = await opened.enter_async_context(pool)
-        yield await opened.enter_async_context(session(server.base_url, **options))
+        yield await opened.enter_async_context(to(server.base_url, **options))
 
 
-@asynccontextmanager
-async def executor_over(server, *, lent, **options):
-    """Open an executor over connections of its own, or over a lent pool that has one."""
-    async with AsyncExitStack() as opened:
-        if lent:
-            pool = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
-            options["http"] = await opened.enter_async_context(pool)
-        yield await opened.enter_async_context(executor_to(server.base_url, **options))
+session_over = partial(opened_over, session)
+executor_over = partial(opened_over, executor_to)
 
 
 def create(executor, deadline=None, hooks=None):
