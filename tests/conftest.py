@@ -46,7 +46,8 @@ def pytest_asyncio_loop_factories(
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have the event loops that run in real time look as closely as the others."""
-    if config.getini("asyncio_debug"):
+    # pytest-asyncio's default for it is the text "false".
+    if str(config.getini("asyncio_debug")).lower() == "true":
         import redis_fleet
 
         redis_fleet.DEBUG = True

@@ -37,14 +37,20 @@ PATIENCE = 30.0
 """Real seconds after which a test counts as hung."""
 
 
+def runner():
+    """Return what runs coroutines in real time, which is Redis's."""
+    return asyncio.Runner(debug=DEBUG)
+
+
 def run(coroutine):
-    """Run in real time, which is Redis's, for as long as patience lasts."""
+    """Run in real time, for as long as patience lasts."""
 
     async def bounded():
         async with asyncio.timeout(PATIENCE):
             return await coroutine
 
-    return asyncio.run(bounded(), debug=DEBUG)
+    with runner() as running:
+        return running.run(bounded())
 
 
 def budget_of(server, **options):

@@ -41,6 +41,7 @@ from redis_fleet import (
     permits_in,
     quiet,
     run,
+    runner,
     send,
     send_many,
     sent_at_once,
@@ -287,7 +288,7 @@ def test_a_probe_that_dies_blocks_nobody_for_long(redis):
         assert QUICK.lease / 2 < request.left - since
         await depart(client)
 
-    with asyncio.Runner(debug=True) as dead:
+    with runner() as dead:
         _probing, since = dead.run(probe())
         run(go_on(since))
 
@@ -393,7 +394,7 @@ def test_the_claim_of_a_dead_process_vanishes(redis):
         await send(client, lane="bulk")
         await depart(client)
 
-    with asyncio.Runner(debug=True) as dead:
+    with runner() as dead:
         run(main(dead))
 
 
