@@ -98,6 +98,13 @@ def tree(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _trees():
+    """Keep the trees for these tests alone: the garbage collector would look through them in all that come after."""
+    yield
+    tree.cache_clear()
+
+
 def imports(path):
     """Yield each module that is imported anywhere in a file."""
     for node in ast.walk(tree(path)):
@@ -358,7 +365,7 @@ def test_no_test_reaches_into_what_it_tests():
     reached = {
         (path.name, node.attr)
         for path in Path(__file__).parent.glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.Attribute)
         and re.match("_[a-z]", node.attr)
         and node.attr not in PUBLIC_ALL_THE_SAME

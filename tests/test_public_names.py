@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -186,11 +187,10 @@ def test_the_command_line_works_without_its_metadata(tmp_path):
     assert "0+unknown" == run(code.format(str(tmp_path)), "-I", "-S")
 
 
+@cache
 def classes_of_the_package():
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef):
-                yield node.name
+    bodies = (ast.parse(path.read_text(encoding="utf-8")).body for path in PACKAGE.rglob("*.py"))
+    return {node.name for body in bodies for node in body if isinstance(node, ast.ClassDef)}
 
 
 def annotations_of(name, value):
@@ -211,7 +211,7 @@ def annotations_of(name, value):
 @pytest.mark.parametrize("module", [hindsight_async, emulator], ids=lambda module: module.__name__)
 def test_what_a_public_signature_mentions_is_public(module):
     """Who annotates a variable with what a method takes or returns finds the name where the others are."""
-    ours = set(classes_of_the_package())
+    ours = classes_of_the_package()
     for name in module.__all__:
         for annotation in annotations_of(name, getattr(module, name)):
             mentioned = ours & set(re.findall(r"\w+", str(annotation)))
