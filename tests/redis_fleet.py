@@ -91,6 +91,12 @@ async def send(client, seconds=0.0, *, status=200, said=None, log=None, **asked)
     return request
 
 
+async def hold(client, over):
+    """Send one request that is answered with nothing once the event is set."""
+    async with PermitBlock(client, route=ROUTE):
+        await over.wait()
+
+
 async def send_many(client, number, **options):
     """Send so many at the same time."""
     return await asyncio.gather(*(send(client, **options) for _ in range(number)))

@@ -35,6 +35,7 @@ from redis_fleet import (
     budget_of,
     depart,
     headers,
+    hold,
     key_of,
     most_counted,
     numbers_in,
@@ -368,6 +369,24 @@ def test_bulk_keeps_a_tenth_among_processes_too(redis):
     run(main())
 
 
+def test_what_a_process_that_stood_still_tells_late_counts(redis):
+    """The others wait for the first answer of all, and have it once its process goes on."""
+
+    async def main():
+        budget = budget_of(redis, timing=FULL)
+        client = budget.join(LIMIT)
+        await send(client)
+        time.sleep(FULL.window + 0.1)  # noqa: ASYNC251  nothing else may run meanwhile
+        over = asyncio.Event()
+        requests = [asyncio.ensure_future(hold(client, over)) for _ in range(LIMIT)]
+        await until(lambda: budget.snapshot().in_flight == LIMIT)
+        over.set()
+        await asyncio.gather(*requests)
+        await depart(client)
+
+    run(main())
+
+
 def test_the_claim_of_a_dead_process_vanishes(redis):
     """Bulk calls do not wait for interactive ones that nobody will make any more."""
 
@@ -381,12 +400,7 @@ def test_the_claim_of_a_dead_process_vanishes(redis):
         client = budget.join(LIMIT)
         await send(client)
         over = asyncio.Event()
-
-        async def take_until_over():
-            async with PermitBlock(client, route=ROUTE):
-                await over.wait()
-
-        requests = [asyncio.ensure_future(take_until_over()) for _ in range(LIMIT)]
+        requests = [asyncio.ensure_future(hold(client, over)) for _ in range(LIMIT)]
         await until(lambda: budget.snapshot().in_flight == LIMIT)
         _waiting = await asyncio.to_thread(dead.run, wait_in_vain())
         over.set()

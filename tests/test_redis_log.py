@@ -76,6 +76,14 @@ def test_what_is_told_twice_counts_once():
     assert LIMIT == room_after(entries, BEGAN + 62)
 
 
+def test_what_was_over_long_ago_and_is_known_to_nobody_changes_nothing():
+    """A process that was away for an hour tells of an answer from before: it opens nothing that was closed since."""
+    refusal = ToldAnswer(429, {"Retry-After": "5"}, 0.5)
+    log = new_log(issued(BEGAN + 3590, 1, 1, "a"), told(BEGAN + 3591, over(1, answer=refusal), process="a"))
+    log.read(told(BEGAN + 3600, over(7, 3500.0, answer=answer(BEGAN + 100, 50), sent_ago=3501.0)))
+    assert not log.limiter.cooldown.fully_open
+
+
 def test_what_redis_did_not_issue_is_learned_when_it_is_told():
     """Permits that a process took by itself, or that a Redis without its data is told of."""
     entries = [told(BEGAN, over(7, 20.0, sent_ago=21.0), ToldRequest(8, 1.0, None, ROUTE, None))]

@@ -33,6 +33,7 @@ from redis_fleet import (
     budget_of,
     depart,
     headers,
+    hold,
     key_of,
     knows_all_are_over,
     permits_in,
@@ -823,6 +824,33 @@ def test_a_clock_that_was_set_back_is_made_up_for(redis):
         await send(client)
         assert before != redis.command("HGET", state, "epoch")
         await until(lambda: [True] * 4 == [left < LONG.window + 1 for left in seconds_left(redis)])
+        await depart(client)
+
+    run(main())
+
+
+def test_what_ended_in_a_long_outage_is_told_on_return(redis):
+    """Nothing counts as under way for good, however long Redis was away and however busy the process is afterwards."""
+
+    async def main():
+        budget = budget_of(redis, timing=evolve(QUICK, window=0.1, lease=0.2), on_outage="wait")
+        client = budget.join(LIMIT)
+        await send(client)
+        held, later = asyncio.Event(), asyncio.Event()
+        requests = [asyncio.ensure_future(hold(client, held)) for _ in range(LIMIT // 2)]
+        await until(lambda: budget.snapshot().in_flight == LIMIT // 2)
+        redis.freeze()
+        await until(away(budget))
+        held.set()
+        await asyncio.gather(*requests)
+        # Goes on being heard of from the first moment on.
+        last = asyncio.ensure_future(hold(client, later))
+        await asyncio.sleep(0.5)
+        redis.thaw()
+        await until(back(budget))
+        await until(lambda: budget.snapshot().free_now == LIMIT - 1)
+        later.set()
+        await last
         await depart(client)
 
     run(main())

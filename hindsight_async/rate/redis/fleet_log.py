@@ -109,6 +109,9 @@ class FleetLog:
     def _read_request(self, entry: Entry, request: ToldRequest, under_way: dict[int, Permit]) -> None:
         scale, answer = self.timing.scale, request.answer
         permit = under_way.get(request.number)
+        if permit is None and (request.over_ago or 0.0) > self.timing.kept_after_answer:
+            # Issued before its process was not heard of for long: all who had read of it have given it up.
+            return
         if permit is None:
             # Taken without Redis, or told again to one that had lost it.
             sent_at = (entry.at - request.sent_ago) * scale

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from math import inf
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from hindsight_async.rate.redis.log_entries import ToldAnswer, ToldRequest
 from hindsight_async.rate.redis.messages import Renewal
@@ -52,7 +52,8 @@ class FleetPermits:
     _over: deque[FleetPermit] = field(factory=deque[FleetPermit])
     """Those whose requests were over less than a window ago, in order."""
     _unsynced: dict[int, FleetPermit] = field(factory=dict[int, FleetPermit])
-    """Those among them of which Redis does not know that."""
+    """Those whose requests are over and of which Redis does not know that. Where its log has their beginning they stay
+    until it does, however late: for all who read it they would be under way, as long as this process is heard of."""
 
     def __bool__(self) -> bool:
         return bool(self._under_way or self._over)
@@ -106,7 +107,7 @@ class FleetPermits:
     def forgotten(self) -> None:
         """Note that Redis knows nothing of any permit: it is to be told of all again."""
         self._unsynced = {permit.number: permit for permit in self._over}
-        for permit in self._under_way.values():
+        for permit in (*self._under_way.values(), *self._over):
             permit.synced = permit.is_logged = False
 
     def renewals(self, now: float) -> list[Renewal]:
@@ -125,9 +126,13 @@ class FleetPermits:
             if not permit.synced or permit.covered_until <= renewed
         ]
         over = [
-            Renewal(permit.number, self._free_at(permit) - now, over=True, told=_told(permit, now))
+            Renewal(
+                permit.number,
+                max(0.0, self._free_at(permit) - now),
+                over=True,
+                told=self._told_end(permit, now),
+            )
             for permit in self._unsynced.values()
-            if self._free_at(permit) > now
         ]
         return under_way + over
 
@@ -154,9 +159,18 @@ class FleetPermits:
     def _free_at(self, permit: FleetPermit) -> float:
         return permit.over_at + self.timing.kept_after_answer
 
+    def _told_end(self, permit: FleetPermit, now: float) -> ToldRequest:
+        told = _told(permit, now)
+        if told.answer is None or now < self._free_at(permit):
+            return told
+        # What others have used since then is not what they had used before.
+        return evolve(told, answer=told.answer.without_remaining())
+
     def _forget_lapsed(self, now: float) -> None:
         while self._over and self._free_at(self._over[0]) <= now:
-            self._unsynced.pop(self._over.popleft().number, None)
+            permit = self._over.popleft()
+            if not permit.is_logged:
+                self._unsynced.pop(permit.number, None)
 
 
 def _told(permit: FleetPermit, now: float) -> ToldRequest:

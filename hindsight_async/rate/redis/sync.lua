@@ -102,6 +102,12 @@ if request.epoch ~= state.epoch then
   return {'another epoch', whole(now), state.epoch, whole(now - number('epoch_at'))}
 end
 
+for _, permit in ipairs(request.unsent) do
+  redis.call('ZREM', PERMITS, member(permit))
+end
+for _, renewal in ipairs(request.renewals) do
+  redis.call('ZADD', PERMITS, whole(now + renewal[2]), member(renewal[1]))
+end
 -- No permit is kept longer than a lease and a window, unless the clock was set back.
 redis.call('ZREMRANGEBYSCORE', PERMITS, whole(now + request.lease + request.window + request.tolerance), '+inf')
 for _, lapsing in ipairs({PERMITS, SEEN, INTERACTIVE, BULK}) do
@@ -112,12 +118,6 @@ for _, of_process in ipairs({SEEN, INTERACTIVE, BULK}) do
 end
 if not request.leaving then
   redis.call('ZADD', SEEN, whole(now + request.window), request.process)
-end
-for _, permit in ipairs(request.unsent) do
-  redis.call('ZREM', PERMITS, member(permit))
-end
-for _, renewal in ipairs(request.renewals) do
-  redis.call('ZADD', PERMITS, whole(now + renewal[2]), member(renewal[1]))
 end
 if request.returning and number('recovers_at') <= now then
   state.recovers_at = whole(now + request.recovery)
