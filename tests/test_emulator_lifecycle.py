@@ -193,6 +193,22 @@ async def test_a_start_that_is_cancelled_leaves_no_port_open(steps):
     await emulator.close()
 
 
+@pytest.mark.parametrize("steps", range(1, 9))
+async def test_a_close_that_is_cancelled_leaves_no_port_open(steps):
+    """After any number of steps of the loop, as by Ctrl-C at the end of a program; the next start opens it again."""
+    emulator = Emulator()
+    await emulator.start()
+    closing = asyncio.create_task(emulator.close())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", urlsplit(emulator.base_url).port))
+    await emulator.start()
+    await emulator.close()
+
+
 @pytest.mark.parametrize("steps", range(8))
 async def test_a_close_leaves_no_connection_open(steps):
     """Also of one that came so many steps of the loop ago; the caller sees its end, and waits for no answer."""

@@ -8,6 +8,8 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from hindsight_async.shielding import to_the_end
+
 KEEP_ALIVE_SECONDS = 5.0
 """How long an idle connection stays open: what servers built on Node do by default."""
 
@@ -57,7 +59,10 @@ class Listener:
         return port
 
     async def close(self) -> None:
-        """Close the port and every connection."""
+        """Close the port and every connection, also where the caller is cancelled meanwhile."""
+        await to_the_end(self._close())
+
+    async def _close(self) -> None:
         # A connection that came a moment ago is nobody's yet, and asyncio would leave it open for ever once its server
         # is closed. So no more are accepted first. The event loops of Windows cannot be told so.
         with suppress(NotImplementedError):
