@@ -102,6 +102,7 @@ if request.epoch ~= state.epoch then
   return {'another epoch', whole(now), state.epoch, whole(now - number('epoch_at'))}
 end
 
+-- Before what has lapsed goes, since what is told late has: its room is free in this very call.
 for _, permit in ipairs(request.unsent) do
   redis.call('ZREM', PERMITS, member(permit))
 end
