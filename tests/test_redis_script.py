@@ -108,6 +108,18 @@ async def work_of(redis, process, calls, wanted=0):
     }
 
 
+def test_what_is_told_too_late_to_count_makes_room_at_once(redis):
+    """A process that was away for long tells of a full window, and has all of it in the same call."""
+
+    async def main():
+        process = await with_permits(redis, FEW, plan=FEW)
+        late = [Renewal(number, 0.0, over=True, told=None) for number in range(1, FEW + 1)]
+        assert FEW == issued(await process.call(FEW, renewals=late))
+        await process.connection.close()
+
+    run(main())
+
+
 def test_the_script_does_the_same_however_many_permits_are_taken(redis):
     """With 1,000 permits taken it issues the very commands that it does with 10, and none that looks at all of them."""
 
